@@ -1,0 +1,4 @@
+//! Proxy protocols as pure state machines: bytes and time in; bytes, events and deadlines out.
+//!
+//! One folder per protocol: `wire.rs` parses and emits and knows no state; `client.rs` and
+//! `server.rs` hold the state and never index bytes.
