@@ -1,1 +1,2 @@
-//! wip
+//! The brain of a proxy as pure state machines: configuration, routing, sessions.
+pub mod config;
