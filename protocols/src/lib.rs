@@ -2,3 +2,9 @@
 //!
 //! One folder per protocol: `wire.rs` parses and emits and knows no state; `client.rs` and
 //! `server.rs` hold the state and never index bytes.
+//!
+//! | module | protocol |
+//! |---|---|
+//! | [`socks`] | SOCKS4, SOCKS4a and SOCKS5 with UDP ASSOCIATE, both sides |
+
+pub mod socks;
