@@ -5,6 +5,8 @@
 //!
 //! | module | protocol |
 //! |---|---|
+//! | [`http`] | HTTP/1.1 proxying (RFC 9110, RFC 9112): CONNECT both sides, forwarding on the server side |
 //! | [`socks`] | SOCKS4, SOCKS4a and SOCKS5 with UDP ASSOCIATE, both sides |
 
+pub mod http;
 pub mod socks;
