@@ -267,8 +267,8 @@ impl Hits {
         } else {
             self.len += 1;
         }
-        // A full window loses its highest atom.
-        if let Some(tail) = self.atoms.get_mut(place..self.len) {
+        // A full window loses its highest atom, which may be the new one.
+        if let Some(tail @ [_, ..]) = self.atoms.get_mut(place..self.len) {
             tail.rotate_right(1);
             if let Some(slot) = tail.first_mut() {
                 *slot = atom;

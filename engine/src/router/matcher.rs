@@ -32,6 +32,10 @@ pub(super) struct Subject<'a> {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for one look-up; a box would allocate"
+)]
 enum Destination {
     Ip(IpAddr),
     Name(Name),
