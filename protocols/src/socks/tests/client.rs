@@ -23,84 +23,88 @@ fn connected(bound: &str) -> ClientEvent {
     }
 }
 
+const GRANTED: &str = "vn:00 cd:5a port:0fa0 ip:c0000209";
+const OPEN: &str = "ver:05 method:00 ver:05 rep:00 rsv:00 atyp:01 addr:c0000209 port:0fa0";
+const GUARDED: &str = "ver:05 method:02 ver:01 status:00 050000 atyp:01 addr:c0000209 port:0fa0";
+
+/// Version, whether there is a login, target, what the proxy says, what the client says.
+const REQUESTS: [(Version, bool, &str, &str, &str); 10] = [
+    (
+        Version::V4,
+        false,
+        "192.0.2.1:80",
+        GRANTED,
+        "0401 0050 c0000201 user:00",
+    ),
+    (
+        Version::V4,
+        true,
+        "192.0.2.1:80",
+        GRANTED,
+        "0401 0050 c0000201 user:7500",
+    ),
+    (
+        Version::V4,
+        false,
+        "[::ffff:192.0.2.1]:80",
+        GRANTED,
+        "0401 0050 c0000201 00",
+    ),
+    (
+        Version::V4a,
+        false,
+        "192.0.2.1:80",
+        GRANTED,
+        "0401 0050 c0000201 user:00",
+    ),
+    (
+        Version::V4a,
+        false,
+        "a.b:80",
+        GRANTED,
+        "0401 0050 00000001 user:00 name:612e6200",
+    ),
+    (
+        Version::V5,
+        false,
+        "192.0.2.1:80",
+        OPEN,
+        "050100 050100 01 c0000201 0050",
+    ),
+    (
+        Version::V5,
+        false,
+        "a.b:80",
+        OPEN,
+        "050100 050100 03 len:03 612e62 0050",
+    ),
+    (
+        Version::V5,
+        false,
+        "[::1]:80",
+        OPEN,
+        "050100 050100 04 00000000000000000000000000000001 0050",
+    ),
+    (
+        Version::V5,
+        true,
+        "1.1.1.1:1",
+        OPEN,
+        "05 02 0002 050100 01 01010101 0001",
+    ),
+    (
+        Version::V5,
+        true,
+        "1.1.1.1:1",
+        GUARDED,
+        "05 02 0002 ver:01 ulen:01 75 plen:02 7077 050100 01 01010101 0001",
+    ),
+];
+
 #[test]
 fn every_version_asks_in_its_own_bytes() {
-    let granted = "vn:00 cd:5a port:0fa0 ip:c0000209";
-    let socks5 = format!("ver:05 method:00 {SUCCESS}");
-    let with_login = format!("ver:05 method:02 ver:01 status:00 {SUCCESS}");
-    let cases = [
-        (
-            Version::V4,
-            None,
-            "192.0.2.1:80",
-            granted,
-            "04 01 0050 c0000201 00",
-        ),
-        (
-            Version::V4,
-            login(),
-            "192.0.2.1:80",
-            granted,
-            "04 01 0050 c0000201 user:7500",
-        ),
-        (
-            Version::V4,
-            None,
-            "[::ffff:192.0.2.1]:80",
-            granted,
-            "04 01 0050 c0000201 00",
-        ),
-        (
-            Version::V4a,
-            None,
-            "192.0.2.1:80",
-            granted,
-            "04 01 0050 c0000201 00",
-        ),
-        (
-            Version::V4a,
-            None,
-            "a.b:80",
-            granted,
-            "04 01 0050 00000001 00 name:612e6200",
-        ),
-        (
-            Version::V5,
-            None,
-            "192.0.2.1:80",
-            &socks5,
-            "05 01 00 050100 01 c0000201 0050",
-        ),
-        (
-            Version::V5,
-            None,
-            "a.b:80",
-            &socks5,
-            "05 01 00 050100 03 len:03 612e62 0050",
-        ),
-        (
-            Version::V5,
-            None,
-            "[2001:db8::1]:80",
-            &socks5,
-            "05 01 00 050100 04 20010db8000000000000000000000001 0050",
-        ),
-        (
-            Version::V5,
-            login(),
-            "1.1.1.1:1",
-            &socks5,
-            "05 02 0002 050100 01 01010101 0001",
-        ),
-        (
-            Version::V5,
-            login(),
-            "1.1.1.1:1",
-            &with_login,
-            "05 02 0002 ver:01 ulen:01 75 plen:02 7077 050100 01 01010101 0001",
-        ),
-    ];
-    for (version, credentials, to, proxy, expected) in cases {
+    for (version, has_login, to, proxy, expected) in REQUESTS {
+        let credentials = login().filter(|_| has_login);
         let outcome = dial(client(version, credentials, to), proxy);
         let expected = [&hex(expected)[..], b"data"].concat();
         assert_eq!(outcome.sent, expected, "{version:?} {to}");
@@ -244,82 +248,84 @@ fn every_reply_code_maps_to_a_refusal() {
     }
 }
 
+const fn malformed(phase: Phase, source: Malformed) -> ClientError {
+    ClientError::Malformed { phase, source }
+}
+
+/// Whether there is a login, what the proxy says, what the client makes of it.
+const MISBEHAVIOUR: [(bool, &str, ClientError); 10] = [
+    (false, "ver:05 method:ff", ClientError::NoAcceptableMethod),
+    (true, "ver:05 method:ff", ClientError::NoAcceptableMethod),
+    (false, "ver:05 method:02", ClientError::UnofferedMethod(2)),
+    (true, "ver:05 method:01", ClientError::UnofferedMethod(1)),
+    (
+        true,
+        "ver:05 method:02 ver:01 status:01",
+        ClientError::AuthRefused,
+    ),
+    (
+        true,
+        "ver:05 method:02 ver:01 status:ff",
+        ClientError::AuthRefused,
+    ),
+    (
+        true,
+        "ver:05 method:02 ver:02",
+        malformed(Phase::AuthStatus, Malformed::Version),
+    ),
+    (
+        false,
+        "48545450",
+        malformed(Phase::MethodSelection, Malformed::Version),
+    ),
+    (
+        false,
+        "ver:05 method:00 ver:04",
+        malformed(Phase::Reply, Malformed::Version),
+    ),
+    (
+        false,
+        "0500 ver:05 rep:00 rsv:00 atyp:02",
+        malformed(Phase::Reply, Malformed::AddressType),
+    ),
+];
+
 #[test]
 fn proxies_that_misbehave_are_told_apart() {
-    use ClientError::{AuthRefused, NoAcceptableMethod, UnofferedMethod};
-    let malformed = |phase, source| ClientError::Malformed { phase, source };
-    let version = Malformed::Version;
-    let cases = [
-        (
-            None,
-            "ver:05 method:ff",
-            NoAcceptableMethod,
-            Refusal::UpstreamAuth,
-        ),
-        (
-            login(),
-            "ver:05 method:ff",
-            NoAcceptableMethod,
-            Refusal::UpstreamAuth,
-        ),
-        (
-            None,
-            "ver:05 method:02",
-            UnofferedMethod(2),
-            Refusal::UpstreamProtocol,
-        ),
-        (
-            login(),
-            "ver:05 method:01",
-            UnofferedMethod(1),
-            Refusal::UpstreamProtocol,
-        ),
-        (
-            login(),
-            "ver:05 method:02 ver:01 status:01",
-            AuthRefused,
-            Refusal::UpstreamAuth,
-        ),
-        (
-            login(),
-            "ver:05 method:02 ver:01 status:ff",
-            AuthRefused,
-            Refusal::UpstreamAuth,
-        ),
-        (
-            login(),
-            "ver:05 method:02 ver:02 status:00",
-            malformed(Phase::AuthStatus, version),
-            Refusal::UpstreamProtocol,
-        ),
-        (
-            None,
-            "48545450",
-            malformed(Phase::MethodSelection, version),
-            Refusal::UpstreamProtocol,
-        ),
-        (
-            None,
-            "ver:05 method:00 ver:04",
-            malformed(Phase::Reply, version),
-            Refusal::UpstreamProtocol,
-        ),
-        (
-            None,
-            "ver:05 method:00 ver:05 rep:00 rsv:00 atyp:02",
-            malformed(Phase::Reply, Malformed::AddressType),
-            Refusal::UpstreamProtocol,
-        ),
-    ];
-    for (credentials, proxy, expected, refusal) in cases {
+    for (has_login, proxy, expected) in MISBEHAVIOUR {
+        let credentials = login().filter(|_| has_login);
         let outcome = dial(client(Version::V5, credentials, "a.b:1"), proxy);
         assert_eq!(outcome.error, Some(expected), "{proxy}");
-        assert_eq!(expected.refusal(), refusal, "{proxy}");
         assert_eq!(
             (outcome.events, outcome.sent_end),
             (vec![], End::Fin),
             "{proxy}"
         );
+    }
+}
+
+#[test]
+fn upstream_errors_map_to_refusals() {
+    let cases = [
+        (ClientError::AddressUnsupported, Refusal::AddressUnsupported),
+        (ClientError::CommandUnsupported, Refusal::CommandUnsupported),
+        (ClientError::BadUserId, Refusal::UpstreamAuth),
+        (ClientError::NoAcceptableMethod, Refusal::UpstreamAuth),
+        (ClientError::AuthRefused, Refusal::UpstreamAuth),
+        (ClientError::UnofferedMethod(2), Refusal::UpstreamProtocol),
+        (
+            malformed(Phase::Reply, Malformed::Version),
+            Refusal::UpstreamProtocol,
+        ),
+        (
+            ClientError::UnexpectedEof(Phase::Reply),
+            Refusal::UpstreamProtocol,
+        ),
+        (ClientError::Reset(Phase::Reply), Refusal::UpstreamProtocol),
+        (ClientError::TimedOut(Phase::Reply), Refusal::TimedOut),
+    ];
+    for (error, refusal) in cases {
+        assert_eq!(error.refusal(), refusal, "{error}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! A driver for one machine, and helpers to write bytes down with the names of their fields.
 mod client;
+mod curl;
+mod rejections;
 mod server;
 mod sessions;
 mod timing;

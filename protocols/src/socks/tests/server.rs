@@ -1,18 +1,18 @@
 use super::{Input, Owner, Schedule, hex, open_owner, password_owner, target};
 use crate::socks::{
-    Auth, Command, Phase, Secret, ServerError, ServerEvent,
+    Command, Phase, Secret, ServerError, ServerEvent,
     wire::{Malformed, v4},
 };
 use sansbox_core::{End, Instant, Pipe, Progress, Refusal, StreamProtocol as _};
 use std::net::SocketAddr;
 
-const GREETING: &str = "ver:05 nmethods:01 methods:00";
+pub(super) const GREETING: &str = "ver:05 nmethods:01 methods:00";
 const CONNECT: &str = "ver:05 cmd:01 rsv:00 atyp:01 addr:c0000201 port:0050";
 const ASSOCIATE: &str = "ver:05 cmd:03 rsv:00 atyp:01 addr:00000000 port:0000";
 const CONNECT_V4: &str = "vn:04 cd:01 port:0050 ip:c0000201 user:00";
 const NO_BOUND: &str = "rsv:00 atyp:01 addr:00000000 port:0000";
 
-fn request(command: Command, to: &str) -> ServerEvent {
+pub(super) fn request(command: Command, to: &str) -> ServerEvent {
     ServerEvent::Request {
         command,
         target: target(to),
@@ -20,7 +20,7 @@ fn request(command: Command, to: &str) -> ServerEvent {
 }
 
 /// What the server sends and does when `client` arrives at once and stays open.
-fn serve(owner: Owner, client: &str) -> super::Outcome<ServerEvent, ServerError> {
+pub(super) fn serve(owner: Owner, client: &str) -> super::Outcome<ServerEvent, ServerError> {
     owner.run(
         Input::open(&hex(client)),
         Input::open(&[]),
@@ -159,110 +159,6 @@ fn bytes_behind_a_refused_request_are_thrown_away() {
     assert_eq!(outcome.sent_end, End::Fin);
 }
 
-/// A request that the machine itself turns down: what it sends, and its error.
-struct Rejection(&'static str, String, &'static str, ServerError);
-
-fn malformed(phase: Phase, source: Malformed) -> ServerError {
-    ServerError::Malformed { phase, source }
-}
-
-fn rejections() -> Vec<Rejection> {
-    let v5 = |request: &str| format!("{GREETING} {request}");
-    let host = "ver:05 method:00 ver:05 rep:04 rsv:00 atyp:01 addr:00000000 port:0000";
-    let command = "ver:05 method:00 ver:05 rep:07 rsv:00 atyp:01 addr:00000000 port:0000";
-    let kind = "ver:05 method:00 ver:05 rep:08 rsv:00 atyp:01 addr:00000000 port:0000";
-    let general = "ver:05 method:00 ver:05 rep:01 rsv:00 atyp:01 addr:00000000 port:0000";
-    let v4 = "vn:00 cd:5b port:0000 ip:00000000";
-    let long = format!(
-        "vn:04 cd:01 port:0050 ip:7f000001 user:{}",
-        "41".repeat(256)
-    );
-    let (bad_name, unsupported) = (ServerError::BadDomain, ServerError::UnsupportedCommand);
-    let unknown = malformed(Phase::Request, Malformed::AddressType);
-    let version = malformed(Phase::Request, Malformed::Version);
-    let endless = malformed(Phase::Request, Malformed::Unterminated);
-    let name = "ver:05 cmd:01 rsv:00 atyp:03";
-    vec![
-        Rejection(
-            "BIND",
-            v5(&CONNECT.replace("cmd:01", "cmd:02")),
-            command,
-            unsupported(2),
-        ),
-        Rejection(
-            "command 0",
-            v5(&CONNECT.replace("cmd:01", "cmd:00")),
-            command,
-            unsupported(0),
-        ),
-        Rejection(
-            "BIND of SOCKS4",
-            CONNECT_V4.replace("cd:01", "cd:02"),
-            v4,
-            unsupported(2),
-        ),
-        Rejection(
-            "UDP of SOCKS4",
-            CONNECT_V4.replace("cd:01", "cd:03"),
-            v4,
-            unsupported(3),
-        ),
-        Rejection(
-            "address type 2",
-            v5("ver:05 cmd:01 rsv:00 atyp:02"),
-            kind,
-            unknown,
-        ),
-        Rejection(
-            "no name",
-            v5(&format!("{name} len:00 port:0050")),
-            host,
-            bad_name,
-        ),
-        Rejection(
-            "no host",
-            v5(&format!("{name} len:03 addr:2d2e2d port:0050")),
-            host,
-            bad_name,
-        ),
-        Rejection("version 4 in the request", v5("ver:04"), general, version),
-        Rejection(
-            "no name in 4a",
-            CONNECT_V4.replace("c0000201", "00000001") + "00",
-            v4,
-            bad_name,
-        ),
-        Rejection("endless user id", long, v4, endless),
-        Rejection(
-            "HTTP",
-            "47455420".to_owned(),
-            "",
-            ServerError::UnknownVersion(0x47),
-        ),
-        Rejection(
-            "TLS",
-            "160301".to_owned(),
-            "",
-            ServerError::UnknownVersion(0x16),
-        ),
-        Rejection("nul", "00".to_owned(), "", ServerError::UnknownVersion(0)),
-    ]
-}
-
-#[test]
-fn what_cannot_be_served_is_answered_without_asking_the_owner() {
-    for Rejection(name, client, answer, error) in rejections() {
-        let outcome = serve(open_owner(), &client);
-        assert_eq!(outcome.error, Some(error), "{name}");
-        assert_eq!(outcome.events, [], "{name}");
-        assert_eq!(
-            (outcome.sent, outcome.sent_end),
-            (hex(answer), End::Fin),
-            "{name}"
-        );
-    }
-}
-
 #[test]
 fn methods_are_chosen_by_what_the_inbound_has() {
     let (open, users) = (open_owner(), password_owner(true));
@@ -308,9 +204,10 @@ fn logins_are_put_to_the_owner_and_answered() {
     assert_eq!((outcome.sent_end, outcome.error), (End::Fin, None));
 
     let outcome = serve(password_owner(true), &login.replace("ver:01", "ver:05"));
+    let (phase, source) = (Phase::Auth, Malformed::Version);
     assert_eq!(
         outcome.error,
-        Some(malformed(Phase::Auth, Malformed::Version))
+        Some(ServerError::Malformed { phase, source })
     );
     assert_eq!(outcome.sent, hex("ver:05 method:02 ver:01 status:01"));
     assert_eq!((outcome.sent_end, outcome.events), (End::Fin, vec![]));
@@ -457,82 +354,6 @@ fn refusing_before_there_is_a_request_closes_without_a_word() {
         .unwrap();
     assert_eq!((out.len(), out.end()), (0, End::Fin));
     assert_eq!(server.poll_timeout(), None);
-}
-
-/// The sessions of curl 7.88.1, recorded; `-H 'Host: ..'` and the like cut off.
-#[test]
-fn curl_is_served_in_all_its_modes() {
-    let no_auth = "05 02 0001";
-    let connect4 = "05 01 00 01 7f000001 1f90";
-    let connect6 = "05 01 00 04 00000000000000000000000000000001 1f90";
-    let connect_name = "05 01 00 03 0b 6578616d706c652e636f6d 0050";
-    let cases = [
-        (
-            "--socks4",
-            Auth::None,
-            "04 01 1f90 7f000001 00".to_owned(),
-            "127.0.0.1:8080",
-        ),
-        (
-            "--socks4 u@",
-            Auth::None,
-            "04 01 1f90 7f000001 7500".to_owned(),
-            "127.0.0.1:8080",
-        ),
-        (
-            "--socks4a",
-            Auth::None,
-            "04 01 0050 00000001 00 6578616d706c652e636f6d 00".to_owned(),
-            "example.com:80",
-        ),
-        (
-            "--socks5",
-            Auth::None,
-            format!("{no_auth} {connect4}"),
-            "127.0.0.1:8080",
-        ),
-        (
-            "--socks5, IPv6",
-            Auth::None,
-            format!("{no_auth} {connect6}"),
-            "[::1]:8080",
-        ),
-        (
-            "--socks5-hostname",
-            Auth::None,
-            format!("{no_auth} {connect_name}"),
-            "example.com:80",
-        ),
-        (
-            "--socks5-hostname u:pw@",
-            Auth::Password,
-            format!("05 03 000102 01 01 75 02 7077 {connect_name}"),
-            "example.com:80",
-        ),
-        (
-            "--socks5-hostname u:pw@, no users",
-            Auth::None,
-            format!("05 03 000102 {connect_name}"),
-            "example.com:80",
-        ),
-    ];
-    for (mode, auth, client, to) in cases {
-        let owner = Owner {
-            auth,
-            ..open_owner()
-        };
-        let bytes = [&hex(&client)[..], b"GET / HTTP/1.1\r\n\r\n"].concat();
-        let peer = Input::open(&bytes);
-        let outcome = owner.run(peer, Input::open(b"HTTP/1.1 204 "), &Schedule::at_once());
-        assert_eq!(
-            outcome.events.last(),
-            Some(&request(Command::Connect, to)),
-            "{mode}"
-        );
-        assert_eq!(outcome.delivered, b"GET / HTTP/1.1\r\n\r\n", "{mode}");
-        assert!(outcome.sent.ends_with(b"HTTP/1.1 204 "), "{mode}");
-        assert_eq!(outcome.error, None, "{mode}");
-    }
 }
 
 #[test]

@@ -301,7 +301,7 @@ proptest! {
         let Some(session) = join(&dial, owner, (&up, &down), limit) else { return Ok(()) };
         let target = match dial.target.host {
             Host::Ip(ip) if !is_v5 => Target::new(ip.to_canonical().into(), dial.target.port),
-            _ => dial.target.clone(),
+            Host::Ip(_) | Host::Domain(_) => dial.target.clone(),
         };
         prop_assert_eq!(session.asked, Some((dial.command, target)));
         prop_assert_eq!(session.logged_in, dial.login.clone().filter(|_| is_v5));
@@ -318,16 +318,16 @@ proptest! {
     fn refusals_reach_the_client(dial in dial(), why in proptest::sample::select(&Refusal::ALL[..])) {
         let owner = Owner { auth: Auth::None, lets_in: true, verdict: Err(why) };
         let Some(session) = join(&dial, owner, (b"up", b"down"), 64) else { return Ok(()) };
-        let expected = match why {
-            Refusal::Dropped => Refusal::UpstreamProtocol,
-            _ if dial.version != Version::V5 => Refusal::General,
-            Refusal::NameNotFound | Refusal::ResolverFailed | Refusal::TimedOut => {
-                Refusal::HostUnreachable
-            }
-            Refusal::UpstreamAuth | Refusal::UpstreamProtocol | Refusal::Exhausted => {
-                Refusal::General
-            }
-            other => other,
+        let hosts = [Refusal::NameNotFound, Refusal::ResolverFailed, Refusal::TimedOut];
+        let upstream = [Refusal::UpstreamAuth, Refusal::UpstreamProtocol, Refusal::Exhausted];
+        let expected = if why == Refusal::Dropped {
+            Refusal::UpstreamProtocol
+        } else if dial.version != Version::V5 || upstream.contains(&why) {
+            Refusal::General
+        } else if hosts.contains(&why) {
+            Refusal::HostUnreachable
+        } else {
+            why
         };
         prop_assert_eq!(session.refused, Some(expected));
         prop_assert_eq!(session.served.0, b"");
