@@ -200,6 +200,90 @@ fn a_proxy_that_resets_is_an_error_until_its_reply() {
 }
 
 #[test]
+fn an_error_without_a_reply_takes_back_what_was_not_yet_sent() {
+    let greeting = hex("ver:05 nmethods:01 methods:02");
+    for is_reset in [true, false] {
+        let mut server = password_owner(true).server();
+        let [mut wire, mut app, mut local] = [(); 3].map(|()| Pipe::new(64));
+        wire.push_slice(&greeting);
+        for _ in 0..2 {
+            let _ = server
+                .handle_input(Instant::ZERO, &mut wire, &mut app)
+                .unwrap();
+        }
+        let mut full = Pipe::new(1);
+        full.push_slice(b"x");
+        let _ = server
+            .poll_transmit(Instant::ZERO, &mut local, &mut full)
+            .unwrap();
+        assert_eq!(
+            (full.len(), full.end()),
+            (1, End::Open),
+            "no room for the answer"
+        );
+        let (error, end) = if is_reset {
+            let _ = wire.reset();
+            let error = server
+                .handle_input(Instant::ZERO, &mut wire, &mut app)
+                .err();
+            (error.map(|e| e.closing()), End::Reset)
+        } else {
+            (
+                server
+                    .handle_timeout(Instant::FAR)
+                    .err()
+                    .map(|e| e.closing()),
+                End::Fin,
+            )
+        };
+        assert!(error.is_some());
+        let _ = server
+            .poll_transmit(Instant::ZERO, &mut local, &mut full)
+            .unwrap();
+        assert_eq!(full.end(), end);
+    }
+}
+
+#[test]
+fn an_event_that_an_error_overtook_is_withdrawn() {
+    let mut server = open_owner().server();
+    let [mut wire, mut app, mut local, mut out] = [(); 4].map(|()| Pipe::new(64));
+    wire.push_slice(&[hex("ver:05 nmethods:01 methods:00"), hex(CONNECT)].concat());
+    for _ in 0..4 {
+        let _ = server
+            .handle_input(Instant::ZERO, &mut wire, &mut app)
+            .unwrap();
+        let _ = server
+            .poll_transmit(Instant::ZERO, &mut local, &mut out)
+            .unwrap();
+    }
+    let _ = wire.reset();
+    let error = server.handle_input(Instant::ZERO, &mut wire, &mut app);
+    assert_eq!(error, Err(ServerError::Reset(Phase::Request)));
+    assert_eq!(server.poll_event(), None);
+}
+
+#[test]
+fn nothing_is_sent_into_a_wire_that_is_full_or_has_ended() {
+    let mut client = client(Version::V5, None, "a.b:1");
+    let [mut app, mut full, mut ended] = [(); 3].map(|()| Pipe::new(1));
+    full.push_slice(b"x");
+    let _ = ended.finish();
+    for wire in [&mut full, &mut ended] {
+        let progress = client.poll_transmit(Instant::ZERO, &mut app, wire);
+        assert_eq!(progress, Ok(Progress::NONE));
+    }
+    full.skip(1);
+    let _ = client
+        .poll_transmit(Instant::ZERO, &mut app, &mut full)
+        .unwrap();
+    assert_eq!(
+        full.front(3),
+        Some(&hex("ver:05 nmethods:01 methods:00")[..])
+    );
+}
+
+#[test]
 fn a_second_drain_does_nothing() {
     let all = hex(&format!("{LOGIN} {CONNECT}"));
     for n in 0..=all.len() {
