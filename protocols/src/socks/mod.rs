@@ -11,9 +11,8 @@
 //! Sources: RFC 1928, RFC 1929, Ying-Da Lee's notes on SOCKS4 and SOCKS4a. CONNECT and UDP
 //! ASSOCIATE are carried out; BIND is refused by the machine, as is GSSAPI.
 //!
-//! Longest messages are constants of their types, such as [`wire::v4::Request::LEN_MAX`]; the
-//! longest of all is 520 octets, so a handshake never waits for more than a pipe holds, nor keeps
-//! more than that.
+//! Longest messages are constants of their types; the longest of all is [`MESSAGE_LEN_MAX`], so a
+//! handshake keeps no more than that, and needs an inbound `wire` pipe whose limit is no less.
 //!
 //! # Example: a server and a client, joined by two pipes
 //!
@@ -54,12 +53,24 @@ mod error;
 mod pipes;
 mod secret;
 mod server;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 pub use client::{Client, ClientEvent, Version};
 pub use error::{ClientError, Phase, ServerError, reply_code_v4, reply_code_v5};
 pub use secret::{Credentials, CredentialsTooLong, Secret};
 pub use server::{Auth, Server, ServerEvent};
+
+/// Longest message of any version in octets: a SOCKS4a request with a long USERID and a long name.
+/// The limit of a machine's inbound `wire` pipe must be at least this.
+pub const MESSAGE_LEN_MAX: usize = wire::v4::Request::LEN_MAX;
+
+// No other message is longer.
+const _: () = assert!(wire::v5::AuthRequest::LEN_MAX <= MESSAGE_LEN_MAX);
+const _: () = assert!(wire::v5::Greeting::LEN_MAX <= MESSAGE_LEN_MAX);
+const _: () = assert!(wire::v5::Request::LEN_MAX <= MESSAGE_LEN_MAX);
+const _: () = assert!(wire::v5::Reply::LEN_MAX <= MESSAGE_LEN_MAX);
 
 /// What a client asks a server for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -360,8 +360,12 @@ impl Server {
     }
 
     fn fail(&mut self, error: ServerError) -> ServerError {
-        self.state = State::Closed(error.closing());
+        let how = error.closing();
+        if how != Closing::Reply {
+            self.answer = None;
+        }
         self.event = None;
+        self.state = State::Closed(how);
         error
     }
 }
@@ -438,7 +442,6 @@ impl StreamProtocol for Server {
         match self.poll_timeout() {
             Some(deadline) if deadline <= now => {
                 let error = ServerError::TimedOut(self.phase());
-                self.answer = None;
                 Err(self.fail(error))
             }
             Some(_) | None => Ok(Progress::NONE),

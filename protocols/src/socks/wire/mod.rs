@@ -5,6 +5,8 @@
 //! their `parse` has no `None`. `X::buffer_len` is exactly what `X::emit` appends. Parsed messages
 //! borrow their input; nothing here allocates.
 mod address;
+#[cfg(test)]
+mod tests;
 pub mod udp;
 pub mod v4;
 pub mod v5;
