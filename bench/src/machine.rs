@@ -1,7 +1,12 @@
 //! The machine and the day a report speaks of.
 
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use nix::unistd::{SysconfVar, sysconf};
+
+use crate::process;
 
 /// What figures depend on besides the programs.
 #[derive(Debug, Clone)]
@@ -51,6 +56,83 @@ impl Machine {
     }
 }
 
+/// A moment of the machine's and this run's processor time, to tell afterwards how much others
+/// have disturbed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    at: Instant,
+    machine: Busy,
+    own: Duration,
+}
+
+/// Processor time of a machine since it started, over all cores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Busy {
+    /// In programs and in the kernel.
+    used: Duration,
+    /// Given to other machines by the hypervisor.
+    stolen: Duration,
+}
+
+/// What others took while the run lasted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Disturbance {
+    /// Cores that other processes kept busy, on average.
+    pub(crate) others: f64,
+    /// Cores that the hypervisor withheld, on average.
+    pub(crate) stolen: f64,
+}
+
+impl Moment {
+    /// This one.
+    pub(crate) fn now() -> Result<Self> {
+        let stat = fs::read_to_string("/proc/stat").context("read /proc/stat")?;
+        let ticks = sysconf(SysconfVar::CLK_TCK)?.context("no clock tick")?;
+        let machine = Busy::read(&stat, ticks.unsigned_abs()).context("no times in /proc/stat")?;
+        Ok(Self {
+            at: Instant::now(),
+            machine,
+            own: process::own_cpu_time()?,
+        })
+    }
+
+    /// What others took from then until now. Children must have been waited for.
+    pub(crate) fn disturbance(&self) -> Result<Disturbance> {
+        let now = Self::now()?;
+        let elapsed = now.at.duration_since(self.at).as_secs_f64();
+        let used = now.machine.used.saturating_sub(self.machine.used);
+        let others = used.saturating_sub(now.own.saturating_sub(self.own));
+        let stolen = now.machine.stolen.saturating_sub(self.machine.stolen);
+        Ok(Disturbance {
+            others: others.as_secs_f64() / elapsed,
+            stolen: stolen.as_secs_f64() / elapsed,
+        })
+    }
+}
+
+impl Busy {
+    /// From the first line of `/proc/stat` (proc_stat(5)): user, nice, system, idle, iowait, irq,
+    /// softirq, steal, in `ticks` a second.
+    fn read(stat: &str, ticks: u64) -> Option<Self> {
+        let line = stat.lines().next()?.strip_prefix("cpu ")?;
+        let mut fields = line
+            .split_whitespace()
+            .map(|field| field.parse::<u64>().ok());
+        let mut next = || fields.next().flatten();
+        let (user, nice, system, _idle, _iowait) = (next()?, next()?, next()?, next()?, next()?);
+        let (irq, softirq, steal) = (next()?, next()?, next()?);
+        let time = |count: u64| {
+            Some(Duration::from_millis(
+                count.checked_mul(1000)? / ticks.max(1),
+            ))
+        };
+        Some(Self {
+            used: time(user + nice + system + irq + softirq)?,
+            stolen: time(steal)?,
+        })
+    }
+}
+
 /// The Gregorian date of a day counted from 1970-01-01.
 fn date(mut day: u64) -> String {
     let leap =
@@ -91,6 +173,32 @@ mod tests {
         for (day, text) in days {
             assert_eq!(date(day), text);
         }
+    }
+
+    #[test]
+    fn busy_time_leaves_out_idle_and_waiting() {
+        let stat = "cpu  100 20 30 4000 500 6 7 80 0 0\ncpu0 1 2 3\n";
+        let busy = Busy::read(stat, 100).unwrap();
+        assert_eq!(busy.used, Duration::from_millis(1630));
+        assert_eq!(busy.stolen, Duration::from_millis(800));
+        assert_eq!(Busy::read("cpu  1 2 3", 100), None);
+        assert_eq!(Busy::read("", 100), None);
+    }
+
+    #[test]
+    fn own_work_does_not_disturb() {
+        let started = Moment::now().unwrap();
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(200) {
+            std::hint::spin_loop();
+        }
+        let used = process::own_cpu_time().unwrap() - started.own;
+        assert!(used > Duration::from_millis(10), "{used:?}");
+        let disturbance = started.disturbance().unwrap();
+        assert!(
+            disturbance.others >= 0.0 && disturbance.stolen >= 0.0,
+            "{disturbance:?}"
+        );
     }
 
     #[test]

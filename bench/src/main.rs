@@ -27,7 +27,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use crate::args::{Cli, Command, Group, Relay};
-use crate::machine::Machine;
+use crate::machine::{Machine, Moment};
 use crate::report::{Report, json, markdown, plot, table};
 use crate::subject::{Folders, Subject};
 
@@ -54,8 +54,15 @@ fn relay(args: &Relay) -> Result<()> {
     } else {
         subjects(args, &folders, &mut skipped)
     };
+    let began = Moment::now()?;
     let mut outcome = run::run(args, &groups, &subjects, &folders);
+    let disturbance = began.disturbance()?;
     outcome.notes.splice(0..0, skipped);
+    // A report is read on other machines, where this one's paths mean nothing.
+    let here = format!("{}/", folders.workspace.display());
+    for note in &mut outcome.notes {
+        *note = note.replace(&here, "");
+    }
     let versions: Vec<String> = subjects
         .iter()
         .map(|subject| format!("{}: {}", subject.name, subject.version))
@@ -64,6 +71,7 @@ fn relay(args: &Relay) -> Result<()> {
         outcome: &outcome,
         groups: &groups,
         machine: &machine,
+        disturbance,
         versions: &versions,
         command: &command(),
         rounds: args.rounds,

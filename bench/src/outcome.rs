@@ -95,6 +95,13 @@ impl Outcome {
         }
     }
 
+    /// Adds a note, unless it has been said.
+    pub(crate) fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
     fn rounds(&self, figure: Figure, subject: &'static str) -> &[Option<f64>] {
         self.samples
             .get(&(figure, subject))

@@ -5,7 +5,8 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use nix::sys::time::TimeVal;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
@@ -49,6 +50,21 @@ pub(crate) fn cpu_time(pid: Pid) -> Result<Duration> {
         }
     }
     Ok(sum)
+}
+
+/// User and system time of this process and of its children that have been waited for.
+pub(crate) fn own_cpu_time() -> Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for who in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
+        let usage = getrusage(who).context("the processor time of this run")?;
+        sum += duration(usage.user_time()) + duration(usage.system_time());
+    }
+    Ok(sum)
+}
+
+fn duration(time: TimeVal) -> Duration {
+    let (seconds, micros) = (time.tv_sec(), time.tv_usec());
+    Duration::from_secs(seconds.unsigned_abs()) + Duration::from_micros(micros.unsigned_abs())
 }
 
 /// Resident memory of the process tree, in bytes.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
@@ -85,7 +85,7 @@ impl Proxy {
     }
 }
 
-fn wait_until_ready(process: &mut Guarded, address: SocketAddr, log: &PathBuf) -> Result<()> {
+fn wait_until_ready(process: &mut Guarded, address: SocketAddr, log: &Path) -> Result<()> {
     let deadline = Instant::now() + READY_LIMIT;
     while TcpStream::connect(address).is_err() {
         if let Some(status) = process.ended()? {
@@ -99,9 +99,9 @@ fn wait_until_ready(process: &mut Guarded, address: SocketAddr, log: &PathBuf) -
     Ok(())
 }
 
-/// The last lines of a log, on one line.
-fn tail(log: &PathBuf) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
+/// The last lines of a log, on one line and without colours.
+fn tail(log: &Path) -> String {
+    let text = plain(&fs::read_to_string(log).unwrap_or_default());
     let lines: Vec<&str> = text
         .lines()
         .filter(|line| !line.trim().is_empty())
@@ -110,6 +110,16 @@ fn tail(log: &PathBuf) -> String {
         .get(lines.len().saturating_sub(LOG_TAIL_LINES)..)
         .unwrap_or_default()
         .join(" | ")
+}
+
+/// `text` without ANSI colour sequences (ESC [ ... m).
+fn plain(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push_str(part.split_once('m').map_or(part, |(_, rest)| rest));
+    }
+    plain
 }
 
 /// A port nobody listens on now; another one each time.
@@ -129,6 +139,12 @@ fn free_port() -> Result<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colours_are_taken_off_a_log() {
+        assert_eq!(plain("\u{1b}[31mFATAL\u{1b}[0m[0000] no"), "FATAL[0000] no");
+        assert_eq!(plain("a [31m b"), "a [31m b");
+    }
 
     #[test]
     fn ports_are_free_and_differ() {

@@ -70,7 +70,12 @@ impl Subject {
         (self.setup == Setup::ConfigAuth).then_some(USER)
     }
 
-    /// The program and arguments that serve SOCKS5 on 127.0.0.1:`port`; writes a config file into
+    /// Whether it is sansbox and not a peer.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.name, SANSBOX | SANSBOX_SYSTEM_CC | SANSBOX_AUTH)
+    }
+
+    /// The arguments that make it serve SOCKS5 on 127.0.0.1:`port`; writes a config file into
     /// `folder` if the program wants one.
     pub(crate) fn arguments(&self, port: u16, folder: &Path) -> Result<Vec<String>> {
         if self.setup == Setup::Options {

@@ -33,7 +33,7 @@ fn setting(report: &Report<'_>) -> String {
     let machine = report.machine;
     let mut text = format!(
         "```\n{}\n```\n\n- Date: {}\n- Machine: {}, {} cores, Linux {}, TCP congestion control \
-         {}, load when it began {}\n",
+         {}; load when it began {}; {}\n",
         report.command,
         machine.date,
         machine.processor,
@@ -41,6 +41,7 @@ fn setting(report: &Report<'_>) -> String {
         machine.kernel,
         machine.congestion,
         machine.load,
+        report.disturbance(),
     );
     for version in report.versions {
         text.push_str(&format!("- {version}\n"));

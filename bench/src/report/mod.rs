@@ -6,7 +6,7 @@ pub(crate) mod plot;
 pub(crate) mod table;
 
 use crate::args::Group;
-use crate::machine::Machine;
+use crate::machine::{Disturbance, Machine};
 use crate::outcome::{Judged, Outcome, Row};
 
 /// All that a report may say.
@@ -18,6 +18,8 @@ pub(crate) struct Report<'a> {
     pub(crate) groups: &'a [Group],
     /// The machine and day.
     pub(crate) machine: &'a Machine,
+    /// What other processes took meanwhile.
+    pub(crate) disturbance: Disturbance,
     /// The versions of what ran.
     pub(crate) versions: &'a [String],
     /// The command that was run.
@@ -29,6 +31,14 @@ pub(crate) struct Report<'a> {
 }
 
 impl Report<'_> {
+    /// In words, what other processes took while the run lasted.
+    fn disturbance(&self) -> String {
+        format!(
+            "other processes kept {:.2} of {} cores busy meanwhile, the hypervisor {:.2}",
+            self.disturbance.others, self.machine.cores, self.disturbance.stolen
+        )
+    }
+
     /// The rows of the relay figures.
     pub(crate) fn rows(&self) -> Vec<Row> {
         self.outcome.rows(self.groups)
@@ -151,6 +161,10 @@ pub(crate) mod sample {
             outcome,
             groups: &[Group::Trip, Group::Conn],
             machine,
+            disturbance: Disturbance {
+                others: 0.25,
+                stolen: 0.0,
+            },
             versions: &[],
             command: "sansbox-bench relay",
             rounds: 1,

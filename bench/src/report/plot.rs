@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Report, number};
+use super::{Report, marks, number};
 use crate::figure::{Better, Figure, Reach};
 use crate::outcome::Row;
 use crate::subject::{SANSBOX, SANSBOX_AUTH, SANSBOX_SYSTEM_CC};
@@ -43,7 +43,7 @@ text { font-family: system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif; fi
 .title { font-size: 14px; font-weight: 600; }
 .faint { font-size: 11.5px; fill: #66727f; }
 .name { font-size: 12px; text-anchor: end; }
-.value { font-size: 12px; font-variant-numeric: tabular-nums; }
+.value { font-size: 12px; font-variant-numeric: tabular-nums; stroke: #ffffff; stroke-width: 4px; paint-order: stroke; stroke-linejoin: round; }
 .own { fill: #1d6fd6; }
 .variant { fill: #7fb0ec; }
 .peer { fill: #b4bcc6; }
@@ -52,6 +52,7 @@ text { font-family: system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif; fi
 text { fill: #e4e8ec; }
 .page { fill: #12161b; }
 .faint { fill: #97a3af; }
+.value { stroke: #12161b; }
 .own { fill: #4c9bff; }
 .variant { fill: #2f5f9e; }
 .peer { fill: #56616d; }
@@ -112,36 +113,44 @@ fn panel(figure: Figure, bars: &[&Row], left: f64, top: f64) -> String {
         Better::More => "more is better",
         Better::Less => "less is better",
     };
-    let mark = bars.iter().find_map(|row| mark_of(row, bars));
+    let marked = bars
+        .iter()
+        .find_map(|row| mark_of(row, bars).map(|mark| (row, mark)));
+    let mark = marked.map(|(_, mark)| mark);
+    let reach = marked.map_or_else(String::new, |(row, _)| {
+        format!("; to reach: {}", marks(&row.judged, facts.unit))
+    });
     let values = bars.iter().filter_map(|row| row.value);
     let longest = values.chain(mark).fold(f64::MIN_POSITIVE, f64::max);
     let length = |value: f64| value / longest * BAR_WIDTH_MAX;
     let axis = left + NAME_WIDTH;
     let mut text = format!(
         "<g>\n<text class=\"title\" x=\"{left:.1}\" y=\"{:.1}\">{}</text>\n\
-         <text class=\"faint\" x=\"{left:.1}\" y=\"{:.1}\">{}, {better}</text>\n",
+         <text class=\"faint\" x=\"{left:.1}\" y=\"{:.1}\">{}, {better}{}</text>\n",
         top + 12.0,
         escape(facts.title),
         top + 29.0,
         escape(facts.unit),
+        escape(&reach),
     );
+    // The values come last: their halo keeps them readable where the mark crosses them.
+    let mut labels = String::new();
     let mut y = top + TITLE_HEIGHT;
     for row in bars {
         let value = row.value.unwrap_or(0.0);
         let width = length(value).max(1.0);
-        let class = match row.subject {
-            SANSBOX => "own",
-            SANSBOX_SYSTEM_CC | SANSBOX_AUTH => "variant",
-            _ => "peer",
-        };
+        let class = class(row.subject);
         let base = y + BAR_HEIGHT - 4.0;
         // Writing to a String cannot fail.
-        let _ = write!(
+        let _ = writeln!(
             text,
+            "<rect class=\"{class}\" x=\"{axis:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" \
+             height=\"{BAR_HEIGHT}\" rx=\"2\"/>"
+        );
+        let _ = writeln!(
+            labels,
             "<text class=\"name\" x=\"{:.1}\" y=\"{base:.1}\">{}</text>\n\
-             <rect class=\"{class}\" x=\"{axis:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" \
-             height=\"{BAR_HEIGHT}\" rx=\"2\"/>\n\
-             <text class=\"value\" x=\"{:.1}\" y=\"{base:.1}\">{}</text>\n",
+             <text class=\"value\" x=\"{:.1}\" y=\"{base:.1}\">{}</text>",
             axis - 8.0,
             escape(row.subject),
             axis + width + 6.0,
@@ -157,8 +166,16 @@ fn panel(figure: Figure, bars: &[&Row], left: f64, top: f64) -> String {
             "<line class=\"mark\" x1=\"{x:.1}\" y1=\"{from:.1}\" x2=\"{x:.1}\" y2=\"{to:.1}\"/>"
         );
     }
-    text.push_str("</g>\n");
-    text
+    text + &labels + "</g>\n"
+}
+
+/// The colour of a subject's bars.
+fn class(subject: &str) -> &'static str {
+    match subject {
+        SANSBOX => "own",
+        SANSBOX_SYSTEM_CC | SANSBOX_AUTH => "variant",
+        _ => "peer",
+    }
 }
 
 /// Where the first mark of a row lies on the figure's own scale. That of the variant with the

@@ -55,6 +55,7 @@ pub(crate) fn render(report: &Report<'_>) -> String {
         ]);
     }
     let mut text = align(&lines);
+    text.push_str(&format!("note: {}.\n", report.disturbance()));
     for note in &report.outcome.notes {
         text.push_str(&format!("note: {note}\n"));
     }
