@@ -9,4 +9,7 @@
 //! | [`socks`] | SOCKS4, SOCKS4a and SOCKS5 with UDP ASSOCIATE, both sides |
 
 pub mod http;
+mod secret;
 pub mod socks;
+
+pub use secret::Secret;

@@ -26,20 +26,13 @@ use domain::{Atom, DomainTable};
 use matcher::{Node, Subject};
 use sansbox_core::Target;
 
+pub use crate::ids::{InboundId, OutboundId};
 pub use compile::{CompileError, CompileErrorKind};
 
 /// Most rules that a route holds.
 pub const RULES_MAX: usize = u16::MAX as usize;
 /// Deepest nesting of logical rules.
 pub const LOGICAL_DEPTH_MAX: usize = 64;
-
-/// Index of an inbound in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InboundId(pub u16);
-
-/// Index of an outbound in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OutboundId(pub u16);
 
 /// What is known of a connection or an association when it is routed.
 #[derive(Clone, Copy, Debug)]

@@ -41,7 +41,7 @@ pub use client::{BadOption, Client, ClientEvent, ConnectOptions};
 pub use error::{Error, Phase};
 pub use refusal::Status;
 pub use server::{Auth, Server, ServerEvent};
-pub use wire::{Credentials, Malformed, Secret};
+pub use wire::{Credentials, Malformed};
 
 /// Longest message head in bytes, empty line included. A pipe that carries heads needs a limit of
 /// at least this; a head that fills a smaller pipe is refused as too large.

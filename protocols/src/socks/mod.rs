@@ -49,17 +49,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 mod client;
+mod credentials;
 mod error;
 mod pipes;
-mod secret;
 mod server;
 #[cfg(test)]
 mod tests;
 pub mod wire;
 
 pub use client::{Client, ClientEvent, Version};
+pub use credentials::{Credentials, CredentialsTooLong};
 pub use error::{ClientError, Phase, ServerError, reply_code_v4, reply_code_v5};
-pub use secret::{Credentials, CredentialsTooLong, Secret};
 pub use server::{Auth, Server, ServerEvent};
 
 /// Longest message of any version in octets: a SOCKS4a request with a long USERID and a long name.

@@ -1,10 +1,11 @@
 //! The server: one machine for SOCKS4, SOCKS4a and SOCKS5.
 use super::{
-    Command, Phase, Secret, ServerError,
+    Command, Phase, ServerError,
     error::{reply_code_v4, reply_code_v5},
     pipes,
     wire::{Address, Malformed, v4, v5},
 };
+use crate::Secret;
 use sansbox_core::{
     BadDomain, Closing, End, Instant, Pipe, Progress, ProtocolError as _, Refusal, StreamProtocol,
     Target,

@@ -9,8 +9,9 @@ mod up;
 use super::{
     Error, KEEP_ALIVE_TIMEOUT, LINGER_TIMEOUT, Phase,
     refusal::{Status, emit_reply},
-    wire::{HeadScanner, Secret},
+    wire::HeadScanner,
 };
+use crate::Secret;
 use bytes::BytesMut;
 use core::time::Duration;
 use flow::Flow;

@@ -1,12 +1,11 @@
 //! Basic credentials (RFC 7617) in `Proxy-Authorization` (RFC 9110 11.7).
 use super::Fields;
+use crate::Secret;
 use base64::{
     Engine,
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use core::fmt;
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// Padding is written, and not insisted on.
@@ -14,44 +13,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-
-/// Bytes that are wiped when dropped, shown to nobody and compared in constant time.
-#[derive(Clone)]
-pub struct Secret(Zeroizing<Vec<u8>>);
-
-impl Secret {
-    /// A copy of `bytes`.
-    #[must_use]
-    pub fn new(bytes: &[u8]) -> Self {
-        Self(Zeroizing::new(bytes.to_vec()))
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// Equal to `bytes`? Takes the same time wherever they differ; the length is not hidden.
-    #[must_use]
-    pub fn matches(&self, bytes: &[u8]) -> bool {
-        self.0.ct_eq(bytes).into()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
-
-impl PartialEq for Secret {
-    fn eq(&self, other: &Self) -> bool {
-        self.matches(&other.0)
-    }
-}
-
-impl Eq for Secret {}
 
 /// A user name and a password; the name holds no colon, neither holds a control character.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +89,7 @@ mod tests {
         assert_eq!(&*credentials.emit(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
         assert_eq!(
             format!("{credentials:?}"),
-            "Credentials { username: Secret, password: Secret }"
+            "Credentials { username: Secret(..), password: Secret(..) }"
         );
     }
 

@@ -11,7 +11,7 @@ pub mod rewrite;
 pub mod scan;
 pub mod target;
 
-pub use auth::{Credentials, Secret};
+pub use auth::Credentials;
 pub use chunked::ChunkScanner;
 pub use framing::Body;
 pub use head::{Fields, Request, Response, Version};

@@ -1,6 +1,7 @@
 use super::{Input, Owner, Schedule, hex, open_owner, password_owner, target};
+use crate::Secret;
 use crate::socks::{
-    Command, Phase, Secret, ServerError, ServerEvent,
+    Command, Phase, ServerError, ServerEvent,
     wire::{Malformed, v4},
 };
 use sansbox_core::{End, Instant, Pipe, Progress, Refusal, StreamProtocol as _};
