@@ -24,7 +24,7 @@ use std::{
 const SIZES: [usize; 3] = [10, 1_000, 100_000];
 /// Distinct requests per measurement.
 const REQUESTS: usize = 1 << 14;
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 31;
 /// Rules of the "many rules" figures.
 const RULES: usize = 1_000;
 
@@ -49,7 +49,7 @@ impl Draw {
         (0..len).map(|_| letter(self)).collect()
     }
 
-    /// A registered name as block and region lists hold them, 14 octets on average.
+    /// A registered name as block and region lists hold them, 15 octets on average.
     fn suffix(&mut self) -> String {
         let top = ["com", "net", "org", "de", "co.uk", "io", "com.cn"][self.below(7)];
         format!("{}.{top}", self.label(5, 16))
@@ -162,33 +162,70 @@ fn ip_requests(draw: &mut Draw, prefixes: &[IpNet], is_v6: bool) -> Vec<Target> 
     (0..REQUESTS).map(request).collect()
 }
 
-/// Median over rounds of the mean time of one decision, in nanoseconds, and the share of hits.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a benchmark measures elapsed time"
-)]
-fn measure(router: &Router, targets: &[Target]) -> (f64, f64) {
-    let source = SocketAddr::from(([127, 0, 0, 1], 4000));
-    let mut hits = 0;
-    let mut rounds: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            hits = 0;
-            let start = std::time::Instant::now();
-            for target in targets {
-                let verdict = router.route(&Metadata {
-                    inbound: InboundId(0),
-                    network: Network::Tcp,
-                    source,
-                    target: black_box(target),
-                    user: None,
-                });
-                hits += usize::from(verdict.rule.is_some());
-            }
-            start.elapsed().as_secs_f64() * 1e9 / targets.len() as f64
-        })
+/// A router and what is asked of it.
+struct Subject {
+    router: Router,
+    targets: Vec<Target>,
+}
+
+impl Subject {
+    fn new(rules: Vec<Rule>, targets: Vec<Target>) -> Self {
+        let router = compile(rules);
+        Self { router, targets }
+    }
+
+    /// A round after one that is not counted, so that it finds its own data in the caches as far
+    /// as they hold it, not the other subjects'.
+    fn warm_round(&self) -> f64 {
+        self.round();
+        self.round()
+    }
+
+    /// Mean time of one decision in nanoseconds.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a benchmark measures elapsed time"
+    )]
+    fn round(&self) -> f64 {
+        let source = SocketAddr::from(([127, 0, 0, 1], 4000));
+        let mut hits = 0;
+        let start = std::time::Instant::now();
+        for target in &self.targets {
+            let verdict = self.router.route(&Metadata {
+                inbound: InboundId(0),
+                network: Network::Tcp,
+                source,
+                target: black_box(target),
+                user: None,
+            });
+            hits += usize::from(verdict.rule.is_some());
+        }
+        let ns = start.elapsed().as_secs_f64() * 1e9 / self.targets.len() as f64;
+        assert!(
+            hits * 5 > self.targets.len() * 2,
+            "half of the look-ups hit"
+        );
+        ns
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Per subject the median time of a decision, and of its ratio to the first subject's in the same
+/// round. Rounds are interleaved, so that what else the machine does meets all subjects alike.
+fn measure(subjects: &[Subject]) -> Vec<(f64, f64)> {
+    let rounds: Vec<Vec<f64>> = (0..ROUNDS)
+        .map(|_| subjects.iter().map(Subject::warm_round).collect())
         .collect();
-    rounds.sort_by(f64::total_cmp);
-    (rounds[ROUNDS / 2], hits as f64 / targets.len() as f64)
+    let of = |i: usize| {
+        let times = rounds.iter().map(|r| r[i]).collect();
+        let ratios = rounds.iter().map(|r| r[i] / r[0]).collect();
+        (median(times), median(ratios))
+    };
+    (0..subjects.len()).map(of).collect()
 }
 
 struct Report {
@@ -197,7 +234,6 @@ struct Report {
 }
 
 impl Report {
-    /// `peer` is the figure that `ratio` compares with.
     fn figure(
         &mut self,
         figure: &str,
@@ -205,22 +241,46 @@ impl Report {
         unit: &str,
         compared: Option<(f64, &str)>,
     ) -> io::Result<()> {
-        let ratio = compared.map(|(base, _)| value / base);
         if self.is_json {
-            let ratio = ratio.map_or_else(|| "null".to_owned(), |r| format!("{r:.3}"));
-            let peer =
-                compared.map_or_else(|| "null".to_owned(), |(_, peer)| format!("\"{peer}\""));
+            let (ratio, peer) = compared.map_or_else(
+                || ("null".to_owned(), "null".to_owned()),
+                |(ratio, peer)| (format!("{ratio:.3}"), format!("\"{peer}\"")),
+            );
             return writeln!(
                 self.out,
                 "{{\"bench\":\"router\",\"figure\":\"{figure}\",\"subject\":\"sansbox\",\
                  \"value\":{value:.2},\"unit\":\"{unit}\",\"ratio\":{ratio},\"peer\":{peer}}}"
             );
         }
-        let compared = match (ratio, compared) {
-            (Some(ratio), Some((_, peer))) => format!("  {ratio:.2}x {peer}"),
-            _ => String::new(),
-        };
+        let compared =
+            compared.map_or_else(String::new, |(ratio, peer)| format!("  {ratio:.2}x {peer}"));
         writeln!(self.out, "{figure:32} {value:9.1} {unit}{compared}")
+    }
+
+    /// Times of one kind of list at each of [`SIZES`], and the memory of the largest.
+    fn growth(&mut self, entries: &str, subjects: &[Subject]) -> io::Result<()> {
+        for (size, (ns, ratio)) in SIZES.iter().zip(measure(subjects)) {
+            let peer = format!("{} {entries}", SIZES[0]);
+            let compared = (*size != SIZES[0]).then_some((ratio, peer.as_str()));
+            self.figure(&format!("lookup, {size} {entries}"), ns, "ns", compared)?;
+        }
+        let (largest, size) = (&subjects[SIZES.len() - 1], SIZES[SIZES.len() - 1]);
+        let bytes = largest.router.memory_bytes() as f64 / size as f64;
+        self.figure(
+            &format!("memory per entry, {entries}"),
+            bytes,
+            "bytes",
+            None,
+        )
+    }
+
+    /// The same entries in one rule and in a rule each.
+    fn spread(&mut self, entry: &str, one: Subject, each: Subject) -> io::Result<()> {
+        let figure = format!("lookup, {RULES} rules, 1 {entry} each");
+        let [_, (ns, ratio)] = measure(&[one, each])[..] else {
+            return Ok(());
+        };
+        self.figure(&figure, ns, "ns", Some((ratio, "one rule")))
     }
 }
 
@@ -230,86 +290,31 @@ fn main() -> io::Result<()> {
         is_json,
         out: io::stdout().lock(),
     };
-    domains(&mut report)?;
-    for (is_v6, family) in [(false, "ipv4"), (true, "ipv6")] {
-        cidrs(&mut report, is_v6, family)?;
+    let draw = &mut Draw(0x5eed);
+    let of_suffixes = SIZES.map(|size| {
+        let list = suffixes(draw, size);
+        let targets = name_requests(draw, &list);
+        Subject::new(vec![rule(with_suffixes(list))], targets)
+    });
+    report.growth("suffixes", &of_suffixes)?;
+    for (is_v6, entries) in [(false, "IPv4 prefixes"), (true, "IPv6 prefixes")] {
+        let of_prefixes = SIZES.map(|size| {
+            let list = prefixes(draw, size, is_v6);
+            let targets = ip_requests(draw, &list, is_v6);
+            Subject::new(vec![rule(with_prefixes(list))], targets)
+        });
+        report.growth(entries, &of_prefixes)?;
     }
-    many_rules(&mut report)
-}
-
-fn domains(report: &mut Report) -> io::Result<()> {
-    let mut base = None;
-    for size in SIZES {
-        let mut draw = Draw(0x5eed_0001);
-        let list = suffixes(&mut draw, size);
-        let octets: usize = list.iter().map(String::len).sum();
-        let targets = name_requests(&mut draw, &list);
-        let router = compile(vec![rule(with_suffixes(list))]);
-        let (ns, hits) = measure(&router, &targets);
-        assert!(hits > 0.4, "half of the look-ups hit");
-        let compared = base.map(|base| (base, "10 suffixes"));
-        report.figure(&format!("lookup, {size} suffixes"), ns, "ns", compared)?;
-        base = base.or(Some(ns));
-        if size == SIZES[2] {
-            let bytes = router.memory_bytes() as f64 / size as f64;
-            let text = (octets as f64 / size as f64, "the text itself");
-            report.figure("memory per suffix", bytes, "bytes", Some(text))?;
-        }
-    }
-    Ok(())
-}
-
-fn cidrs(report: &mut Report, is_v6: bool, family: &str) -> io::Result<()> {
-    let mut base = None;
-    for size in SIZES {
-        let mut draw = Draw(0x5eed_0002);
-        let list = prefixes(&mut draw, size, is_v6);
-        let targets = ip_requests(&mut draw, &list, is_v6);
-        let router = compile(vec![rule(with_prefixes(list))]);
-        let (ns, hits) = measure(&router, &targets);
-        assert!(hits > 0.4, "half of the look-ups hit");
-        let compared = base.map(|base| (base, "10 prefixes"));
-        report.figure(
-            &format!("lookup, {size} {family} prefixes"),
-            ns,
-            "ns",
-            compared,
-        )?;
-        base = base.or(Some(ns));
-        if size == SIZES[2] {
-            let bytes = router.memory_bytes() as f64 / size as f64;
-            report.figure(&format!("memory per {family} prefix"), bytes, "bytes", None)?;
-        }
-    }
-    Ok(())
-}
-
-/// The same entries in one rule and spread over many.
-fn many_rules(report: &mut Report) -> io::Result<()> {
-    let mut draw = Draw(0x5eed_0003);
-    let list = suffixes(&mut draw, RULES);
-    let targets = name_requests(&mut draw, &list);
+    let list = suffixes(draw, RULES);
+    let targets = name_requests(draw, &list);
     let one_each = |s: &String| rule(with_suffixes(vec![s.clone()]));
-    let spread = measure(&compile(list.iter().map(one_each).collect()), &targets).0;
-    let one = measure(&compile(vec![rule(with_suffixes(list))]), &targets).0;
-    let compared = Some((one, "one rule"));
-    report.figure(
-        &format!("lookup, {RULES} rules, 1 suffix each"),
-        spread,
-        "ns",
-        compared,
-    )?;
-
-    let list = prefixes(&mut draw, RULES, false);
-    let targets = ip_requests(&mut draw, &list, false);
+    let each = Subject::new(list.iter().map(one_each).collect(), targets.clone());
+    let one = Subject::new(vec![rule(with_suffixes(list))], targets);
+    report.spread("suffix", one, each)?;
+    let list = prefixes(draw, RULES, false);
+    let targets = ip_requests(draw, &list, false);
     let one_each = |p: &IpNet| rule(with_prefixes(vec![*p]));
-    let spread = measure(&compile(list.iter().map(one_each).collect()), &targets).0;
-    let one = measure(&compile(vec![rule(with_prefixes(list))]), &targets).0;
-    let compared = Some((one, "one rule"));
-    report.figure(
-        &format!("lookup, {RULES} rules, 1 prefix each"),
-        spread,
-        "ns",
-        compared,
-    )
+    let each = Subject::new(list.iter().map(one_each).collect(), targets.clone());
+    let one = Subject::new(vec![rule(with_prefixes(list))], targets);
+    report.spread("prefix", one, each)
 }

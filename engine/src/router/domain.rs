@@ -4,11 +4,13 @@
 //! that list the name or a suffix of it, so a thousand rules with one suffix each cost the same as
 //! one rule with a thousand.
 //!
-//! Records lie in one byte arena in the order of their hash bucket, and a directory holds where
-//! each bucket starts: a probe costs two memory accesses, and a record costs its name, two bytes
-//! and its share of the directory. The hash runs over the name backwards, so that each label
-//! boundary costs one more probe and no more hashing. Its seed is fixed: what is in the table comes
-//! from the configuration, and a peer that picks names decides only which bucket is looked at.
+//! Records lie in one byte arena in the order of their hash bucket. A directory holds where each
+//! bucket starts, and beside it a small filter over the bucket's hashes: a probe that finds nothing
+//! nearly always ends at that one word, and one that finds something reads the arena once. A record
+//! costs its name, two bytes and its share of the directory. The hash runs over the name backwards,
+//! so that each label boundary costs one more probe and no more hashing. Its seed is fixed: what is
+//! in the table comes from the configuration, and a peer that picks names decides only which bucket
+//! is looked at.
 use super::name::{Name, NameHash};
 
 /// A rule's set of names: an index in the order in which rules were compiled.
@@ -36,7 +38,25 @@ pub(super) struct TooLarge;
 #[derive(Default)]
 pub(super) struct Builder<'a> {
     records: Vec<Record<'a>>,
-    longest: u8,
+    depths: Depths,
+}
+
+/// Which numbers of dots the keys have: a probe at another depth finds nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Depths(u128);
+
+impl Depths {
+    fn insert(&mut self, dots: u32) {
+        self.0 |= 1_u128.checked_shl(dots).unwrap_or_default();
+    }
+
+    fn contains(self, dots: u32) -> bool {
+        self.0.checked_shr(dots).unwrap_or_default() & 1 != 0
+    }
+
+    fn is_behind(self, dots: u32) -> bool {
+        self.0.checked_shr(dots).unwrap_or_default() == 0
+    }
 }
 
 struct Record<'a> {
@@ -65,8 +85,9 @@ impl<'a> Builder<'a> {
         let is_findable = key.is_ascii()
             && !key.bytes().any(|b| b.is_ascii_uppercase())
             && key.len() <= Name::LEN_MAX;
-        if let (true, Ok(len)) = (is_findable, u8::try_from(key.len())) {
-            self.longest = self.longest.max(len);
+        if is_findable {
+            let dots = key.bytes().filter(|&b| b == b'.').count();
+            self.depths.insert(u32::try_from(dots).unwrap_or(u32::MAX));
             let hash = NameHash::of(key.as_bytes()).finish();
             self.records.push(Record {
                 hash,
@@ -99,20 +120,30 @@ impl<'a> Builder<'a> {
             .map(|r| 2 + extra_len + r.key.len())
             .sum();
         let mut arena = Vec::with_capacity(arena_len);
-        let mut starts = Vec::with_capacity(buckets + 1);
+        let mut directory = vec![Bucket::default(); buckets + 1];
+        let mut started = 0;
         for record in &self.records {
             let start = u32::try_from(arena.len()).map_err(|_| TooLarge)?;
-            let bucket = bucket_of(record.hash, buckets);
-            starts.resize(starts.len().max(bucket + 1), start);
+            let index = bucket_of(record.hash, buckets);
+            // Empty buckets before this one start, and end, where it starts.
+            for bucket in directory.iter_mut().take(index + 1).skip(started) {
+                bucket.start = start;
+            }
+            started = index + 1;
+            if let Some(bucket) = directory.get_mut(index) {
+                bucket.filter |= filter_of(record.hash);
+            }
             record.emit(extra_len, &mut arena);
         }
         let end = u32::try_from(arena.len()).map_err(|_| TooLarge)?;
-        starts.resize(buckets + 1, end);
+        for bucket in directory.iter_mut().skip(started) {
+            bucket.start = end;
+        }
         Ok(DomainTable {
             records: self.records.len(),
-            longest: self.longest,
+            depths: self.depths,
             extra_len,
-            starts: starts.into(),
+            directory: directory.into(),
             arena: arena.into(),
         })
     }
@@ -134,13 +165,27 @@ fn bucket_of(hash: u32, buckets: usize) -> usize {
     ((u64::from(hash) * buckets as u64) >> 32) as usize
 }
 
+/// Two bits of a bucket's filter, from bits of the hash that do not pick the bucket.
+fn filter_of(hash: u32) -> u32 {
+    1 << (hash & 31) | 1 << (hash >> 5 & 31)
+}
+
+/// A run of records in the arena, up to the start of the next bucket.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bucket {
+    start: u32,
+    /// Union of the records' [`filter_of`].
+    filter: u32,
+}
+
 /// The compiled names of all rules.
 #[derive(Debug)]
 pub(super) struct DomainTable {
     records: usize,
-    longest: u8,
+    depths: Depths,
     extra_len: usize,
-    starts: Box<[u32]>,
+    /// The buckets, and one more where the last one ends.
+    directory: Box<[Bucket]>,
     arena: Box<[u8]>,
 }
 
@@ -156,7 +201,7 @@ impl DomainTable {
 
     /// Heap bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.starts) + size_of_val(&*self.arena)
+        size_of_val(&*self.directory) + size_of_val(&*self.arena)
     }
 
     /// The lowest atoms from `from` on that list `name` or a suffix of it, in order.
@@ -176,32 +221,39 @@ impl DomainTable {
     fn scan(&self, name: &Name, mut found: impl FnMut(Atom)) {
         let name = name.as_bytes();
         let mut hash = NameHash::EMPTY;
-        let deepest = name.len().saturating_sub(usize::from(self.longest));
-        let mut at = name.len();
-        loop {
-            let before = at.checked_sub(1).and_then(|i| name.get(i));
-            if before.is_none_or(|&b| b == b'.') {
-                let key = name.get(at..).unwrap_or_default();
-                let kind = if at == 0 { ITSELF } else { BELOW };
-                self.probe(hash.finish(), key, kind, &mut found);
+        let mut dots = 0;
+        for (at, &byte) in name.iter().enumerate().rev() {
+            if byte == b'.' {
+                if self.depths.contains(dots) {
+                    let key = name.get(at + 1..).unwrap_or_default();
+                    self.probe(hash.finish(), key, BELOW, &mut found);
+                }
+                dots += 1;
+                if self.depths.is_behind(dots) {
+                    return;
+                }
             }
-            match before {
-                Some(&b) if at > deepest => hash = hash.push(b),
-                _ => return,
-            }
-            at -= 1;
+            hash = hash.push(byte);
+        }
+        if self.depths.contains(dots) {
+            self.probe(hash.finish(), name, ITSELF, &mut found);
         }
     }
 
     fn probe(&self, hash: u32, key: &[u8], kind: u8, found: &mut impl FnMut(Atom)) {
-        let bucket = bucket_of(hash, self.starts.len().saturating_sub(1));
-        let Some(&[start, end]) = self.starts.get(bucket..bucket + 2) else {
+        let index = bucket_of(hash, self.directory.len().saturating_sub(1));
+        let Some([bucket, next]) = self.directory.get(index..index + 2) else {
             return;
         };
+        let filter = filter_of(hash);
+        if bucket.filter & filter != filter {
+            return;
+        }
         let mut rest = self
             .arena
-            .get(start as usize..end as usize)
+            .get(bucket.start as usize..next.start as usize)
             .unwrap_or_default();
+        let mut is_found = false;
         while let [len, tag, tail @ ..] = rest {
             let Some((extra, tail)) = tail.split_at_checked(self.extra_len) else {
                 return;
@@ -209,12 +261,18 @@ impl DomainTable {
             let Some((stored, next)) = tail.split_at_checked(usize::from(*len)) else {
                 return;
             };
-            if tag & kind != 0 && stored == key {
-                let high = extra
-                    .iter()
-                    .rev()
-                    .fold(0, |high, b| high << 8 | Atom::from(*b));
-                found(high << TAG_ATOM_BITS | Atom::from(tag >> 2));
+            if stored == key {
+                if tag & kind != 0 {
+                    let high = extra
+                        .iter()
+                        .rev()
+                        .fold(0, |high, b| high << 8 | Atom::from(*b));
+                    found(high << TAG_ATOM_BITS | Atom::from(tag >> 2));
+                }
+                is_found = true;
+            } else if is_found {
+                // Records of one key lie together.
+                return;
             }
             rest = next;
         }

@@ -9,8 +9,12 @@
 //! | `pattern`, `go_regex` | keywords; regular expressions in Go's syntax |
 //! | `name` | a name in lower case and its hash |
 //!
-//! A look-up allocates nothing, takes no lock and reads no clock; a `domain_regex` too large for an
-//! automaton built ahead of time is the one exception, see [`CompileErrorKind::RegexTooLarge`].
+//! A look-up allocates nothing, takes no lock and reads no clock. One exception: a `domain_regex`
+//! too large for an automaton built ahead of time (1 MiB) builds it while matching, in a bounded
+//! cache that is allocated at its first use.
+//!
+//! Rules that only a listed name can make match cost nothing until such a name comes; every other
+//! rule before the deciding one is evaluated in turn, about 10 ns each.
 mod cidr;
 pub mod compile;
 mod domain;
