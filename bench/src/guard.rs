@@ -8,8 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 /// Exit code after a signal, as shells report SIGINT.
 const EXIT_INTERRUPTED: i32 = 130;
@@ -27,21 +30,18 @@ fn kill_all() {
         // The process may have gone by itself; it stays a zombie of ours until waited for, so the
         // number cannot have been given to another.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        let _ = waitpid(Pid::from_raw(pid), None);
     }
 }
 
 /// Kills the children on SIGINT, SIGTERM, SIGHUP and on a panic (which aborts in release builds and
-/// so runs no destructor). Call before any thread starts.
+/// so runs no destructor).
 pub(crate) fn install() -> Result<()> {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
-    signals.thread_block().context("block signals")?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("catch signals")?;
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
-            if signals.wait().is_ok() {
+            if signals.forever().next().is_some() {
                 kill_all();
                 exit(EXIT_INTERRUPTED);
             }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,56 @@ fn reports_are_written_side_by_side() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+/// A "sansbox" whose version never comes is a child like any other.
+#[test]
+fn a_signal_ends_the_children_too() {
+    let folder = std::env::temp_dir().join(format!("sansbox-bench-signal-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (script, note) = (folder.join("slow"), folder.join("pid"));
+    let text = format!(
+        "#!/bin/sh\necho $$ > {0}.new; mv {0}.new {0}; exec sleep 60\n",
+        note.display()
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(["relay", "--only", "start", "--peers", "", "--sansbox"])
+        .arg(&script);
+    let mut bench = Ended(
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    wait_for("the child to start", || note.exists());
+    let child = std::fs::read_to_string(&note).unwrap();
+    let process = std::path::Path::new("/proc").join(child.trim());
+    assert!(process.exists());
+    let status = std::fs::read_to_string(process.join("status")).unwrap();
+    let blocked = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigBlk:"))
+        .unwrap();
+    assert!(
+        blocked.trim().bytes().all(|digit| digit == b'0'),
+        "{blocked}"
+    );
+
+    assert!(
+        Command::new("kill")
+            .arg(bench.0.id().to_string())
+            .status()
+            .unwrap()
+            .success()
+    );
+    wait_for("the bench to end", || bench.0.try_wait().unwrap().is_some());
+    assert_eq!(bench.0.wait().unwrap().code(), Some(130));
+    assert!(!process.exists(), "the child outlives the bench");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 #[test]
 fn the_sink_echoes_holds_and_ends_with_its_input() {
     let mut command = Command::new(PROGRAM);
@@ -101,9 +152,13 @@ fn the_sink_echoes_holds_and_ends_with_its_input() {
         );
     }
     drop(sink.0.stdin.take());
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while sink.0.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < deadline, "the sink outlives its input");
+    wait_for("the sink to end", || sink.0.try_wait().unwrap().is_some());
+}
+
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
