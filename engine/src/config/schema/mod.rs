@@ -166,4 +166,3 @@ pub(crate) fn same_folded(ascii: &str, key: &str) -> bool {
     };
     ascii.chars().map(fold).eq(key.chars().map(fold))
 }
-
