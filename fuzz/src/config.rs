@@ -1,8 +1,12 @@
 //! Configurations: read, formatted, merged.
-use sansbox_engine::config::{
-    ConfigError, ErrorKind, ReadOptions, Sources, format, merge,
-    model::{Condition, Config, OutboundKind, RuleAction, Span, Spanned},
-    read,
+use sansbox_engine::{
+    Plan,
+    config::{
+        ConfigError, ErrorKind, ReadOptions, Sources, format, merge,
+        model::{Condition, Config, OutboundKind, RuleAction, Span, Spanned},
+        read,
+    },
+    plan::PlanError,
 };
 
 const STRICT: ReadOptions = ReadOptions { lenient: false };
@@ -36,12 +40,30 @@ fn check_span(sources: &Sources, span: Span, is_whole: bool) {
     assert!(is_inside || is_whole, "{span:?} of {len} bytes");
 }
 
+/// What strict reading lets pass can be planned, but for what only the router and the protocols
+/// know to be wrong.
+fn check_plan(sources: &Sources, config: &Config) {
+    let Err(errors) = Plan::build(config) else {
+        return;
+    };
+    assert!(!errors.is_empty(), "refused without a reason");
+    for error in errors {
+        check_span(sources, error.span(), false);
+        let is_late = !matches!(
+            error,
+            PlanError::UnknownOutbound { .. } | PlanError::Circular { .. }
+        );
+        assert!(is_late, "read, but not planned: {error}");
+    }
+}
+
 /// The configuration without places, read in both modes.
 fn read_bare(sources: &Sources) -> Option<Config> {
     let lenient = read(sources, &LENIENT);
     let strict = read(sources, &STRICT);
-    if let Err(errors) = &strict {
-        show(sources, errors);
+    match &strict {
+        Err(errors) => show(sources, errors),
+        Ok((config, _)) => check_plan(sources, config),
     }
     let (config, warnings) = match (lenient, strict) {
         (Ok((lenient, warnings)), Ok((strict, _))) => {
@@ -65,35 +87,25 @@ fn read_bare(sources: &Sources) -> Option<Config> {
 fn one(data: &[u8]) {
     let sources = Sources::single("config.json", data);
     let config = read_bare(&sources);
-    match format(&sources.files()[0]) {
-        Err(errors) => {
-            show(&sources, &errors);
-            assert!(
-                config.is_none() || is_unformattable(&errors),
-                "read, but not formatted: {errors:?}"
-            );
+    match (format(&sources.files()[0]), merge(&sources)) {
+        (Ok(formatted), Ok(merged)) => {
+            check_text(&merged, config.as_ref(), "merge");
+            // `format` leaves out what holds nothing, as sing-box does, even an item of a list.
+            match merged.contains("{}") || merged.contains("[]") {
+                true => check_fixed_point(&formatted),
+                false => check_text(&formatted, config.as_ref(), "format"),
+            }
         }
-        Ok(text) => check_text(&text, config.as_ref(), "format"),
-    }
-    match merge(&sources) {
-        Err(errors) => {
-            show(&sources, &errors);
-            assert!(
-                config.is_none() || is_unformattable(&errors),
-                "read, but not merged: {errors:?}"
-            );
+        (Err(formatted), Err(merged)) => {
+            show(&sources, &formatted);
+            assert_eq!(formatted, merged, "format and merge see other errors");
+            assert!(config.is_none(), "read, but not formatted: {formatted:?}");
         }
-        Ok(text) => check_text(&text, config.as_ref(), "merge"),
+        (formatted, merged) => panic!("only one can read it: {formatted:?}, {merged:?}"),
     }
 }
 
-/// What `format` cannot write although it can be read.
-fn is_unformattable(_errors: &[ConfigError]) -> bool {
-    false
-}
-
-/// `text` came of `format` or `merge`: it reads as `config`, and `format` leaves it alone once it
-/// has had it.
+/// `text` came of `format` or `merge` and reads as `config`.
 fn check_text(text: &str, config: Option<&Config>, by: &str) {
     let sources = Sources::single("again.json", text);
     assert_eq!(
@@ -101,13 +113,18 @@ fn check_text(text: &str, config: Option<&Config>, by: &str) {
         config,
         "what {by} wrote reads as something else:\n{text}"
     );
-    let first = format(&sources.files()[0]);
-    let first = first.unwrap_or_else(|errors| panic!("{by} wrote {text}: {errors:?}"));
+    let formatted = format(&sources.files()[0]);
+    let formatted = formatted.unwrap_or_else(|errors| panic!("{by} wrote {text}: {errors:?}"));
+    check_fixed_point(&formatted);
     if by == "format" {
-        assert_eq!(first, text, "format is no fixed point");
+        assert_eq!(formatted, text, "format is no fixed point");
     }
-    let second = format(&Sources::single("twice.json", first.as_str()).files()[0]);
-    assert_eq!(second.as_ref(), Ok(&first), "format is no fixed point");
+}
+
+/// `text` came of `format`, which now leaves it alone.
+fn check_fixed_point(text: &str) {
+    let again = format(&Sources::single("twice.json", text).files()[0]);
+    assert_eq!(again.as_deref(), Ok(text), "format is no fixed point");
 }
 
 fn two(first: &[u8], second: &[u8]) {

@@ -49,9 +49,9 @@ pub fn router_rules(data: &[u8]) {
         regexes: Vec::new(),
         is_bad: false,
     };
-    let inbound_tags = ["in", "in", "other", ""].map(String::from);
+    let inbound_tags = ["in", "In", "other", ""].map(String::from);
     let outbound_tags = ["direct", "proxy", "proxy"].map(String::from);
-    let rules: Vec<_> = (0..1 + input.below(12))
+    let rules: Vec<_> = (0..1 + input.below(6))
         .map(|_| maker.rule(&mut input))
         .collect();
     let final_outbound = match input.below(4) {
@@ -313,7 +313,7 @@ impl Maker {
 }
 
 fn regex(input: &mut Input<'_>, depth: usize) -> Regex {
-    let kinds = if depth == 3 { 6 } else { 10 };
+    let kinds = if depth == 2 { 6 } else { 10 };
     let parts = |input: &mut Input<'_>| -> Vec<Regex> {
         let n = 1 + input.below(3);
         (0..n).map(|_| regex(input, depth + 1)).collect()

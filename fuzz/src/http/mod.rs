@@ -4,7 +4,7 @@ mod proxy;
 use crate::{
     drive::{self, Feed, Schedule},
     input::Input,
-    reference::http::{Framing, Message, check_forwarded, requests},
+    reference::http::{Framing, Message, check_forwarded, final_response, requests},
 };
 use proxy::{Log, Policy, TUNNELED, Told, Upstream, show};
 use sansbox_core::{End, Host, Instant, Refusal, Target};
@@ -268,23 +268,6 @@ pub fn http_response(data: &[u8]) {
     check_same(&cut, &whole);
 }
 
-/// The final response in `bytes`, read by `read`, with those before it skipped as a proxy does.
-fn final_response<'a>(
-    bytes: &'a [u8],
-    read: impl Fn(&'a [u8]) -> Result<Option<Message<'a>>, &'static str>,
-) -> Result<Option<Message<'a>>, &'static str> {
-    let mut rest = bytes;
-    loop {
-        let response = read(rest)?;
-        match response {
-            Some(interim) if matches!(interim.head.status(), 100 | 102..=199) => {
-                rest = &rest[interim.len..];
-            }
-            other => return Ok(other),
-        }
-    }
-}
-
 /// The client is sent the upstream's response, or told that there is none.
 fn check_response(log: &Log, upstream: &Feed<'_>, request: &[u8]) {
     let to_head = request.starts_with(b"HEAD");
@@ -295,7 +278,9 @@ fn check_response(log: &Log, upstream: &Feed<'_>, request: &[u8]) {
         Err(bad) => panic!("the client is sent {bad}: {}", show(sent)),
     };
     let Some(ours) = ours else {
-        let is_over = upstream.fin || !matches!(theirs, Ok(None));
+        // What is wrong with a head may be said once the head is whole.
+        let is_whole = upstream.bytes.windows(4).any(|w| w == b"\r\n\r\n");
+        let is_over = upstream.fin || matches!(theirs, Ok(Some(_))) || is_whole && theirs.is_err();
         return assert!(
             // A reset overtakes what was said.
             log.client_end == End::Reset || !is_over,

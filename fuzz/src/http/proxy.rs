@@ -1,7 +1,7 @@
 //! An HTTP proxy between a client and its upstreams, with an owner who dials them.
 use crate::{
     drive::{Feed, ROUNDS_MAX, Schedule, drain, keep},
-    reference::http::Message,
+    reference::http::{Message, final_response},
 };
 use sansbox_core::{End, Instant, Pipe, Progress, Refusal, StreamProtocol, Target};
 use sansbox_protocols::http::{Auth, Error, HEAD_LEN_MAX, Server, ServerEvent};
@@ -117,7 +117,9 @@ impl Upstream {
         };
         self.says.extend_from_slice(says);
         self.fin |= fin;
-        self.is_tunnel |= upgrades && says.starts_with(b"HTTP/1.1 101");
+        let response = final_response(says, Message::connect_response);
+        let switches = matches!(response, Ok(Some(response)) if response.head.status() == 101);
+        self.is_tunnel |= upgrades && switches;
     }
 
     fn say(&mut self, chunk: usize, at_once: bool) -> Progress {

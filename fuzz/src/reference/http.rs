@@ -325,6 +325,23 @@ pub(crate) fn requests(mut bytes: &[u8]) -> (Vec<Message<'_>>, Option<Bad>) {
     }
 }
 
+/// The final response in `bytes`, read by `read`, with those before it skipped as a proxy does.
+pub(crate) fn final_response<'a>(
+    bytes: &'a [u8],
+    read: impl Fn(&'a [u8]) -> Result<Option<Message<'a>>, Bad>,
+) -> Result<Option<Message<'a>>, Bad> {
+    let mut rest = bytes;
+    loop {
+        let response = read(rest)?;
+        match response {
+            Some(interim) if matches!(interim.head.status(), 100 | 102..=199) => {
+                rest = &rest[interim.len..];
+            }
+            other => return Ok(other),
+        }
+    }
+}
+
 /// Is `forwarded` what a proxy makes of `original` (RFC 9110 7.6, RFC 9112 3.2.1)? Says what is not.
 pub(crate) fn check_forwarded(
     forwarded: &Message<'_>,
