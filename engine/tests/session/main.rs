@@ -10,6 +10,8 @@ use sansbox_engine::{
 };
 use std::{sync::Arc, time::Duration};
 
+mod http;
+
 const T0: Instant = Instant::ZERO;
 
 fn plan(users: &[(&str, &str)]) -> Arc<Plan> {
