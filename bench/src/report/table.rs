@@ -36,9 +36,15 @@ pub(crate) fn render(report: &Report<'_>) -> String {
             verdicts(&row.judged),
         ]);
     }
-    let mut text = align(&lines, RIGHT);
+    let mut text = if lines.len() > 1 {
+        align(&lines, RIGHT)
+    } else {
+        String::new()
+    };
     if !report.outcome.lookups.is_empty() {
-        text.push('\n');
+        if !text.is_empty() {
+            text.push('\n');
+        }
         text.push_str(&lookups(&report.outcome.lookups));
     }
     text.push_str(&format!("note: {}.\n", report.disturbance()));
