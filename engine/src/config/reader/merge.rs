@@ -84,12 +84,13 @@ fn merge_into(earlier: Node, later: Node) -> Result<Node, Problem> {
             },
             later_value,
         ) => {
-            match later_value {
-                Json::Array { items: more, .. } => items.extend(more),
-                value => items.push(Node {
-                    value,
+            if let Json::Array { items: more, .. } = later_value {
+                items.extend(more);
+            } else {
+                items.push(Node {
+                    value: later_value,
                     span: later.span,
-                }),
+                });
             }
             Json::Array {
                 items,

@@ -181,9 +181,11 @@ impl Decoder {
             self.wrong_type(node, "an array of objects");
             return None;
         };
-        let records = items.iter().map(|item| match item.value {
-            Json::Null => Record::new(object, item.span),
-            _ => self.object(item, object, mode),
+        let records = items.iter().map(|item| {
+            if item.is_null() {
+                return Record::new(object, item.span);
+            }
+            self.object(item, object, mode)
         });
         Some(Value::Records(records.collect()))
     }
@@ -218,9 +220,10 @@ impl Decoder {
     /// The shape that the object's `type` names; a problem when there is none.
     fn shape(&mut self, node: &Node, family: &'static Family) -> Option<&'static Object> {
         let Some(members) = node.members() else {
-            match node.value {
-                Json::Null => self.problem(node.span, ErrorKind::MissingField { key: "type" }),
-                _ => self.wrong_type(node, "an object"),
+            if node.is_null() {
+                self.problem(node.span, ErrorKind::MissingField { key: "type" });
+            } else {
+                self.wrong_type(node, "an object");
             }
             return None;
         };

@@ -93,6 +93,8 @@ pub(crate) enum Kind {
 /// Rows that are matched together.
 #[derive(Debug)]
 pub(crate) struct Group {
+    /// Title on the reference page, for keys that several objects share.
+    pub(crate) title: Option<&'static str>,
     /// The rows in the order `format` writes them.
     pub(crate) rows: &'static [Row],
     /// Keys are matched by their exact case. Elsewhere letter case does not matter.
@@ -166,4 +168,3 @@ pub(crate) fn same_folded(ascii: &str, key: &str) -> bool {
     };
     ascii.chars().map(fold).eq(key.chars().map(fold))
 }
-
