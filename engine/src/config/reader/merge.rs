@@ -36,7 +36,7 @@ pub(crate) fn merge(trees: Vec<Node>) -> Result<Option<Node>, Problem> {
 fn reduced(tree: Node) -> Result<Node, Problem> {
     if let Some(span) = tree.trailing_comma() {
         let found = Found::Char(',');
-        let wanted = "no `,` after the last item when files are merged";
+        let wanted = "the array to end without `,` (sing-box takes none when it merges)";
         return Err(Problem {
             kind: ErrorKind::Syntax { found, wanted },
             span,

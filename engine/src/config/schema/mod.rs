@@ -13,7 +13,7 @@ mod tables;
 mod value;
 mod write;
 
-pub(crate) use decode::{Decoder, decode};
+pub(crate) use decode::{Decoder, GUESSES_MAX, decode};
 pub(crate) use nearest::nearest;
 pub(crate) use record::{Field, Record, Value};
 pub(crate) use reference::reference_markdown;
@@ -152,9 +152,9 @@ impl Object {
         })
     }
 
-    /// The key that is most like `key`.
+    /// The key that is most like `key`, in lower case as people write it.
     pub(crate) fn nearest(&self, key: &str) -> Option<String> {
-        nearest(key, self.rows().map(|row| row.key)).map(str::to_owned)
+        nearest(key, self.rows().map(|row| row.key)).map(str::to_lowercase)
     }
 }
 
