@@ -11,7 +11,7 @@ use crate::config::{
 
 /// Deepest nesting of objects and arrays; reading recurses, so this bounds the stack. sing-box
 /// stops at 10,000; configurations that mean something stay below 20.
-pub const DEPTH_MAX: usize = 192;
+pub const DEPTH_MAX: usize = 128;
 /// Longest file in bytes.
 pub const FILE_BYTES_MAX: usize = 256 << 20;
 

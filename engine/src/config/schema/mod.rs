@@ -168,3 +168,6 @@ pub(crate) fn same_folded(ascii: &str, key: &str) -> bool {
     };
     ascii.chars().map(fold).eq(key.chars().map(fold))
 }
+
+#[cfg(test)]
+mod tests;
