@@ -6,7 +6,7 @@ use super::{
 use core::fmt;
 use thiserror::Error;
 
-/// Most errors reported in one go.
+/// Most errors, and most warnings, reported in one go.
 pub const ERRORS_MAX: usize = 20;
 /// Most characters of a source line that are shown.
 const EXCERPT_CHARS_MAX: usize = 96;

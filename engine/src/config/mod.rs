@@ -40,7 +40,8 @@ pub struct ReadOptions {
     pub lenient: bool,
 }
 
-/// Reads all files into one configuration; several are merged as [`merge`] does.
+/// Reads all files into one configuration; several are merged as [`merge`] does. At most
+/// [`ERRORS_MAX`] warnings come with it.
 ///
 /// # Errors
 /// What is wrong, in the order of the text, at most [`ERRORS_MAX`]; never empty.
@@ -56,7 +57,11 @@ pub fn read(
     };
     let config = build(record, &mut builder);
     if builder.problems.is_empty() {
-        let warnings = builder.warnings.into_iter().map(|(kind, span)| Warning {
+        builder
+            .warnings
+            .sort_by_key(|(_, span)| (span.file, span.start));
+        let first = builder.warnings.into_iter().take(ERRORS_MAX);
+        let warnings = first.map(|(kind, span)| Warning {
             kind,
             path: path_of(&root, span),
             span,

@@ -319,8 +319,9 @@ pub enum Condition {
     },
 }
 
-/// Conditions of a default rule. `None`: the key is absent. `Some` of an empty list: the key
-/// stood there with an empty list, which sing-box counts as a condition of its group.
+/// Conditions of a default rule. `None`: the key is absent or its list is empty, which sing-box
+/// drops while reading. `Some` of an empty list comes from lenient reading of a `network` that no
+/// connection has: it matches nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "the names are the keys")]
 pub struct Fields {

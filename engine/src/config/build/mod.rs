@@ -139,10 +139,10 @@ impl Builder {
 /// Text with its place; none when absent or empty.
 fn take_text(record: &mut Record, key: &str) -> Option<Spanned<String>> {
     let Field { value, span, .. } = record.take(key)?;
-    match value {
-        Value::Text(value) if !value.is_empty() => Some(Spanned { value, span }),
-        _ => None,
-    }
+    let Value::Text(value) = value else {
+        return None;
+    };
+    (!value.is_empty()).then_some(Spanned { value, span })
 }
 
 fn take_string(record: &mut Record, key: &str) -> Option<String> {
@@ -154,26 +154,26 @@ fn take_bool(record: &mut Record, key: &str) -> bool {
 }
 
 fn take_tristate(record: &mut Record, key: &str) -> Option<bool> {
-    match record.take(key)?.value {
-        Value::Bool(value) => Some(value),
-        _ => None,
-    }
+    let Value::Bool(value) = record.take(key)?.value else {
+        return None;
+    };
+    Some(value)
 }
 
 /// A port; none when absent or 0.
 fn take_port(record: &mut Record, key: &str) -> Option<u16> {
-    match record.take(key)?.value {
-        Value::Number(port) if port != 0 => u16::try_from(port).ok(),
-        _ => None,
-    }
+    let Value::Number(port) = record.take(key)?.value else {
+        return None;
+    };
+    u16::try_from(port).ok().filter(|port| *port != 0)
 }
 
 /// A mark; none when absent or 0.
 fn take_mark(record: &mut Record, key: &str) -> Option<u32> {
-    match record.take(key)?.value {
-        Value::Mark(mark) if mark != 0 => Some(mark),
-        _ => None,
-    }
+    let Value::Mark(mark) = record.take(key)?.value else {
+        return None;
+    };
+    (mark != 0).then_some(mark)
 }
 
 /// A list of text; empty when absent.

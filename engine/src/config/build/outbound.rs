@@ -145,12 +145,11 @@ impl Builder {
         {
             self.bad_value(path.span, &path.value, "a path without spaces");
         }
-        let headers = match record.take("headers") {
-            Some(field) => match field.value {
-                Value::Headers(headers) => self.headers(headers, field.span),
-                _ => Vec::new(),
-            },
-            None => Vec::new(),
+        let field = record.take("headers");
+        let span = field.as_ref().map_or(record.span, |field| field.span);
+        let headers = match field.map(|field| field.value) {
+            Some(Value::Headers(headers)) => self.headers(headers, span),
+            _ => Vec::new(),
         };
         Some(OutboundKind::Http {
             server: self.server(record)?,

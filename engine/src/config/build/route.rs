@@ -121,15 +121,17 @@ impl Builder {
 
     fn ip_version(&mut self, record: &mut Record) -> Option<IpVersion> {
         let field = record.take("ip_version")?;
-        match field.value {
-            Value::Number(0) => None,
-            Value::Number(4) => Some(IpVersion::V4),
-            Value::Number(6) => Some(IpVersion::V6),
-            Value::Number(other) => {
+        let Value::Number(number) = field.value else {
+            return None;
+        };
+        match number {
+            0 => None,
+            4 => Some(IpVersion::V4),
+            6 => Some(IpVersion::V6),
+            other => {
                 self.bad_value(field.span, &other.to_string(), "4 or 6");
                 None
             }
-            _ => None,
         }
     }
 
@@ -183,10 +185,10 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
 }
 
 fn take_ports(record: &mut Record, key: &str) -> Option<Vec<u16>> {
-    match record.take(key)?.value {
-        Value::Ports(ports) => some(ports),
-        _ => None,
-    }
+    let Value::Ports(ports) = record.take(key)?.value else {
+        return None;
+    };
+    some(ports)
 }
 
 /// `10.0.0.0/8`, or an address, which is a prefix of full length. Bits beyond the length are

@@ -36,7 +36,7 @@ pub(crate) fn merge(trees: Vec<Node>) -> Result<Option<Node>, Problem> {
 fn reduced(tree: Node) -> Result<Node, Problem> {
     if let Some(span) = tree.trailing_comma() {
         let found = Found::Char(',');
-        let wanted = "no `,` after the last item when files are merged";
+        let wanted = "the array to end without `,` (sing-box takes none when it merges)";
         return Err(Problem {
             kind: ErrorKind::Syntax { found, wanted },
             span,
@@ -84,12 +84,13 @@ fn merge_into(earlier: Node, later: Node) -> Result<Node, Problem> {
             },
             later_value,
         ) => {
-            match later_value {
-                Json::Array { items: more, .. } => items.extend(more),
-                value => items.push(Node {
-                    value,
+            if let Json::Array { items: more, .. } = later_value {
+                items.extend(more);
+            } else {
+                items.push(Node {
+                    value: later_value,
                     span: later.span,
-                }),
+                });
             }
             Json::Array {
                 items,

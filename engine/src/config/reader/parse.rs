@@ -9,9 +9,9 @@ use crate::config::{
     source::Source,
 };
 
-/// Deepest nesting of objects and arrays. sing-box stops at 10,000; no configuration that it
-/// accepts comes near this.
-pub const DEPTH_MAX: usize = 192;
+/// Deepest nesting of objects and arrays; reading recurses, so this bounds the stack. sing-box
+/// stops at 10,000; configurations that mean something stay below 20.
+pub const DEPTH_MAX: usize = 128;
 /// Longest file in bytes.
 pub const FILE_BYTES_MAX: usize = 256 << 20;
 
@@ -259,7 +259,11 @@ impl Parser<'_> {
                     self.at += 1;
                     self.escape(&mut out)?;
                 }
-                _ => return Err(self.unexpected("the string to go on or `\"`")),
+                _ => {
+                    return Err(self.unexpected(
+                        "more of the string (with control characters escaped) or `\"`",
+                    ));
+                }
             }
         }
     }
