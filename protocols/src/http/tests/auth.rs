@@ -1,5 +1,6 @@
 //! Basic authentication of the proxy's users.
 use super::*;
+use crate::Secret;
 
 fn get(value: &str) -> String {
     format!("GET http://a.b/ HTTP/1.1\r\nHost: a.b\r\nProxy-Authorization: {value}\r\n\r\n")
