@@ -249,3 +249,39 @@ fn a_silent_upstream_can_be_given_up() {
     rig.run();
     assert_eq!(rig.at_client(), "");
 }
+
+#[test]
+fn a_502_to_a_request_with_a_body_closes_the_client() {
+    let head = "POST http://a.b/ HTTP/1.1\r\nHost: a.b\r\nContent-Length: 4\r\n\r\n";
+    for body in ["", "ab", "abcd"] {
+        let mut rig = Rig::accepted(head);
+        rig.client(body);
+        rig.upstream("nonsense\r\n\r\n");
+        assert!(
+            rig.at_client().contains("\r\nConnection: close\r\n"),
+            "{body}"
+        );
+        assert_eq!((rig.event(), rig.to_client.end()), (DEAD, End::Fin));
+        assert_eq!(rig.error, None);
+    }
+}
+
+#[test]
+fn surplus_bytes_spoil_the_upstream_of_a_closing_client_too() {
+    let mut rig = Rig::accepted("GET http://a.b/ HTTP/1.0\r\n\r\n");
+    rig.upstream(&format!("{OK}x"));
+    assert_eq!((rig.event(), rig.to_client.end()), (DEAD, End::Fin));
+}
+
+#[test]
+fn a_head_that_fills_its_pipe_is_too_large() {
+    let mut rig = Rig::accepted(GET);
+    rig.from_upstream = Pipe::new(64);
+    rig.upstream(&format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(64)));
+    assert_eq!((rig.reply().0, rig.event()), (502, DEAD));
+
+    let mut rig = Rig::new(Auth::None);
+    rig.from_client = Pipe::new(64);
+    rig.client(&format!("GET http://a.b/{}", "x".repeat(64)));
+    assert_eq!((rig.reply().0, rig.event()), (431, None));
+}
