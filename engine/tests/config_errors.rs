@@ -242,6 +242,33 @@ warning: key "outbound" has no effect: the rule's action has no such option
 }
 
 #[test]
+fn what_does_nothing_is_warned_of() {
+    let text = r#"{
+  "outbounds": [
+    {"type": "direct", "tag": "d"},
+    {"type": "direct", "tag": "e", "detour": "d", "routing_mark": 1}
+  ],
+  "route": {"rules": [
+    {"type": "logical", "mode": "or", "rules": [{"port": 1, "outbound": "d"}], "outbound": "e"}
+  ]}
+}"#;
+    expect(
+        &warnings(text),
+        r#"warning: key "routing_mark" has no effect: `detour` opens the connections
+ --> c.json:4:67, at outbounds[1].routing_mark
+  |
+4 |     {"type": "direct", "tag": "e", "detour": "d", "routing_mark": 1}
+  |                                                                   ^
+warning: key "outbound" has no effect: only the outermost rule acts
+ --> c.json:7:73, at route.rules[0].rules[0].outbound
+  |
+7 |     {"type": "logical", "mode": "or", "rules": [{"port": 1, "outbound": "d"}], "outbound": "e"}
+  |                                                                         ^^^
+"#,
+    );
+}
+
+#[test]
 fn errors_after_a_merge_name_the_file_and_the_merged_path() {
     let sources = Sources::new(vec![
         (

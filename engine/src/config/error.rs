@@ -40,6 +40,12 @@ pub enum ErrorKind {
     /// There was no file at all.
     #[error("no configuration file was given")]
     NoInput,
+    /// More than [`Sources::FILES_MAX`].
+    #[error("more than {limit} files")]
+    TooManyFiles {
+        /// The limit.
+        limit: usize,
+    },
     /// A file of nothing but space and comments.
     #[error("the file holds no value")]
     EmptyFile,

@@ -123,6 +123,10 @@ fn decode_all(sources: &Sources) -> Result<Decoded, Vec<ConfigError>> {
     if let [source] = sources.files() {
         return decode_one(source);
     }
+    let limit = Sources::FILES_MAX;
+    if sources.files().len() > limit {
+        return Err(nowhere(ErrorKind::TooManyFiles { limit }));
+    }
     let mut errors = Vec::new();
     let mut trees = Vec::new();
     for source in sources.files() {
@@ -140,15 +144,15 @@ fn decode_all(sources: &Sources) -> Result<Decoded, Vec<ConfigError>> {
     }
     match reader::merge(trees) {
         Ok(Some(root)) => Ok(decode_tree(root)),
-        Ok(None) => Err(located(
-            vec![Problem {
-                kind: ErrorKind::NoInput,
-                span: Span::default(),
-            }],
-            None,
-        )),
+        Ok(None) => Err(nowhere(ErrorKind::NoInput)),
         Err(problem) => Err(located(vec![problem], None)),
     }
+}
+
+/// An error that stands at no place.
+fn nowhere(kind: ErrorKind) -> Vec<ConfigError> {
+    let span = Span::default();
+    located(vec![Problem { kind, span }], None)
 }
 
 /// Problems in the order of the text, each once, with their paths in `root`.

@@ -79,6 +79,16 @@ impl Builder {
         }
     }
 
+    /// Warns of keys that are there and do nothing.
+    fn no_effect(&mut self, record: &Record, keys: &[&str], reason: &'static str) {
+        let unused = record.fields.iter().filter(|f| keys.contains(&f.row.key));
+        for field in unused {
+            let key = field.row.key.to_owned();
+            let warning = WarningKind::NoEffect { key, reason };
+            self.warnings.push((warning, field.span));
+        }
+    }
+
     /// Every key that is read must have been used: a table row without code is a bug.
     fn all_taken(&self, record: &Record) {
         debug_assert_eq!(

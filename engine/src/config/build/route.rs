@@ -72,8 +72,9 @@ impl Builder {
         let rules = inner
             .into_iter()
             .filter_map(|mut rule| {
-                // An inner rule may carry an action; nothing uses it.
-                for key in ["action", "outbound", "method", "no_drop"] {
+                let action = ["action", "outbound", "method", "no_drop"];
+                self.no_effect(&rule, &action, "only the outermost rule acts");
+                for key in action {
                     rule.take(key);
                 }
                 let condition = self.condition(&mut rule)?;
