@@ -129,7 +129,10 @@ impl Process {
             };
             let said = lines.text.join("\n");
             drop(lines);
-            panic!("{} {why} without saying {what}; it said:\n{said}", self.name);
+            panic!(
+                "{} {why} without saying {what}; it said:\n{said}",
+                self.name
+            );
         }
     }
 

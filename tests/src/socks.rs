@@ -20,7 +20,7 @@ pub mod reply {
 }
 
 /// A destination as it goes into a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
     /// ATYP 1 or 4.
     Addr(SocketAddr),
@@ -123,10 +123,7 @@ pub fn request(stream: &mut TcpStream, command: u8, to: &Destination) -> (u8, So
         other => panic!("address type {other} in a reply"),
     };
     let port = read_exact(stream, 2, "a port");
-    (
-        head[1],
-        (ip, u16::from_be_bytes([port[0], port[1]])).into(),
-    )
+    (head[1], (ip, u16::from_be_bytes([port[0], port[1]])).into())
 }
 
 /// Opens a connection to `to` through the SOCKS5 server.
@@ -207,7 +204,7 @@ impl Association {
     /// # Panics
     /// When the relay's header is nonsense.
     #[must_use]
-    pub fn receive(&self, patience: Duration) -> Option<(SocketAddr, Vec<u8>)> {
+    pub fn receive(&self, patience: Duration) -> Option<(Destination, Vec<u8>)> {
         let (from, datagram) = receive(&self.socket, patience)?;
         assert_eq!(from, self.relay, "the relay answers from its own address");
         Some(unseal(&datagram))
@@ -218,7 +215,7 @@ impl Association {
     /// # Panics
     /// When nothing comes back.
     #[must_use]
-    pub fn ask(&self, to: &Destination, payload: &[u8]) -> (SocketAddr, Vec<u8>) {
+    pub fn ask(&self, to: &Destination, payload: &[u8]) -> (Destination, Vec<u8>) {
         for _ in 0..5 {
             self.send(to, payload);
             if let Some(answer) = self.receive(SILENCE / 5) {
@@ -277,19 +274,26 @@ pub fn seal(fragment: u8, to: &Destination, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-fn unseal(datagram: &[u8]) -> (SocketAddr, Vec<u8>) {
+fn unseal(datagram: &[u8]) -> (Destination, Vec<u8>) {
     assert_eq!(&datagram[..3], [0, 0, 0], "reserved bytes and FRAG");
-    let (ip, rest) = match datagram[3] {
+    let port = |rest: &[u8]| u16::from_be_bytes([rest[0], rest[1]]);
+    match datagram[3] {
         1 => {
             let octets: [u8; 4] = datagram[4..8].try_into().expect("4 bytes");
-            (IpAddr::from(octets), &datagram[8..])
+            let addr = SocketAddr::from((octets, port(&datagram[8..])));
+            (addr.into(), datagram[10..].to_vec())
+        }
+        3 => {
+            let end = 5 + usize::from(datagram[4]);
+            let name = String::from_utf8_lossy(&datagram[5..end]).into_owned();
+            let from = Destination::Name(name, port(&datagram[end..]));
+            (from, datagram[end + 2..].to_vec())
         }
         4 => {
             let octets: [u8; 16] = datagram[4..20].try_into().expect("16 bytes");
-            (IpAddr::from(octets), &datagram[20..])
+            let addr = SocketAddr::from((octets, port(&datagram[20..])));
+            (addr.into(), datagram[22..].to_vec())
         }
         other => panic!("address type {other} in a datagram"),
-    };
-    let port = u16::from_be_bytes([rest[0], rest[1]]);
-    ((ip, port).into(), rest[2..].to_vec())
+    }
 }

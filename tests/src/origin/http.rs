@@ -96,8 +96,12 @@ impl Request {
         })
     }
 
+    fn path_only(&self) -> &str {
+        self.path.split('?').next().unwrap_or_default()
+    }
+
     fn number(&self) -> u64 {
-        let last = self.path.rsplit('/').next().unwrap_or_default();
+        let last = self.path_only().rsplit('/').next().unwrap_or_default();
         last.parse().unwrap_or(0)
     }
 
@@ -141,7 +145,7 @@ fn answer(
     input: &mut BufReader<TcpStream>,
     out: &mut TcpStream,
 ) -> io::Result<bool> {
-    let what = request.path.split('/').nth(1).unwrap_or_default();
+    let what = request.path_only().split('/').nth(1).unwrap_or_default();
     let expects = request.says("expect", "100-continue");
     if what == "refuse" {
         fixed(out, "417 Expectation Failed", b"refused\n")?;

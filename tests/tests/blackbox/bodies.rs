@@ -46,9 +46,8 @@ fn hop_by_hop_fields_stay_on_their_hop() {
 
 #[test]
 fn the_target_of_the_request_line_wins_over_host() {
-    let (answer, origin) = ask(
-        "GET http://ORIGIN/head HTTP/1.1\r\nHost: other.test\r\nConnection: close\r\n\r\n",
-    );
+    let (answer, origin) =
+        ask("GET http://ORIGIN/head HTTP/1.1\r\nHost: other.test\r\nConnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let head = origin.heads().remove(0).to_ascii_lowercase();
     assert!(
@@ -112,10 +111,12 @@ fn an_answer_without_length_ends_with_the_connection() {
 
 #[test]
 fn head_204_and_304_have_no_body_and_leave_the_connection_usable() {
-    let (answer, origin) = ask("HEAD http://ORIGIN/bytes/999 HTTP/1.1\r\nHost: ORIGIN\r\n\r\n\
+    let (answer, origin) = ask(
+        "HEAD http://ORIGIN/bytes/999 HTTP/1.1\r\nHost: ORIGIN\r\n\r\n\
          GET http://ORIGIN/status/204 HTTP/1.1\r\nHost: ORIGIN\r\n\r\n\
          GET http://ORIGIN/status/304 HTTP/1.1\r\nHost: ORIGIN\r\n\r\n\
-         GET http://ORIGIN/bytes/0 HTTP/1.1\r\nHost: ORIGIN\r\nConnection: close\r\n\r\n");
+         GET http://ORIGIN/bytes/0 HTTP/1.1\r\nHost: ORIGIN\r\nConnection: close\r\n\r\n",
+    );
     let statuses: Vec<_> = answer
         .lines()
         .filter_map(|line| line.strip_prefix("HTTP/1.1 "))
@@ -127,9 +128,11 @@ fn head_204_and_304_have_no_body_and_leave_the_connection_usable() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let (answer, origin) = ask("GET http://ORIGIN/slow/300 HTTP/1.1\r\nHost: ORIGIN\r\n\r\n\
+    let (answer, origin) = ask(
+        "GET http://ORIGIN/slow/300 HTTP/1.1\r\nHost: ORIGIN\r\n\r\n\
          GET http://ORIGIN/status/201 HTTP/1.1\r\nHost: ORIGIN\r\n\r\n\
-         GET http://ORIGIN/status/202 HTTP/1.1\r\nHost: ORIGIN\r\nConnection: close\r\n\r\n");
+         GET http://ORIGIN/status/202 HTTP/1.1\r\nHost: ORIGIN\r\nConnection: close\r\n\r\n",
+    );
     let statuses: Vec<_> = answer
         .lines()
         .filter_map(|line| line.split_once("HTTP/1.1 "))
@@ -188,14 +191,30 @@ fn an_upgraded_connection_becomes_a_tunnel() {
 
 #[test]
 fn a_client_of_http_1_0_gets_an_answer_it_understands() {
-    let (answer, _origin) = ask("GET http://ORIGIN/bytes/5 HTTP/1.0\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1."), "{answer}");
-    assert!(answer.contains(" 200 "), "{answer}");
-    assert!(
-        !answer.to_ascii_lowercase().contains("transfer-encoding"),
-        "{answer}"
-    );
-    assert_eq!(answer.as_bytes()[answer.len() - 5..], body::bytes(5));
+    // Chunks are unknown to HTTP/1.0: such an answer ends with the connection.
+    for (path, len) in [("bytes/5", 5), ("chunked/25000", 25_000)] {
+        let origin = HttpServer::start();
+        let proxy = Proxy::inbound("mixed", &[]);
+        let request = format!("GET {} HTTP/1.0\r\n\r\n", origin.url(&format!("/{path}")));
+        let mut stream = connect(proxy.addr());
+        stream.write_all(request.as_bytes()).expect("send");
+        let head = read_head(&mut stream);
+        assert!(
+            head.starts_with("HTTP/1.") && head.contains(" 200 "),
+            "{head}"
+        );
+        assert!(
+            !head.to_ascii_lowercase().contains("transfer-encoding"),
+            "{head}"
+        );
+        let rest = read_all(&mut stream, SILENCE);
+        assert_eq!(rest.ending, Ending::Closed, "{path}");
+        assert!(
+            rest.bytes == body::bytes(len),
+            "{path}: {} bytes",
+            rest.bytes.len()
+        );
+    }
 }
 
 #[test]

@@ -275,7 +275,7 @@ fn a_client_that_expects_100_continue_gets_it_from_the_server() {
             "-v",
             // The body waits for the answer, so an answer that is not passed on shows.
             "--expect100-timeout",
-            "100",
+            "20",
             "-H",
             "Expect: 100-continue",
             "--data-binary",
@@ -302,7 +302,7 @@ fn a_refused_expectation_reaches_the_client() {
         let rest = [
             "-v",
             "--expect100-timeout",
-            "100",
+            "20",
             "-H",
             "Expect: 100-continue",
             "--data-binary",

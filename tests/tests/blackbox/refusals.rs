@@ -51,9 +51,7 @@ fn get(proxy: SocketAddr, authority: &str) -> Answer {
 fn connect_to(proxy: SocketAddr, authority: &str) -> Answer {
     http(
         proxy,
-        &format!(
-            "CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
-        ),
+        &format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"),
     )
 }
 

@@ -1,1 +1,5 @@
-//! x
+//! The command line: what scripts and other programs depend on.
+
+mod errors;
+mod lifecycle;
+mod recorded;
