@@ -2,6 +2,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    thread,
     time::Duration,
 };
 
@@ -57,12 +58,20 @@ pub fn connect(addr: impl Into<SocketAddr>) -> TcpStream {
 #[must_use]
 pub fn exchange(addr: SocketAddr, bytes: &[u8], finish: bool, patience: Duration) -> Answer {
     let mut stream = connect(addr);
-    // The peer may refuse, and close, before it has read everything.
-    let _ = stream.write_all(bytes);
-    if finish {
-        let _ = stream.shutdown(Shutdown::Write);
-    }
-    read_all(&mut stream, patience)
+    let mut writer = stream.try_clone().expect("a socket can be shared");
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // The peer may refuse, and close, before it has read everything.
+            let _ = writer.write_all(bytes);
+            if finish {
+                let _ = writer.shutdown(Shutdown::Write);
+            }
+        });
+        let answer = read_all(&mut stream, patience);
+        // A peer that neither reads nor closes must not hold the writer.
+        let _ = stream.shutdown(Shutdown::Both);
+        answer
+    })
 }
 
 /// Reads until the connection ends or is silent for `patience`.

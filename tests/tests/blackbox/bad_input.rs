@@ -17,6 +17,8 @@ enum Expect {
     /// Bytes that start so, then one byte that is not zero, then anything or nothing; or only
     /// these bytes.
     Fails(&'static [u8]),
+    /// Bytes that start so, or nothing at all.
+    StartsOrNothing(&'static [u8]),
     /// One of these statuses of HTTP.
     Status(&'static [u16]),
     /// One of these statuses, or nothing at all.
@@ -35,6 +37,7 @@ impl Expect {
                         .strip_prefix(want)
                         .is_some_and(|rest| rest.first().is_some_and(|&code| code != 0))
             }
+            Self::StartsOrNothing(want) => bytes.is_empty() || bytes.starts_with(want),
             Self::Status(wanted) => {
                 let text = answer.text();
                 let status = text
@@ -200,8 +203,16 @@ fn socks4_cases() -> Vec<Case> {
             b"\x04\x01\x00\x50\x00\x00\x00\x01\x00\x00",
             Expect::Starts(b"\x00\x5b"),
         ),
-        case("SOCKS4 endless user id", &long_id, Expect::Fails(b"\x00")),
-        case("SOCKS4a endless name", &long_name, Expect::Fails(b"\x00")),
+        case(
+            "SOCKS4 endless user id",
+            &long_id,
+            Expect::StartsOrNothing(b"\x00\x5b"),
+        ),
+        case(
+            "SOCKS4a endless name",
+            &long_name,
+            Expect::StartsOrNothing(b"\x00\x5b"),
+        ),
     ]
 }
 
@@ -422,7 +433,8 @@ fn oversized_and_cut_heads_are_refused() {
     let origin = HttpServer::start();
     let to = origin.addr();
     let start = format!("GET http://{to}/head HTTP/1.1\r\nHost: {to}\r\n");
-    let too_large = Expect::Status(&[400, 414, 431]);
+    // A server that stops reading may have to reset, and a reset can overtake the answer.
+    let too_large = Expect::StatusOrNothing(&[400, 414, 431]);
     let big = "x".repeat(2 << 20);
     let many = "X-Field: value\r\n".repeat(20_000);
     let cases = vec![
