@@ -45,8 +45,10 @@ pub fn build_dir() -> PathBuf {
 fn build() -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
+    // With the whole workspace selected, dependencies get the features they were built with for
+    // the tests, and are not built again.
     command
-        .args(["build", "--quiet", "--package", "sansbox"])
+        .args(["build", "--quiet", "--workspace", "--bin", "sansbox"])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if !cfg!(debug_assertions) {
         command.arg("--release");
@@ -55,7 +57,7 @@ fn build() -> PathBuf {
         command.arg("--target-dir").arg(target);
     }
     let status = command.status().expect("run cargo");
-    assert!(status.success(), "cargo could not build package sansbox");
+    assert!(status.success(), "cargo could not build sansbox");
     build_dir().join(format!("sansbox{}", env::consts::EXE_SUFFIX))
 }
 
