@@ -72,6 +72,7 @@ impl Toy {
             bytes_down: 0,
             opened: newcomer.now,
             closed: None,
+            drops: None,
         };
         Self {
             quirk,
