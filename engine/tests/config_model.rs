@@ -379,3 +379,24 @@ fn nesting_up_to_the_limit_is_read_and_more_is_refused() {
         assert!(format(&sources(&text).files()[0]).is_err());
     }
 }
+
+#[test]
+fn the_sansbox_object_is_read_and_its_values_are_checked() {
+    let config = config(
+        r#"{"sansbox": {"workers": 2, "max_connections": 9, "loopback_congestion": "system"}}"#,
+    );
+    assert_eq!(config.sansbox.workers, Some(2));
+    assert_eq!(config.sansbox.max_connections, Some(9));
+    assert!(config.sansbox.system_congestion);
+    for bad in [
+        r#"{"sansbox": {"workers": 0}}"#,
+        r#"{"sansbox": {"max_connections": -1}}"#,
+        r#"{"sansbox": {"loopback_congestion": "fast"}}"#,
+        r#"{"sansbox": {"worker": 1}}"#,
+    ] {
+        assert!(
+            read(&sources(bad), &ReadOptions::default()).is_err(),
+            "{bad}"
+        );
+    }
+}

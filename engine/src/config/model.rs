@@ -40,6 +40,19 @@ pub struct Config {
     pub outbounds: Vec<Outbound>,
     /// `route`.
     pub route: Route,
+    /// `sansbox`.
+    pub sansbox: Sansbox,
+}
+
+/// `sansbox`: what sing-box has no key for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sansbox {
+    /// Threads that serve; one for each usable CPU when absent.
+    pub workers: Option<usize>,
+    /// Most sessions and associations at a time; no limit when absent.
+    pub max_connections: Option<usize>,
+    /// Leave the administrator's congestion control on loopback sockets.
+    pub system_congestion: bool,
 }
 
 /// `log`.

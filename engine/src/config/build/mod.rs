@@ -7,7 +7,7 @@ mod tags;
 
 use super::{
     error::{ErrorKind, WarningKind},
-    model::{Config, Log, LogLevel, Span, Spanned},
+    model::{Config, Log, LogLevel, Sansbox, Span, Spanned},
     reader::Problem,
     schema::{Field, Record, Value},
 };
@@ -43,6 +43,10 @@ pub(crate) fn build(mut root: Record, builder: &mut Builder) -> Config {
     if let Some(Value::Record(mut route)) = root.take("route").map(|field| field.value) {
         config.route = builder.route(&mut route);
         builder.all_taken(&route);
+    }
+    if let Some(Value::Record(mut sansbox)) = root.take("sansbox").map(|field| field.value) {
+        config.sansbox = builder.sansbox(&mut sansbox);
+        builder.all_taken(&sansbox);
     }
     builder.all_taken(&root);
     references::check(&config, &tags, builder);
@@ -126,6 +130,44 @@ impl Builder {
                 return None;
             }
         })
+    }
+
+    fn sansbox(&mut self, record: &mut Record) -> Sansbox {
+        let workers = self.take_count(record, "workers");
+        let max_connections = self.take_count(record, "max_connections");
+        let congestion = take_text(record, "loopback_congestion");
+        let system_congestion = match congestion.as_ref().map(|text| text.value.as_str()) {
+            None | Some("cheap") => false,
+            Some("system") => true,
+            Some(other) => {
+                let span = congestion
+                    .as_ref()
+                    .map(|text| text.span)
+                    .unwrap_or_default();
+                self.bad_value(span, other, "`cheap` or `system`");
+                false
+            }
+        };
+        Sansbox {
+            workers,
+            max_connections,
+            system_congestion,
+        }
+    }
+
+    /// A number of things, at least one; none when absent.
+    fn take_count(&mut self, record: &mut Record, key: &str) -> Option<usize> {
+        let field = record.take(key)?;
+        let Value::Number(n) = field.value else {
+            return None;
+        };
+        match usize::try_from(n) {
+            Ok(n @ 1..) => Some(n),
+            Ok(0) | Err(_) => {
+                self.bad_value(field.span, &n.to_string(), "a number of at least 1");
+                None
+            }
+        }
     }
 
     /// A duration; none when absent or zero. sing-box also takes negative ones, which mean

@@ -38,6 +38,12 @@ pub(crate) static TOP: Object = Object {
         ),
         not_yet("services", "array of objects"),
         not_yet("experimental", "object"),
+        yes(
+            "sansbox",
+            Kind::Object(&SANSBOX),
+            "",
+            "What sing-box has no key for. sing-box refuses a file that holds it.",
+        ),
     ])],
     ignores: &[],
 };
@@ -65,6 +71,34 @@ static LOG: Object = Object {
             Kind::Bool,
             "`false`",
             "Begin lines with date and time.",
+        ),
+    ])],
+    ignores: &[],
+};
+
+static SANSBOX: Object = Object {
+    title: "`sansbox`",
+    doc: "Not of sing-box.",
+    groups: &[own(&[
+        yes(
+            "workers",
+            Kind::Integer,
+            "one for each usable CPU",
+            "Threads that serve.",
+        ),
+        yes(
+            "max_connections",
+            Kind::Integer,
+            "no limit",
+            "Most sessions and UDP associations at a time; accepting pauses there.",
+        ),
+        yes(
+            "loopback_congestion",
+            Kind::Text,
+            "`cheap`",
+            "Congestion control of sockets whose peer is on this machine, where there is no \
+                 congestion: `cheap` takes the one that costs least, `system` leaves the \
+                 administrator's choice.",
         ),
     ])],
     ignores: &[],
