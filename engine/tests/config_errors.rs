@@ -1,5 +1,8 @@
 //! Error texts, word for word.
-use sansbox_engine::config::{ReadOptions, Sources, merge, read};
+use sansbox_engine::{
+    config::{ConfigError, ReadOptions, Sources, merge, read},
+    plan::Plan,
+};
 
 /// All errors of one file, rendered.
 fn errors(text: &str) -> String {
@@ -189,6 +192,24 @@ fn circles_are_told_once_with_every_step() {
     assert_eq!(
         circles,
         ["error: circular outbound dependency: a -> c -> a"]
+    );
+}
+
+#[test]
+fn what_the_plan_finds_is_shown_in_its_place() {
+    let text = r#"{"route": {"rules": [{"domain_regex": ["a", "b{2,1}"], "action": "reject"}]}}"#;
+    let sources = Sources::single("c.json", text);
+    let (config, _) = read(&sources, &ReadOptions::default()).expect("accepted");
+    let errors = Plan::build(&config).expect_err("refused");
+    let error = ConfigError::at(&sources, errors[0].span(), &"the message");
+    expect(
+        &error.render(&sources),
+        r#"error: the message
+ --> c.json:1:45, at route.rules[0].domain_regex[1]
+  |
+1 | {"route": {"rules": [{"domain_regex": ["a", "b{2,1}"], "action": "reject"}]}}
+  |                                             ^^^^^^^^
+"#,
     );
 }
 

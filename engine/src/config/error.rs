@@ -1,6 +1,7 @@
 //! What can be wrong with a configuration, and how it is shown.
 use super::{
     model::Span,
+    reader::{parse, path_of},
     source::{Source, Sources},
 };
 use core::fmt;
@@ -147,6 +148,12 @@ pub enum ErrorKind {
         /// The tags of the circle; the first is also the last.
         chain: Vec<String>,
     },
+    /// Found after reading: see [`ConfigError::at`].
+    #[error("{message}")]
+    Other {
+        /// What is wrong.
+        message: String,
+    },
     /// A later file has something else where an earlier one has an object.
     #[error("cannot merge {found} into the object of an earlier file")]
     CannotMerge {
@@ -224,6 +231,21 @@ impl fmt::Display for PathPrefix<'_> {
 }
 
 impl ConfigError {
+    /// An error that was found after reading, at a place that the model names: a plan that cannot
+    /// be built, a regular expression that does not compile. It shows as those of reading do; its
+    /// path is that within its own file.
+    #[must_use]
+    pub fn at(sources: &Sources, span: Span, message: &dyn fmt::Display) -> Self {
+        let root = sources.file(span).and_then(|file| parse(file).ok());
+        Self {
+            kind: ErrorKind::Other {
+                message: message.to_string(),
+            },
+            path: root.map(|root| path_of(&root, span)).unwrap_or_default(),
+            span,
+        }
+    }
+
     /// The error for people: message, file, line, column, JSON path and the source line with a
     /// caret, ending in a newline. Values of `password` keys in that line are shown as `*`.
     #[must_use]
