@@ -146,10 +146,13 @@ fn a_public_source_is_refused_unless_the_inbound_says_otherwise() {
         );
         thread::sleep(Duration::from_millis(300));
         let (_, log) = closed.stop(Signal::Term);
-        let refusal = log.lines().find(|line| line.contains("198.51.100.2"));
-        let refusal = refusal.unwrap_or_else(|| panic!("no reason is logged:\n{log}"));
-        assert!(refusal.contains("[in]"), "{refusal}");
-        assert!(refusal.contains(KEY), "names the way out: {refusal}");
+        // Who was refused, where, and what would let them in.
+        let told = |line: &str| {
+            ["198.51.100.2", "[in]", KEY]
+                .iter()
+                .all(|part| line.contains(part))
+        };
+        assert!(log.lines().any(told), "no reason is logged:\n{log}");
 
         let open = network.start(&config(kind, "0.0.0.0", &Value::Null, true));
         let answer = network.ask((here, open.port()).into());
