@@ -8,7 +8,7 @@ use crate::{
     buffers::{Buffer, Buffers},
     counters::Tally,
     pipes::{KernelPipe, KernelPipes, PIPE_SIZE},
-    slots::{Stream, mark_drained},
+    slots::{Stream, is_retry, mark_drained},
 };
 use rustix::pipe::{SpliceFlags, splice};
 use sansbox_engine::ids::Slot;
@@ -275,10 +275,3 @@ impl Direction {
 }
 
 const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
-
-fn is_retry(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
-}

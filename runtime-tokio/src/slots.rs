@@ -59,6 +59,14 @@ pub(crate) fn mark_drained(tcp: &TcpStream) {
     let _would_block = tcp.try_io(Interest::READABLE, would_block);
 }
 
+/// Worth asking tokio again, which waits if there is nothing to be had.
+pub(crate) fn is_retry(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
 /// Closes a socket, with RST after [`End::Reset`].
 pub(crate) fn close(socket: Socket, end: End) {
     let tcp = match &socket {

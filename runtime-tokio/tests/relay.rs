@@ -1,4 +1,9 @@
 //! Connections through a toy session, on loopback.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed test may panic"
+)]
 mod common;
 
 use common::{Mode, Pattern, Toy, World, wait_for};

@@ -90,7 +90,7 @@ pub fn format(source: &Source) -> Result<String, Vec<ConfigError>> {
 /// earlier file wins.
 ///
 /// # Errors
-/// As [`format`], for each file and for the merged whole.
+/// As [`format()`], for each file and for the merged whole.
 pub fn merge(sources: &Sources) -> Result<String, Vec<ConfigError>> {
     let (root, record, decoder) = decode_all(sources)?;
     if decoder.problems.is_empty() {

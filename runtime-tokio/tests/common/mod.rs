@@ -4,6 +4,9 @@
     dead_code,
     unreachable_pub,
     missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "each test binary uses a part of it"
 )]
 use bytes::BytesMut;
