@@ -54,7 +54,7 @@ scenarios! {
     /// An expired TTL is reply 6.
     fn dial_ttl_expired(world) {
         let why = Refusal::TtlExpired;
-        all_are_told(world, Reach::Unreachable(why), why, 6, "502")
+        all_are_told(world, Reach::Unreachable(why), why, 6, "504")
     }
 
     /// A black hole is given up after the dial budget, and the client is told.

@@ -2,7 +2,7 @@
 use super::{lab::*, scenarios};
 use crate::peers::{Script, Step};
 use core::time::Duration;
-use sansbox_engine::record::CloseReason::{ClientProtocol, Completed};
+use sansbox_engine::record::CloseReason::{ClientProtocol, Completed, UpstreamReset};
 
 const OTHER: &str = "10.0.0.5:80";
 
@@ -87,12 +87,25 @@ scenarios! {
     fn http_response_cut_short(world) {
         proxy(world, &plain())?;
         let ask = Script::new().send(get(ORIGIN, "/")).expect_head(" 200 OK");
-        client(world, HTTP, ask.then(Step::ExpectReset));
+        client(world, HTTP, ask.then(Step::ExpectEnd));
         origin(world, |_| {
             let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this";
             Script::new().expect_head("GET / ").send(head)
         });
         run_all(world, 1, |closed| closed.reason != Some(Completed))
+    }
+
+    /// A response that ends with the connection, cut short by a reset, ends in a reset.
+    fn http_body_until_reset(world) {
+        proxy(world, &plain())?;
+        let ask = Script::new().send(get(ORIGIN, "/")).expect_head(" 200 OK");
+        client(world, HTTP, ask.download("down", 3000).then(Step::ExpectReset));
+        origin(world, |_| {
+            let hear = Script::new().expect_head("GET / ");
+            let answer = hear.send("HTTP/1.1 200 OK\r\n\r\n").upload("down", 3000);
+            answer.sleep(Duration::from_secs(1)).then(Step::Reset)
+        });
+        run(world, &[UpstreamReset])
     }
 
     /// A chunked upload and a chunked answer pass through.
