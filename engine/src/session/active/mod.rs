@@ -308,7 +308,8 @@ impl Active {
         }
         let link_is_over = match &self.link {
             Link::None => true,
-            Link::Open(upstream) => upstream.tx.is_eof(),
+            // A tunnel has two ends; for an exchange the inbound's last word is the end.
+            Link::Open(upstream) => upstream.tx.is_eof() || !self.inbound.is_transparent(),
             Link::Connecting(_) => false,
             Link::Udp(_) => self.up.end() != End::Open,
         };
