@@ -183,19 +183,19 @@ impl Actor {
                 Now::Over
             }
             Step::Sleep(time) => self.sleep(cx, *time),
-            Step::Bind
-            | Step::LearnRelay
-            | Step::ToRelay(_)
-            | Step::ToAddr(..)
-            | Step::ExpectDatagram(_)
-            | Step::ExpectNoDatagram(_)
-            | Step::Ping(..) => self.datagram_step(cx, step),
+            Step::Bind => self.bind(cx),
+            Step::LearnRelay => self.learn_relay(cx),
+            Step::ToRelay(data) => self.send_to_relay(cx, data),
+            Step::ToAddr(to, data) => self.send_datagram(cx, *to, data),
+            Step::ExpectDatagram(data) => self.expect_datagram(data),
+            Step::ExpectNoDatagram(time) => self.expect_no_datagram(cx, *time),
+            Step::Ping(all, every, least) => self.ping(cx, all, *every, *least),
         }
     }
 
     /// Waits for the step's own deadline, set at its first call.
     pub(super) fn sleep(&mut self, cx: &Cx<'_>, time: Duration) -> Now {
-        let until = *self.until.get_or_insert(cx.now() + time);
+        let until = *self.until.get_or_insert_with(|| cx.now() + time);
         if cx.now() >= until {
             Now::Next
         } else {
@@ -309,10 +309,8 @@ impl Actor {
             .up
             .as_ref()
             .map(|(flow, len)| self.upload(cx, flow, *len));
-        let down = match &exchange.down {
-            Some((flow, len)) => Some(self.download(cx, flow, *len, exchange.pace)),
-            None => None,
-        };
+        let down = exchange.down.as_ref();
+        let down = down.map(|(flow, len)| self.download(cx, flow, *len, exchange.pace));
         let mut now = Now::Next;
         for half in [up, down].into_iter().flatten() {
             now = match (now, half) {
