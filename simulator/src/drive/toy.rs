@@ -31,6 +31,7 @@ pub(super) enum Quirk {
     KeepsDeadline,
     ActsAgain,
     LeavesSlot,
+    KeepsPipes,
     ClosesTwice,
     NoReason,
     InventsCause,
@@ -268,7 +269,8 @@ impl Machine for Toy {
             _ => &self.up,
         };
         let is_live = slot == Slot::CLIENT || self.connected;
-        (is_live && !self.passing && !self.closed).then_some(SlotPipes { rx, tx })
+        let keeps = self.quirk == Quirk::KeepsPipes;
+        (is_live && !self.passing && (keeps || !self.closed)).then_some(SlotPipes { rx, tx })
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -82,4 +82,15 @@ scenarios! {
         let expected = [Completed, AuthFailed, AuthFailed];
         world.expect(got == expected, format!("{got:?}"))
     }
+
+    /// Greeting, password and request sent at once, before any answer.
+    fn auth_socks5_in_one_write(world) {
+        proxy(world, &with_users())?;
+        let login = b"\x01\x03ann\x06secret";
+        let all = [&[5, 2, 0, 2][..], login, &socks5_request(1, ORIGIN), b"hello"].concat();
+        let answers = Script::new().send(all).expect([5, 2, 1, 0, 5, 0, 0, 1]);
+        client(world, SOCKS, answers.then(Step::Skip(6)).expect("hello"));
+        origin(world, |_| echo());
+        run(world, &[Completed])
+    }
 }

@@ -87,4 +87,10 @@ scenarios! {
         world.run(LIMIT)?;
         world.expect(world.closed().len() == 2, "two sessions")
     }
+
+    /// A dial that would have connected after its budget is given up all the same.
+    fn dial_too_slow(world) {
+        let why = Refusal::TimedOut;
+        all_are_told(world, Reach::Slow(Duration::from_secs(30)), why, 4, "504")
+    }
 }
