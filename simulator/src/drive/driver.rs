@@ -255,7 +255,9 @@ impl Driver {
     pub(super) fn log(&mut self, stage: Stage) {
         match stage {
             Stage::Opened | Stage::Routed => {}
-            Stage::Connected | Stage::Refused(_) => self.is_past_handshake = true,
+            Stage::Connected | Stage::Refused(_) | Stage::AuthFailed => {
+                self.is_past_handshake = true;
+            }
             Stage::Closed => {
                 self.is_past_handshake = true;
                 self.closes += 1;
