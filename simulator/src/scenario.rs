@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn a_mistyped_name_finds_its_like() {
         let first = all()[0].name;
-        let mistyped = first.replacen(|c: char| c == 'e' || c == 'o', "x", 1);
+        let mistyped = first.replacen(['e', 'o'], "x", 1);
         assert!(near(&mistyped).contains(&first), "{mistyped}");
         assert!(near("qqqqqqqqqqqqqqqqqqqqqqqqq").is_empty());
     }

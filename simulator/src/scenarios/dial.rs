@@ -54,7 +54,7 @@ scenarios! {
     /// An expired TTL is reply 6.
     fn dial_ttl_expired(world) {
         let why = Refusal::TtlExpired;
-        all_are_told(world, Reach::Unreachable(why), why, 6, "502")
+        all_are_told(world, Reach::Unreachable(why), why, 6, "504")
     }
 
     /// A black hole is given up after the dial budget, and the client is told.
@@ -86,5 +86,11 @@ scenarios! {
         origin(world, |_| Script::new().then(Step::ExpectEnd));
         world.run(LIMIT)?;
         world.expect(world.closed().len() == 2, "two sessions")
+    }
+
+    /// A dial that would have connected after its budget is given up all the same.
+    fn dial_too_slow(world) {
+        let why = Refusal::TimedOut;
+        all_are_told(world, Reach::Slow(Duration::from_secs(30)), why, 4, "504")
     }
 }

@@ -2,7 +2,7 @@
 use super::{lab::*, scenarios};
 use crate::peers::{Script, Step};
 use core::time::Duration;
-use sansbox_engine::record::CloseReason::{ClientProtocol, Completed};
+use sansbox_engine::record::CloseReason::{ClientProtocol, ClientReset, Completed, UpstreamReset};
 
 const OTHER: &str = "10.0.0.5:80";
 
@@ -87,12 +87,25 @@ scenarios! {
     fn http_response_cut_short(world) {
         proxy(world, &plain())?;
         let ask = Script::new().send(get(ORIGIN, "/")).expect_head(" 200 OK");
-        client(world, HTTP, ask.then(Step::ExpectReset));
+        client(world, HTTP, ask.then(Step::ExpectEnd));
         origin(world, |_| {
             let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this";
             Script::new().expect_head("GET / ").send(head)
         });
         run_all(world, 1, |closed| closed.reason != Some(Completed))
+    }
+
+    /// A response that ends with the connection, cut short by a reset, ends in a reset.
+    fn http_body_until_reset(world) {
+        proxy(world, &plain())?;
+        let ask = Script::new().send(get(ORIGIN, "/")).expect_head(" 200 OK");
+        client(world, HTTP, ask.download("down", 3000).then(Step::ExpectReset));
+        origin(world, |_| {
+            let hear = Script::new().expect_head("GET / ");
+            let answer = hear.send("HTTP/1.1 200 OK\r\n\r\n").upload("down", 3000);
+            answer.sleep(Duration::from_secs(1)).then(Step::Reset)
+        });
+        run(world, &[UpstreamReset])
     }
 
     /// A chunked upload and a chunked answer pass through.
@@ -140,5 +153,60 @@ scenarios! {
         ]);
         origin(world, |_| Script::new());
         run(world, &[ClientProtocol; 3])
+    }
+
+    /// A client that waits for 100 Continue gets it, and the final answer behind it.
+    fn http_expect_continue(world) {
+        proxy(world, &plain())?;
+        let head = format!("PUT http://{ORIGIN}/ HTTP/1.1\r\nHost: {ORIGIN}\r\n");
+        let ask = Script::new().send(head + "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+        let go = ask.expect_head("HTTP/1.1 100 ").send("hello");
+        client(world, HTTP, go.expect_head(" 200 OK").expect("done"));
+        origin(world, |_| {
+            let hear = Script::new().expect_head("PUT / ").send("HTTP/1.1 100 Continue\r\n\r\n");
+            hear.expect("hello").send(ok("done")).then(Step::ExpectEnd)
+        });
+        run(world, &[Completed])
+    }
+
+    /// An upgraded connection carries bytes both ways from then on.
+    fn http_upgrade(world) {
+        proxy(world, &plain())?;
+        let head = format!("GET http://{ORIGIN}/ws HTTP/1.1\r\nHost: {ORIGIN}\r\n");
+        let ask = Script::new().send(head + "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+        client(world, HTTP, ask.expect_head("HTTP/1.1 101 ").and(talk(3000)));
+        origin(world, |_| {
+            let hear = Script::new().expect_head("Upgrade: websocket\r\n");
+            let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n";
+            hear.send(format!("{head}Upgrade: websocket\r\n\r\n")).and(answer(3000))
+        });
+        run(world, &[Completed])
+    }
+
+    /// A client that leaves in the middle of a response takes the upstream with it.
+    fn http_client_leaves_response(world) {
+        proxy(world, &plain())?;
+        let ask = Script::new().send(get(ORIGIN, "/")).expect_head(" 200 OK");
+        client(world, HTTP, ask.download("down", 1000).then(Step::Reset));
+        origin(world, |_| {
+            let hear = Script::new().expect_head("GET / ");
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n";
+            hear.send(head).upload("down", 100_000).then(Step::ExpectEnd).tolerant()
+        });
+        run(world, &[ClientReset])
+    }
+
+    /// A server that resets in the middle of a request's body is a 502 for the client.
+    fn http_upstream_resets_request(world) {
+        proxy(world, &plain())?;
+        let head = format!("PUT http://{ORIGIN}/ HTTP/1.1\r\nHost: {ORIGIN}\r\n");
+        let ask = Script::new().send(head + "Content-Length: 100000\r\n\r\n");
+        let told = ask.upload("up", 5000).expect_head("HTTP/1.1 502 ");
+        client(world, HTTP, told.then(Step::ExpectEnd));
+        origin(world, |_| {
+            let hear = Script::new().expect_head("PUT / ").download("up", 1000);
+            hear.sleep(Duration::from_secs(1)).then(Step::Reset)
+        });
+        run_all(world, 1, |closed| closed.reason != Some(ClientProtocol))
     }
 }

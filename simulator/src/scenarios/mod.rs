@@ -4,6 +4,7 @@ mod auth;
 mod connect;
 mod dial;
 mod direct;
+mod flood;
 mod forward;
 mod half_close;
 mod lab;
@@ -59,6 +60,7 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     reset::ALL,
     vanish::ALL,
     pace::ALL,
+    flood::ALL,
     auth::ALL,
     forward::ALL,
     upstream::ALL,

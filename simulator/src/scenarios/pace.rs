@@ -10,6 +10,15 @@ use sansbox_engine::record::CloseReason::{Completed, HandshakeTimeout};
 /// Bytes that the pipes of one session may hold: four of 64 KiB, and one read each.
 const BUFFERED_MAX: usize = 4 * (80 << 10);
 
+/// Kernels that hold little, so that the proxy's own buffers are what fills up.
+fn small_buffers() -> Path {
+    Path {
+        window: 8 << 10,
+        send_buffer: 8 << 10,
+        ..Path::default()
+    }
+}
+
 fn slowly(bytes: Vec<u8>) -> Script {
     let step = Step::SendSlowly(bytes, Duration::from_secs(3));
     Script::new().then(step).then(Step::ExpectEnd).tolerant()
@@ -42,15 +51,16 @@ scenarios! {
 
     /// A reader of 1 KiB every 10 ms holds back a fast source, through passthrough.
     fn slow_reader_of_a_tunnel(world) {
+        world.default_path(small_buffers());
         proxy(world, &plain())?;
         let read = Step::Exchange(Exchange {
-            down: Some(("down".into(), 400_000)),
+            down: Some(("down".into(), 200_000)),
             pace: Some((1024, Duration::from_millis(10))),
             ..Exchange::default()
         });
         let talk = Script::new().fin("up").then(read).expect_fin("down");
         client(world, SOCKS, socks5_connect(ORIGIN).and(talk));
-        origin(world, |_| Script::new().upload("down", 400_000).fin("down").expect_fin("up"));
+        origin(world, |_| Script::new().upload("down", 200_000).fin("down").expect_fin("up"));
         run(world, &[Completed])?;
         let held = world.closed().first().map(|c| c.buffered_max);
         world.expect(held.is_some_and(|n| n < BUFFERED_MAX), format!("{held:?} bytes held"))
@@ -58,18 +68,19 @@ scenarios! {
 
     /// The same through the session's own pipes: a forwarded HTTP response.
     fn slow_reader_of_a_response(world) {
+        world.default_path(small_buffers());
         proxy(world, &plain())?;
         let read = Step::Exchange(Exchange {
-            down: Some(("down".into(), 400_000)),
+            down: Some(("down".into(), 200_000)),
             pace: Some((1024, Duration::from_millis(10))),
             ..Exchange::default()
         });
         let ask = Script::new().send(get(ORIGIN, "/big")).expect_head(" 200 OK");
         client(world, HTTP, ask.then(read));
         origin(world, |_| {
-            let head = "HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n";
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n";
             let hear = Script::new().expect_head("GET /big ");
-            hear.send(head).upload("down", 400_000).then(Step::ExpectEnd)
+            hear.send(head).upload("down", 200_000).then(Step::ExpectEnd)
         });
         run(world, &[Completed])?;
         let held = world.closed().first().map(|c| c.buffered_max);

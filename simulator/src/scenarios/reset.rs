@@ -61,7 +61,7 @@ scenarios! {
         client(world, SOCKS, socks5_connect(ORIGIN).and(talk).then(Step::Reset));
         origin(world, |_| {
             let hear = Script::new().download("up", 100).expect_fin("up");
-            hear.upload("down", 500_000).then(Step::ExpectEnd).tolerant()
+            hear.upload("down", 100_000).then(Step::ExpectEnd).tolerant()
         });
         run(world, &[ClientReset])
     }
