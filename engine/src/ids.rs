@@ -15,7 +15,7 @@ pub struct UserId(pub u16);
 /// One socket of a machine: the accepted connection, a dialled connection or a UDP socket. Never
 /// used again within the machine after it was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Slot(pub u16);
+pub struct Slot(pub u32);
 
 impl Slot {
     /// The accepted connection of a session; the listening UDP socket of an association.

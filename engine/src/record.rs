@@ -1,7 +1,7 @@
 //! What is known of a session or association, for logs and counters.
 use crate::ids::{InboundId, OutboundId, UserId};
 use core::net::SocketAddr;
-use sansbox_core::{Instant, Refusal, Target};
+use sansbox_core::{Instant, Refusal, Seed, Target};
 
 /// What is known of a session or association.
 #[derive(Clone, Debug)]
@@ -28,6 +28,85 @@ pub struct Record {
     pub opened: Instant,
     /// Why it ended; `None` while it runs.
     pub closed: Option<CloseReason>,
+    /// Datagrams that were dropped, once one was.
+    pub drops: Option<Box<Drops>>,
+}
+
+impl Record {
+    pub(crate) fn new(inbound: InboundId, peer: SocketAddr, seed: Seed, now: Instant) -> Self {
+        let [a, b, c, d, ..] = seed.derive("connection id").bytes();
+        Self {
+            id: u32::from_le_bytes([a, b, c, d]),
+            inbound,
+            peer,
+            user: None,
+            target: None,
+            rule: None,
+            outbound: None,
+            bytes_up: 0,
+            bytes_down: 0,
+            opened: now,
+            closed: None,
+            drops: None,
+        }
+    }
+
+    pub(crate) fn drop_datagram(&mut self, why: Drop) {
+        let count = self.drops.get_or_insert_default().counter(why);
+        *count = count.saturating_add(1);
+    }
+}
+
+/// Why a datagram was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drop {
+    /// Its source is not the association's client, or not one the client talks to.
+    Stranger,
+    /// `FRAG` is not 0 (RFC 1928 section 7: reassembly is optional).
+    Fragment,
+    /// No valid header.
+    Malformed,
+    /// A rule or the outbound refuses its target.
+    Policy,
+    /// No address or no way to it.
+    Unreachable,
+    /// Too many wait already.
+    Overflow,
+}
+
+/// Datagrams dropped, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of Drop")]
+pub struct Drops {
+    pub stranger: u32,
+    pub fragment: u32,
+    pub malformed: u32,
+    pub policy: u32,
+    pub unreachable: u32,
+    pub overflow: u32,
+}
+
+impl Drops {
+    const fn counter(&mut self, why: Drop) -> &mut u32 {
+        match why {
+            Drop::Stranger => &mut self.stranger,
+            Drop::Fragment => &mut self.fragment,
+            Drop::Malformed => &mut self.malformed,
+            Drop::Policy => &mut self.policy,
+            Drop::Unreachable => &mut self.unreachable,
+            Drop::Overflow => &mut self.overflow,
+        }
+    }
+
+    /// Adds another's counts.
+    pub const fn add(&mut self, other: &Self) {
+        self.stranger = self.stranger.saturating_add(other.stranger);
+        self.fragment = self.fragment.saturating_add(other.fragment);
+        self.malformed = self.malformed.saturating_add(other.malformed);
+        self.policy = self.policy.saturating_add(other.policy);
+        self.unreachable = self.unreachable.saturating_add(other.unreachable);
+        self.overflow = self.overflow.saturating_add(other.overflow);
+    }
 }
 
 /// Why a session or association ended: exactly one for each.

@@ -2,3 +2,14 @@
 //!
 //! One folder per protocol: `wire.rs` parses and emits and knows no state; `client.rs` and
 //! `server.rs` hold the state and never index bytes.
+//!
+//! | module | protocol |
+//! |---|---|
+//! | [`http`] | HTTP/1.1 proxying (RFC 9110, RFC 9112): CONNECT both sides, forwarding on the server side |
+//! | [`socks`] | SOCKS4, SOCKS4a and SOCKS5 with UDP ASSOCIATE, both sides |
+
+pub mod http;
+mod secret;
+pub mod socks;
+
+pub use secret::Secret;

@@ -1,0 +1,116 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Side-by-side measurements of sansbox and other proxies on this machine's loopback.
+#[derive(Debug, Parser)]
+#[command(name = "sansbox-bench", version)]
+pub(crate) struct Cli {
+    /// What to measure.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The benches.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// TCP relaying through SOCKS5: bulk, round trips, connections, idle memory, start.
+    Relay(Relay),
+    /// The far end of the idle measurements, in a process of its own because of its file limit.
+    #[command(hide = true)]
+    Sink,
+}
+
+/// Options of `relay`.
+#[derive(Debug, Args)]
+pub(crate) struct Relay {
+    /// Print one JSON object per line and figure instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Measure these groups only.
+    #[arg(long, value_delimiter = ',', value_name = "GROUPS")]
+    pub(crate) only: Vec<Group>,
+    /// Interleaved rounds of each figure; a figure is the median of its rounds.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) rounds: u32,
+    /// Length of one timed window.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// The sansbox binary [default: target/release/sansbox, built when missing].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) sansbox: Option<PathBuf>,
+    /// The peers to run beside it; an empty value runs none.
+    #[arg(long, value_delimiter = ',', default_value = "sing-box,microsocks")]
+    pub(crate) peers: Vec<String>,
+    /// Write a plot of the figures here.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Write the report here. What stands between its `notes` markers is kept.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+}
+
+/// Figures that are measured together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Group {
+    /// One-way upload over several streams.
+    BulkUp,
+    /// One-way download over several streams.
+    BulkDown,
+    /// 64-byte request and reply, one in flight per stream.
+    Trip,
+    /// Connect, handshake, one byte each way, close.
+    Conn,
+    /// Memory of open connections that carry nothing.
+    Idle,
+    /// How many idle connections a limit on open files allows.
+    IdleLimit,
+    /// Time from spawn to the first accepted connection, memory then, size of the binary.
+    Start,
+    /// Lookup time and memory of the router, without a network.
+    Router,
+}
+
+impl Relay {
+    /// The groups to measure, in the order of the report.
+    pub(crate) fn groups(&self) -> Vec<Group> {
+        let wanted = |group: &Group| self.only.is_empty() || self.only.contains(group);
+        Group::value_variants()
+            .iter()
+            .copied()
+            .filter(wanted)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relay(arguments: &[&str]) -> Relay {
+        let cli = Cli::try_parse_from(["sansbox-bench", "relay"].iter().chain(arguments)).unwrap();
+        let Command::Relay(relay) = cli.command else {
+            panic!("another command")
+        };
+        relay
+    }
+
+    #[test]
+    fn groups_keep_the_order_of_the_report_and_default_to_all() {
+        assert_eq!(
+            relay(&["--only", "start,bulk-up"]).groups(),
+            [Group::BulkUp, Group::Start]
+        );
+        assert_eq!(relay(&[]).groups().len(), 8);
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        for bad in [["--only", "speed"], ["--rounds", "0"], ["--seconds", "0"]] {
+            let line = ["sansbox-bench", "relay"].iter().chain(bad.iter()).copied();
+            assert!(Cli::try_parse_from(line).is_err(), "{bad:?}");
+        }
+    }
+}

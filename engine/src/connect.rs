@@ -1,0 +1,485 @@
+//! From "reach this target through that outbound" to a connected stream: resolve, race the
+//! addresses, run the handshakes of the proxies on the way.
+use crate::{
+    config::model::DomainStrategy,
+    effects::Effects,
+    eyeballs::{Attempt, BUDGET_DEFAULT, HappyEyeballs, STAGGER_DEFAULT, Step},
+    ids::{ActionId, OutboundId, Slot},
+    machine::{Action, Families, Outcome},
+    plan::{Path, Plan, Proxy, ProxyProtocol},
+};
+use core::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+use sansbox_core::{End, Host, Instant, Pipe, Progress, Refusal, StreamProtocol, Target};
+use sansbox_protocols::{
+    http,
+    socks::{self, Command},
+};
+use std::collections::VecDeque;
+
+/// Budget of a name's resolution (sing-box's DNS timeout).
+pub(crate) const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Budget of one upstream proxy's handshake.
+const UPSTREAM_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes that each pipe of an upstream connection holds before its writer pauses.
+pub(crate) const PIPE_LIMIT: usize = 64 * 1024;
+
+/// A connected stream slot and its pipes.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) slot: Slot,
+    /// Who was dialled.
+    pub(crate) remote: SocketAddr,
+    pub(crate) rx: Pipe,
+    pub(crate) tx: Pipe,
+    /// What the client may be told as bound address.
+    pub(crate) bound: Target,
+}
+
+/// A connection on its way.
+#[derive(Debug)]
+pub(crate) struct Connect {
+    command: Command,
+    target: Target,
+    dial: OutboundId,
+    /// Proxies whose handshake has not begun, in order.
+    proxies: VecDeque<OutboundId>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Resolving {
+        id: ActionId,
+        port: u16,
+        deadline: Instant,
+    },
+    Racing {
+        race: HappyEyeballs,
+        dials: Vec<Dialing>,
+    },
+    Handshaking {
+        upstream: Box<Upstream>,
+        hop: Box<Hop>,
+    },
+    Ready(Option<Box<Upstream>>),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Dialing {
+    id: ActionId,
+    slot: Slot,
+    attempt: Attempt,
+    to: SocketAddr,
+    local: Option<SocketAddr>,
+}
+
+/// The client side of one proxy on the way. Transparent once its handshake is over, so it is
+/// dropped then.
+#[derive(Debug)]
+enum Hop {
+    Socks(socks::Client),
+    Http(http::Client),
+}
+
+impl Connect {
+    /// Begins to reach `target` by `path`.
+    pub(crate) fn new(
+        now: Instant,
+        plan: &Plan,
+        path: &Path,
+        command: Command,
+        target: Target,
+        fx: &mut Effects,
+    ) -> Result<Self, Refusal> {
+        let Path::Through { dial, proxies } = path else {
+            return Err(Refusal::Policy);
+        };
+        let first = match proxies.first() {
+            Some(id) => proxy_of(plan, *id)?.server.clone(),
+            None => target.clone(),
+        };
+        let mut connect = Self {
+            command,
+            target,
+            dial: *dial,
+            proxies: proxies.iter().copied().collect(),
+            stage: Stage::Ready(None),
+        };
+        match first.host {
+            Host::Ip(ip) => connect.race(now, plan, &[ip], first.port, fx)?,
+            Host::Domain(name) => {
+                let id = fx.action_id();
+                let families = families(plan.outbound(*dial).dial.domain_strategy);
+                fx.push(Action::Resolve { id, name, families });
+                let deadline = now + RESOLVE_TIMEOUT;
+                connect.stage = Stage::Resolving {
+                    id,
+                    port: first.port,
+                    deadline,
+                };
+            }
+        }
+        Ok(connect)
+    }
+
+    /// Takes the answer to an action; `Ok(false)` when the action is not this connection's.
+    pub(crate) fn done(
+        &mut self,
+        now: Instant,
+        plan: &Plan,
+        id: ActionId,
+        outcome: Outcome<'_>,
+        fx: &mut Effects,
+    ) -> Result<bool, Refusal> {
+        match &mut self.stage {
+            Stage::Resolving {
+                id: wanted, port, ..
+            } if *wanted == id => {
+                let port = *port;
+                match outcome {
+                    Outcome::Resolved(addresses) => {
+                        let strategy = plan.outbound(self.dial).dial.domain_strategy;
+                        let addresses = order(addresses, strategy);
+                        self.race(now, plan, &addresses, port, fx)?;
+                    }
+                    Outcome::Failed(why) => return Err(why),
+                    Outcome::Connected(_) | Outcome::Bound(_) => return Err(Refusal::General),
+                }
+                Ok(true)
+            }
+            Stage::Racing { race, dials } => {
+                let Some(dialing) = dials.iter_mut().find(|d| d.id == id) else {
+                    return Ok(false);
+                };
+                match outcome {
+                    Outcome::Connected(local) => {
+                        dialing.local = Some(local);
+                        race.connected(dialing.attempt);
+                    }
+                    Outcome::Failed(why) => race.failed(now, dialing.attempt, why),
+                    Outcome::Resolved(_) | Outcome::Bound(_) => return Err(Refusal::General),
+                }
+                self.poll_race(now, plan, fx)?;
+                Ok(true)
+            }
+            Stage::Resolving { .. } | Stage::Handshaking { .. } | Stage::Ready(_) => Ok(false),
+        }
+    }
+
+    fn race(
+        &mut self,
+        now: Instant,
+        plan: &Plan,
+        addresses: &[IpAddr],
+        port: u16,
+        fx: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let options = &plan.outbound(self.dial).dial;
+        let stagger = options.fallback_delay.unwrap_or(STAGGER_DEFAULT);
+        let budget = options.connect_timeout.unwrap_or(BUDGET_DEFAULT);
+        let race = HappyEyeballs::new(now, addresses, port, stagger, budget);
+        self.stage = Stage::Racing {
+            race,
+            dials: Vec::new(),
+        };
+        self.poll_race(now, plan, fx)
+    }
+
+    fn poll_race(&mut self, now: Instant, plan: &Plan, fx: &mut Effects) -> Result<(), Refusal> {
+        while let Stage::Racing { race, dials } = &mut self.stage {
+            match race.poll(now) {
+                None => break,
+                Some(Step::Start(attempt, to)) => {
+                    let (id, slot) = (fx.action_id(), fx.slot());
+                    dials.push(Dialing {
+                        id,
+                        slot,
+                        attempt,
+                        to,
+                        local: None,
+                    });
+                    fx.push(Action::Dial {
+                        id,
+                        slot,
+                        to,
+                        outbound: self.dial,
+                    });
+                }
+                Some(Step::Cancel(attempt)) => {
+                    for loser in dials.iter().filter(|d| d.attempt == attempt) {
+                        fx.push(Action::Cancel(loser.id));
+                    }
+                }
+                Some(Step::Won(attempt)) => {
+                    let winner = dials.iter().find(|d| d.attempt == attempt).copied();
+                    let winner = winner.ok_or(Refusal::General)?;
+                    let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+                    let upstream = Box::new(Upstream {
+                        slot: winner.slot,
+                        remote: winner.to,
+                        rx: Pipe::new(PIPE_LIMIT),
+                        tx: Pipe::new(PIPE_LIMIT),
+                        bound: winner.local.unwrap_or(unspecified).into(),
+                    });
+                    self.stage = Stage::Ready(Some(upstream));
+                    self.next_hop(now, plan)?;
+                }
+                Some(Step::Lost(why)) => {
+                    self.stage = Stage::Ready(None);
+                    return Err(why);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the handshake of the next proxy on the way, if there is one.
+    fn next_hop(&mut self, now: Instant, plan: &Plan) -> Result<(), Refusal> {
+        let Some(id) = self.proxies.pop_front() else {
+            return Ok(());
+        };
+        let (command, target) = match self.proxies.front() {
+            Some(next) => (Command::Connect, proxy_of(plan, *next)?.server.clone()),
+            None => (self.command, self.target.clone()),
+        };
+        let Stage::Ready(upstream) = &mut self.stage else {
+            return Ok(());
+        };
+        // On failure the upstream stays where `abort` finds it.
+        let hop = Hop::new(now, proxy_of(plan, id)?, command, target)?;
+        if let Some(upstream) = upstream.take() {
+            self.stage = Stage::Handshaking {
+                upstream,
+                hop: Box::new(hop),
+            };
+        }
+        Ok(())
+    }
+
+    /// Moves handshakes on. What the last proxy sent behind its answer goes to `down`.
+    pub(crate) fn pump(
+        &mut self,
+        now: Instant,
+        plan: &Plan,
+        down: &mut Pipe,
+    ) -> Result<Progress, Refusal> {
+        let mut progress = Progress::NONE;
+        while let Stage::Handshaking { upstream, hop } = &mut self.stage {
+            let Upstream { rx, tx, bound, .. } = &mut **upstream;
+            let step = hop.pump(now, rx, tx, down)?;
+            progress |= step;
+            // An association's control connection carries nothing after the answer.
+            let mut is_over = hop.is_transparent();
+            if let Some(told) = hop.poll_connected() {
+                is_over |= self.command == Command::UdpAssociate && self.proxies.is_empty();
+                *bound = told.unwrap_or_else(|| bound.clone());
+            }
+            if is_over {
+                if !self.proxies.is_empty() && !down.is_empty() {
+                    // A proxy that talks before it is asked is none.
+                    return Err(Refusal::UpstreamProtocol);
+                }
+                let stage = core::mem::replace(&mut self.stage, Stage::Ready(None));
+                if let Stage::Handshaking { upstream, .. } = stage {
+                    self.stage = Stage::Ready(Some(upstream));
+                }
+                self.next_hop(now, plan)?;
+                progress = Progress::MADE;
+            } else if step == Progress::NONE {
+                break;
+            }
+        }
+        Ok(progress)
+    }
+
+    /// The connected stream, once all handshakes are over.
+    pub(crate) fn take_ready(&mut self) -> Option<Box<Upstream>> {
+        match &mut self.stage {
+            Stage::Ready(upstream) => upstream.take(),
+            Stage::Resolving { .. } | Stage::Racing { .. } | Stage::Handshaking { .. } => None,
+        }
+    }
+
+    /// The connected stream, while its handshakes run.
+    pub(crate) fn upstream(&self) -> Option<&Upstream> {
+        match &self.stage {
+            Stage::Handshaking { upstream, .. } => Some(upstream),
+            Stage::Ready(upstream) => upstream.as_deref(),
+            Stage::Resolving { .. } | Stage::Racing { .. } => None,
+        }
+    }
+
+    /// The same, to put received bytes in.
+    pub(crate) fn upstream_mut(&mut self) -> Option<&mut Upstream> {
+        match &mut self.stage {
+            Stage::Handshaking { upstream, .. } => Some(upstream),
+            Stage::Ready(upstream) => upstream.as_deref_mut(),
+            Stage::Resolving { .. } | Stage::Racing { .. } => None,
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Resolving { deadline, .. } => Some(*deadline),
+            Stage::Racing { race, .. } => race.poll_timeout(),
+            Stage::Handshaking { hop, .. } => hop.poll_timeout(),
+            Stage::Ready(_) => None,
+        }
+    }
+
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        plan: &Plan,
+        fx: &mut Effects,
+    ) -> Result<(), Refusal> {
+        match &mut self.stage {
+            Stage::Resolving { deadline, .. } if *deadline <= now => Err(Refusal::TimedOut),
+            Stage::Racing { .. } => self.poll_race(now, plan, fx),
+            Stage::Handshaking { hop, .. } => hop.handle_timeout(now),
+            Stage::Resolving { .. } | Stage::Ready(_) => Ok(()),
+        }
+    }
+
+    /// Gives up: nothing it asked for is wanted any more.
+    pub(crate) fn abort(self, fx: &mut Effects) {
+        match self.stage {
+            Stage::Resolving { id, .. } => fx.push(Action::Cancel(id)),
+            Stage::Racing { mut race, dials } => {
+                // Far in the future the race is lost, which names every attempt still running.
+                while let Some(step) = race.poll(Instant::FAR) {
+                    let Step::Cancel(attempt) = step else {
+                        continue;
+                    };
+                    for loser in dials.iter().filter(|d| d.attempt == attempt) {
+                        fx.push(Action::Cancel(loser.id));
+                    }
+                }
+            }
+            Stage::Handshaking { upstream, .. } | Stage::Ready(Some(upstream)) => {
+                fx.push(Action::Close(upstream.slot, End::Reset));
+            }
+            Stage::Ready(None) => {}
+        }
+    }
+}
+
+/// The families that the strategy wants.
+pub(crate) const fn families(strategy: DomainStrategy) -> Families {
+    match strategy {
+        DomainStrategy::Ipv4Only => Families::V4,
+        DomainStrategy::Ipv6Only => Families::V6,
+        DomainStrategy::AsIs | DomainStrategy::PreferIpv4 | DomainStrategy::PreferIpv6 => {
+            Families::Any
+        }
+    }
+}
+
+/// A name's addresses in the order and of the families that the strategy wants.
+pub(crate) fn order(addresses: &[IpAddr], strategy: DomainStrategy) -> Vec<IpAddr> {
+    let mut addresses = addresses.to_vec();
+    match strategy {
+        DomainStrategy::AsIs => {}
+        DomainStrategy::PreferIpv4 => addresses.sort_by_key(IpAddr::is_ipv6),
+        DomainStrategy::PreferIpv6 => addresses.sort_by_key(IpAddr::is_ipv4),
+        DomainStrategy::Ipv4Only => addresses.retain(IpAddr::is_ipv4),
+        DomainStrategy::Ipv6Only => addresses.retain(IpAddr::is_ipv6),
+    }
+    addresses
+}
+
+/// The proxy of an outbound; paths name only outbounds that have one.
+fn proxy_of(plan: &Plan, id: OutboundId) -> Result<&Proxy, Refusal> {
+    plan.outbound(id).proxy.as_ref().ok_or(Refusal::General)
+}
+
+impl Hop {
+    fn new(now: Instant, proxy: &Proxy, command: Command, target: Target) -> Result<Self, Refusal> {
+        let timeout = UPSTREAM_HANDSHAKE_TIMEOUT;
+        match &proxy.protocol {
+            ProxyProtocol::Socks {
+                version,
+                credentials,
+                networks,
+            } => {
+                let allowed = match command {
+                    Command::Connect => networks.tcp,
+                    Command::UdpAssociate => networks.udp && *version == socks::Version::V5,
+                };
+                if !allowed {
+                    return Err(Refusal::CommandUnsupported);
+                }
+                let credentials = credentials.clone();
+                let client =
+                    socks::Client::new(now, *version, credentials, command, target, timeout);
+                client.map(Self::Socks).map_err(|e| e.refusal())
+            }
+            ProxyProtocol::Http(_) if command != Command::Connect => {
+                Err(Refusal::CommandUnsupported)
+            }
+            ProxyProtocol::Http(options) => Ok(Self::Http(http::Client::new(
+                now, &target, options, timeout,
+            ))),
+        }
+    }
+
+    fn pump(
+        &mut self,
+        now: Instant,
+        rx: &mut Pipe,
+        tx: &mut Pipe,
+        down: &mut Pipe,
+    ) -> Result<Progress, Refusal> {
+        // No payload goes out before the handshake is over.
+        let mut nothing = Pipe::new(0);
+        match self {
+            Self::Socks(client) => {
+                let received = client.handle_input(now, rx, down);
+                let sent = client.poll_transmit(now, &mut nothing, tx);
+                Ok(received.map_err(|e| e.refusal())? | sent.map_err(|e| e.refusal())?)
+            }
+            Self::Http(client) => {
+                let received = client.handle_input(now, rx, down);
+                let sent = client.poll_transmit(now, &mut nothing, tx);
+                Ok(received.map_err(|e| e.refusal())? | sent.map_err(|e| e.refusal())?)
+            }
+        }
+    }
+
+    /// The proxy's consent, once, with the bound address where the protocol tells one.
+    fn poll_connected(&mut self) -> Option<Option<Target>> {
+        match self {
+            Self::Socks(client) => {
+                let socks::ClientEvent::Connected { bound } = client.poll_event()?;
+                Some(Some(bound))
+            }
+            Self::Http(client) => client.poll_event().map(|http::ClientEvent::Connected| None),
+        }
+    }
+
+    fn is_transparent(&self) -> bool {
+        match self {
+            Self::Socks(client) => client.is_transparent(),
+            Self::Http(client) => client.is_transparent(),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Socks(client) => client.poll_timeout(),
+            Self::Http(client) => client.poll_timeout(),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Refusal> {
+        let progress = match self {
+            Self::Socks(client) => client.handle_timeout(now).map_err(|e| e.refusal())?,
+            Self::Http(client) => client.handle_timeout(now).map_err(|e| e.refusal())?,
+        };
+        let _ = progress;
+        Ok(())
+    }
+}

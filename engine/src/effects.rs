@@ -1,0 +1,70 @@
+//! Where a machine collects what it wants done, and the numbers it gives out.
+use crate::{
+    ids::{ActionId, Slot},
+    machine::Action,
+    plan::Plan,
+    record::Record,
+};
+use sansbox_core::Instant;
+use std::collections::VecDeque;
+
+/// What every step of a session or association works with.
+#[derive(Debug)]
+pub(crate) struct Cx<'a> {
+    pub(crate) now: Instant,
+    pub(crate) plan: &'a Plan,
+    pub(crate) record: &'a mut Record,
+    pub(crate) fx: &'a mut Effects,
+}
+
+/// Actions not yet polled, and the next free slot and action numbers.
+#[derive(Debug)]
+pub(crate) struct Effects {
+    actions: VecDeque<Action>,
+    next_slot: u32,
+    next_action: u32,
+}
+
+impl Effects {
+    pub(crate) const fn new() -> Self {
+        Self {
+            actions: VecDeque::new(),
+            next_slot: Slot::CLIENT.0 + 1,
+            next_action: 0,
+        }
+    }
+
+    /// A slot number never given out before.
+    pub(crate) const fn slot(&mut self) -> Slot {
+        let slot = Slot(self.next_slot);
+        self.next_slot += 1;
+        slot
+    }
+
+    /// An action number never given out before.
+    pub(crate) const fn action_id(&mut self) -> ActionId {
+        let id = ActionId(self.next_action);
+        self.next_action += 1;
+        id
+    }
+
+    pub(crate) fn push(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    /// The next action; the queue owns no heap once it is drained after `release` was asked for.
+    pub(crate) fn pop(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Gives the queue's memory back; for machines that will be silent for long.
+    pub(crate) fn release(&mut self) {
+        if self.actions.is_empty() {
+            self.actions = VecDeque::new();
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+}

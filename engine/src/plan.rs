@@ -1,0 +1,481 @@
+//! The plan: everything a configuration decides, compiled once and shared by all sessions.
+use crate::{
+    config::model::{
+        self, Config, Dial, Listen, Networks, OutboundKind, SocksVersion, Span, Spanned,
+    },
+    ids::{InboundId, OutboundId},
+    router::{CompileError, Metadata, Router, Verdict},
+    users::Users,
+};
+use core::net::IpAddr;
+use sansbox_core::Target;
+use sansbox_protocols::{http, socks};
+
+/// Everything a configuration decides. Immutable; a reload builds a new one.
+#[derive(Debug)]
+pub struct Plan {
+    inbounds: Vec<InboundPlan>,
+    outbounds: Vec<OutboundPlan>,
+    router: Router,
+}
+
+/// One inbound.
+#[derive(Debug)]
+pub struct InboundPlan {
+    /// Its tag.
+    pub tag: String,
+    /// Where and how it listens.
+    pub listen: Listen,
+    /// What it speaks.
+    pub service: Service,
+    /// Who may use it; empty: everybody.
+    pub users: Users,
+}
+
+/// What an inbound speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// SOCKS4, 4a and 5.
+    Socks,
+    /// HTTP proxy.
+    Http,
+    /// SOCKS or HTTP, by the first byte.
+    Mixed,
+    /// Every connection and datagram goes to one destination.
+    Direct {
+        /// Host; `None`: the address it arrived at.
+        host: Option<sansbox_core::Host>,
+        /// Port; `None`: the port it arrived at.
+        port: Option<u16>,
+        /// TCP, UDP or both.
+        networks: Networks,
+    },
+}
+
+impl InboundPlan {
+    /// Which listeners the inbound needs.
+    #[must_use]
+    pub const fn listeners(&self) -> Networks {
+        match self.service {
+            Service::Direct { networks, .. } => networks,
+            Service::Socks | Service::Http | Service::Mixed => Networks {
+                tcp: true,
+                udp: false,
+            },
+        }
+    }
+
+    /// Without users and without the key that says so on purpose, an inbound serves no public
+    /// sources (protected mode).
+    #[must_use]
+    pub const fn is_protected(&self) -> bool {
+        self.users.is_empty() && !self.listen.allow_public
+    }
+
+    /// Whether a client at `source` is served.
+    #[must_use]
+    pub fn serves(&self, source: IpAddr) -> bool {
+        !self.is_protected() || !is_public(source)
+    }
+}
+
+/// Whether an address is neither loopback, private, link-local nor a private network's own
+/// (RFC 1918, 3927, 4193, 4291, 6598).
+#[must_use]
+pub fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let shared = ip.octets().first() == Some(&100) && (ip.to_bits() >> 22) & 3 == 1;
+            !(ip.is_loopback() || ip.is_private() || ip.is_link_local() || shared)
+        }
+        IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
+    }
+}
+
+/// One outbound.
+#[derive(Debug)]
+pub struct OutboundPlan {
+    /// Its tag.
+    pub tag: String,
+    /// How its own sockets are opened.
+    pub dial: Dial,
+    /// The proxy that it speaks to; `None` for outbounds that speak no protocol of their own.
+    pub proxy: Option<Proxy>,
+    /// How a connection through it is made.
+    pub path: Path,
+}
+
+/// The server of a proxy outbound, and what is the same in every handshake with it.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where it listens.
+    pub server: Target,
+    /// What it speaks.
+    pub protocol: ProxyProtocol,
+}
+
+/// What a proxy outbound speaks.
+#[derive(Debug)]
+pub enum ProxyProtocol {
+    /// SOCKS4, 4a or 5.
+    Socks {
+        /// Which.
+        version: socks::Version,
+        /// What this end logs in with.
+        credentials: Option<socks::Credentials>,
+        /// What may go through it.
+        networks: Networks,
+    },
+    /// HTTP, by CONNECT.
+    Http(http::ConnectOptions),
+}
+
+impl Proxy {
+    /// The proxy of an outbound, when it is one.
+    fn new(kind: &OutboundKind) -> Result<Option<Self>, &'static str> {
+        const CREDENTIALS: &str = "the user name or password cannot be sent in this protocol";
+        let (server, protocol) = match kind {
+            OutboundKind::Socks {
+                server,
+                version,
+                user,
+                network,
+            } => {
+                let version = match version {
+                    SocksVersion::V4 => socks::Version::V4,
+                    SocksVersion::V4a => socks::Version::V4a,
+                    SocksVersion::V5 => socks::Version::V5,
+                };
+                let credentials = user.as_ref().map(|user| {
+                    socks::Credentials::new(user.username.as_bytes(), user.password.as_bytes())
+                });
+                let credentials = credentials.transpose().map_err(|_| CREDENTIALS)?;
+                (
+                    server,
+                    ProxyProtocol::Socks {
+                        version,
+                        credentials,
+                        networks: *network,
+                    },
+                )
+            }
+            OutboundKind::Http {
+                server,
+                user,
+                path,
+                headers,
+            } => {
+                let credentials = user.as_ref().map(|user| {
+                    http::Credentials::new(user.username.as_bytes(), user.password.as_bytes())
+                        .ok_or(CREDENTIALS)
+                });
+                let headers = headers
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_str()));
+                let options =
+                    http::ConnectOptions::new(path, headers, credentials.transpose()?.as_ref());
+                let options = options.map_err(|e| match e {
+                    http::BadOption::Path => "the path is not valid in a request line",
+                    http::BadOption::HeaderName => "a header name is not valid",
+                    http::BadOption::HeaderValue => "a header value holds a control character",
+                    http::BadOption::Framing => "a header would give CONNECT a body",
+                    http::BadOption::Host => "a Host header is given twice, or with a path",
+                    _ => "a header is not valid",
+                });
+                (server, ProxyProtocol::Http(options?))
+            }
+            OutboundKind::Direct | OutboundKind::Block | OutboundKind::Selector { .. } => {
+                return Ok(None);
+            }
+        };
+        Ok(Some(Self {
+            server: server.clone(),
+            protocol,
+        }))
+    }
+}
+
+/// How a connection through an outbound is made: which one dials, and through which proxies, in
+/// the order of their handshakes, it goes on from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// Refuse it.
+    Blocked,
+    /// Dial the first proxy, or the target where there is none.
+    Through {
+        /// Whose dial options the socket gets.
+        dial: OutboundId,
+        /// Outbounds whose handshake runs on the connection.
+        proxies: Vec<OutboundId>,
+    },
+}
+
+/// Why no plan can be built from a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// A tag that no outbound has.
+    #[error("outbound not found: {tag}")]
+    UnknownOutbound {
+        /// The tag.
+        tag: String,
+        /// Where it was written.
+        span: Span,
+    },
+    /// Outbounds that lead back to themselves by detour or selection.
+    #[error("circular outbound dependency: {tags}")]
+    Circular {
+        /// The tags on the way, joined by arrows.
+        tags: String,
+        /// The outbound where it was noticed.
+        span: Span,
+    },
+    /// An outbound whose own options cannot be used.
+    #[error("{reason}")]
+    BadOutbound {
+        /// What is wrong.
+        reason: &'static str,
+        /// The outbound.
+        span: Span,
+    },
+    /// More than 65,535 inbounds or outbounds.
+    #[error("too many {0}")]
+    TooMany(&'static str),
+    /// A rule that cannot be compiled.
+    #[error(transparent)]
+    Rule(#[from] CompileError),
+}
+
+impl PlanError {
+    /// Where the fault stands in the configuration.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        match self {
+            Self::UnknownOutbound { span, .. }
+            | Self::Circular { span, .. }
+            | Self::BadOutbound { span, .. } => *span,
+            Self::TooMany(_) => Span::default(),
+            Self::Rule(e) => e.span,
+        }
+    }
+}
+
+impl Plan {
+    /// Compiles a configuration.
+    ///
+    /// # Errors
+    /// All faults that were found, at least one.
+    pub fn build(config: &Config) -> Result<Self, Vec<PlanError>> {
+        let mut outbounds = config.outbounds.clone();
+        if outbounds.is_empty() {
+            outbounds.push(default_direct());
+        }
+        for (what, len) in [
+            ("inbounds", config.inbounds.len()),
+            ("outbounds", outbounds.len()),
+        ] {
+            if u16::try_from(len).is_err() {
+                return Err(vec![PlanError::TooMany(what)]);
+            }
+        }
+        let paths = Paths {
+            outbounds: &outbounds,
+        };
+        let mut errors = Vec::new();
+        let mut planned = Vec::new();
+        for (outbound, id) in outbounds.iter().zip(0..) {
+            match plan_outbound(outbound, OutboundId(id), &paths) {
+                Ok(outbound) => planned.push(outbound),
+                Err(e) => errors.push(e),
+            }
+        }
+        let default = match &config.route.final_outbound {
+            Some(tag) => paths.id_of(tag).map_err(|e| errors.push(e)).ok(),
+            None => Some(OutboundId(0)),
+        };
+        let inbound_tags: Vec<String> = config.inbounds.iter().map(|i| i.tag.clone()).collect();
+        let outbound_tags: Vec<String> = outbounds.iter().map(|o| o.tag.clone()).collect();
+        let default = default.unwrap_or(OutboundId(0));
+        match Router::compile(&config.route, &inbound_tags, &outbound_tags, default) {
+            Ok(router) if errors.is_empty() => {
+                let inbounds = config.inbounds.iter().map(plan_inbound).collect();
+                Ok(Self {
+                    inbounds,
+                    outbounds: planned,
+                    router,
+                })
+            }
+            Ok(_) => Err(errors),
+            Err(rules) => {
+                errors.extend(rules.into_iter().map(PlanError::Rule));
+                Err(errors)
+            }
+        }
+    }
+
+    /// The inbounds, in order.
+    #[must_use]
+    pub fn inbounds(&self) -> &[InboundPlan] {
+        &self.inbounds
+    }
+
+    /// The outbounds, in order.
+    #[must_use]
+    pub fn outbounds(&self) -> &[OutboundPlan] {
+        &self.outbounds
+    }
+
+    /// An inbound.
+    ///
+    /// # Panics
+    /// When `id` is not of this plan.
+    #[must_use]
+    pub fn inbound(&self, id: InboundId) -> &InboundPlan {
+        self.inbounds
+            .get(usize::from(id.0))
+            .expect("inbound ids come from the same plan")
+    }
+
+    /// An outbound.
+    ///
+    /// # Panics
+    /// When `id` is not of this plan.
+    #[must_use]
+    pub fn outbound(&self, id: OutboundId) -> &OutboundPlan {
+        self.outbounds
+            .get(usize::from(id.0))
+            .expect("outbound ids come from the same plan")
+    }
+
+    /// Which rule decides what becomes of a request.
+    #[must_use]
+    pub fn route(&self, metadata: &Metadata<'_>) -> Verdict {
+        self.router.route(metadata)
+    }
+}
+
+fn plan_outbound(
+    outbound: &model::Outbound,
+    id: OutboundId,
+    paths: &Paths<'_>,
+) -> Result<OutboundPlan, PlanError> {
+    let bad = |reason| PlanError::BadOutbound {
+        reason,
+        span: outbound.span,
+    };
+    Ok(OutboundPlan {
+        tag: outbound.tag.clone(),
+        dial: outbound.dial.clone(),
+        proxy: Proxy::new(&outbound.kind).map_err(bad)?,
+        path: paths.find(id, &mut Vec::new())?,
+    })
+}
+
+fn plan_inbound(inbound: &model::Inbound) -> InboundPlan {
+    let (service, users) = match &inbound.kind {
+        model::InboundKind::Socks { users } => (Service::Socks, Users::new(users)),
+        model::InboundKind::Http { users } => (Service::Http, Users::new(users)),
+        model::InboundKind::Mixed { users } => (Service::Mixed, Users::new(users)),
+        model::InboundKind::Direct {
+            network,
+            override_address,
+            override_port,
+        } => {
+            let service = Service::Direct {
+                host: override_address.clone(),
+                port: *override_port,
+                networks: *network,
+            };
+            (service, Users::default())
+        }
+    };
+    InboundPlan {
+        tag: inbound.tag.clone(),
+        listen: inbound.listen.clone(),
+        service,
+        users,
+    }
+}
+
+fn default_direct() -> model::Outbound {
+    model::Outbound {
+        tag: "direct".into(),
+        span: Span::default(),
+        dial: Dial::default(),
+        kind: OutboundKind::Direct,
+    }
+}
+
+/// Finds the paths of outbounds through detours and selections.
+struct Paths<'a> {
+    outbounds: &'a [model::Outbound],
+}
+
+impl Paths<'_> {
+    fn id_of(&self, tag: &Spanned<String>) -> Result<OutboundId, PlanError> {
+        let found = self
+            .outbounds
+            .iter()
+            .zip(0..)
+            .find(|(o, _)| o.tag == tag.value);
+        found
+            .map(|(_, id)| OutboundId(id))
+            .ok_or_else(|| PlanError::UnknownOutbound {
+                tag: tag.value.clone(),
+                span: tag.span,
+            })
+    }
+
+    fn find(&self, id: OutboundId, visited: &mut Vec<OutboundId>) -> Result<Path, PlanError> {
+        let outbound = self
+            .outbounds
+            .get(usize::from(id.0))
+            .ok_or(PlanError::TooMany("outbounds"))?;
+        if visited.contains(&id) {
+            return Err(self.circular(visited, id, outbound.span));
+        }
+        visited.push(id);
+        if let OutboundKind::Selector {
+            outbounds, default, ..
+        } = &outbound.kind
+        {
+            for member in outbounds {
+                self.id_of(member)?;
+            }
+            return match default.as_ref().or_else(|| outbounds.first()) {
+                Some(chosen) => self.find(self.id_of(chosen)?, visited),
+                None => Ok(Path::Blocked),
+            };
+        }
+        let below = match &outbound.dial.detour {
+            Some(tag) => self.find(self.id_of(tag)?, visited)?,
+            None => Path::Through {
+                dial: id,
+                proxies: Vec::new(),
+            },
+        };
+        Ok(match (&outbound.kind, below) {
+            (OutboundKind::Block, _) | (_, Path::Blocked) => Path::Blocked,
+            (
+                OutboundKind::Socks { .. } | OutboundKind::Http { .. },
+                Path::Through { dial, mut proxies },
+            ) => {
+                proxies.push(id);
+                Path::Through { dial, proxies }
+            }
+            (OutboundKind::Direct | OutboundKind::Selector { .. }, below) => below,
+        })
+    }
+
+    fn circular(&self, visited: &[OutboundId], id: OutboundId, span: Span) -> PlanError {
+        let around = visited.iter().skip_while(|v| **v != id).chain([&id]);
+        let tags: Vec<&str> = around
+            .filter_map(|v| self.outbounds.get(usize::from(v.0)))
+            .map(|o| o.tag.as_str())
+            .collect();
+        PlanError::Circular {
+            tags: tags.join(" -> "),
+            span,
+        }
+    }
+}

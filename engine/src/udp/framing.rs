@@ -1,0 +1,121 @@
+//! How datagrams look on the client's side of an association, and from whom they are taken.
+use bytes::BytesMut;
+use core::net::{IpAddr, SocketAddr};
+use sansbox_core::{Host, Target};
+use sansbox_protocols::socks::wire::{Address, udp::Header};
+
+/// How datagrams look on the client's side.
+#[derive(Debug)]
+pub(crate) enum Framing {
+    /// With a header that names the other end (RFC 1928 section 7).
+    Socks(Client),
+    /// Bare payload of one client for one target.
+    Fixed { client: SocketAddr, target: Target },
+}
+
+/// From whom an association takes datagrams (RFC 1928 section 7): the host of the control
+/// connection, at the port it declared or first sends from.
+#[derive(Debug)]
+pub(crate) struct Client {
+    ip: IpAddr,
+    port: Option<u16>,
+}
+
+/// A datagram from the client, or why it is dropped.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum FromClient {
+    /// Payload for a target; the header is stripped.
+    Payload(Target),
+    /// From somebody else.
+    Stranger,
+    /// A fragment: reassembly is optional and not offered.
+    Fragment,
+    /// No valid header.
+    Malformed,
+}
+
+impl Framing {
+    /// A SOCKS5 association for the client behind a control connection.
+    pub(crate) fn socks(control: SocketAddr, declared: &Target) -> Self {
+        let ip = control.ip().to_canonical();
+        // A declared address that is not the client's as seen from here was written behind a NAT,
+        // and its port says nothing.
+        let is_ours = match &declared.host {
+            Host::Ip(declared) => declared.is_unspecified() || declared.to_canonical() == ip,
+            Host::Domain(_) => false,
+        };
+        let port = (is_ours && declared.port != 0).then_some(declared.port);
+        Self::Socks(Client { ip, port })
+    }
+
+    /// Takes a datagram from the client and strips its header.
+    pub(crate) fn open(&mut self, from: SocketAddr, data: &mut BytesMut) -> FromClient {
+        match self {
+            Self::Fixed { client, target } if *client == from => {
+                FromClient::Payload(target.clone())
+            }
+            Self::Fixed { .. } => FromClient::Stranger,
+            Self::Socks(client) => {
+                let known = client.port.is_none_or(|port| port == from.port());
+                if from.ip().to_canonical() != client.ip || !known {
+                    return FromClient::Stranger;
+                }
+                let Ok((header, len)) = Header::parse(data) else {
+                    return FromClient::Malformed;
+                };
+                if header.frag != 0 {
+                    return FromClient::Fragment;
+                }
+                let Ok(target) = header.address.to_target() else {
+                    return FromClient::Malformed;
+                };
+                let _ = data.split_to(len);
+                client.port = Some(from.port());
+                FromClient::Payload(target)
+            }
+        }
+    }
+
+    /// Where the client is, once known.
+    pub(crate) fn client(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Fixed { client, .. } => Some(*client),
+            Self::Socks(client) => client.port.map(|port| SocketAddr::new(client.ip, port)),
+        }
+    }
+
+    /// Wraps a datagram that came from `origin` for the client; copies into `scratch`, whose
+    /// memory is used again once the datagram is sent.
+    pub(crate) fn seal(
+        &self,
+        origin: SocketAddr,
+        data: BytesMut,
+        scratch: &mut BytesMut,
+    ) -> BytesMut {
+        match self {
+            Self::Fixed { .. } => data,
+            Self::Socks(_) => wrap(origin.into(), &data, scratch),
+        }
+    }
+}
+
+/// `data` behind a SOCKS5 UDP header that names `target`.
+pub(crate) fn with_header(target: &Target, data: &[u8], scratch: &mut BytesMut) -> BytesMut {
+    wrap(target.into(), data, scratch)
+}
+
+fn wrap(address: Address<'_>, data: &[u8], scratch: &mut BytesMut) -> BytesMut {
+    let header = Header { frag: 0, address };
+    scratch.reserve(header.buffer_len() + data.len());
+    header.emit(scratch);
+    scratch.extend_from_slice(data);
+    scratch.split()
+}
+
+/// Length of the SOCKS5 UDP header that `data` begins with, when it is whole and no fragment.
+pub(crate) fn header_len(data: &[u8]) -> Option<usize> {
+    match Header::parse(data) {
+        Ok((header, len)) if header.frag == 0 => Some(len),
+        Ok(_) | Err(_) => None,
+    }
+}

@@ -1,0 +1,328 @@
+//! The upstream side of an association: sockets of our own, or another proxy's association.
+use super::QUEUE_MAX;
+use crate::{
+    connect::{Connect, Upstream},
+    effects::Effects,
+    ids::{ActionId, OutboundId, Slot},
+    machine::{Action, Outcome},
+    plan::Plan,
+};
+use bytes::BytesMut;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use sansbox_core::{End, Host, Instant, Pipe, Progress, Refusal, Target};
+
+/// One way out of an association: one for each outbound that a flow uses.
+#[derive(Debug)]
+pub(crate) enum Leg {
+    /// Our own sockets, one per family and the same for all targets (endpoint-independent
+    /// mapping, RFC 4787 4.1).
+    Direct {
+        dial: OutboundId,
+        v4: Socket,
+        v6: Socket,
+    },
+    /// An association of another proxy.
+    Proxy {
+        dial: OutboundId,
+        control: Control,
+        socket: Socket,
+    },
+}
+
+/// The control connection of another proxy's association.
+#[derive(Debug)]
+pub(crate) enum Control {
+    Connecting(Box<Connect>),
+    Open {
+        upstream: Box<Upstream>,
+        relay: SocketAddr,
+    },
+}
+
+/// A UDP socket on its way.
+#[derive(Debug, Default)]
+pub(crate) enum Socket {
+    #[default]
+    Unbound,
+    Binding {
+        id: ActionId,
+        slot: Slot,
+    },
+    Bound(Slot),
+}
+
+/// Datagrams that wait for a socket or a control connection.
+pub(crate) type Queue = Vec<(SocketAddr, BytesMut)>;
+
+impl Socket {
+    /// The slot to send from; asks for a socket when there is none yet.
+    pub(crate) fn slot(
+        &mut self,
+        plan: &Plan,
+        dial: OutboundId,
+        v6: bool,
+        fx: &mut Effects,
+    ) -> Option<Slot> {
+        match self {
+            Self::Bound(slot) => Some(*slot),
+            Self::Binding { .. } => None,
+            Self::Unbound => {
+                let options = &plan.outbound(dial).dial;
+                let ip = if v6 {
+                    IpAddr::V6(options.inet6_bind_address.unwrap_or(Ipv6Addr::UNSPECIFIED))
+                } else {
+                    IpAddr::V4(options.inet4_bind_address.unwrap_or(Ipv4Addr::UNSPECIFIED))
+                };
+                let (id, slot) = (fx.action_id(), fx.slot());
+                let local = SocketAddr::new(ip, 0);
+                fx.push(Action::Bind {
+                    id,
+                    slot,
+                    local,
+                    outbound: Some(dial),
+                });
+                *self = Self::Binding { id, slot };
+                None
+            }
+        }
+    }
+
+    fn owns(&self, wanted: ActionId) -> bool {
+        matches!(self, Self::Binding { id, .. } if *id == wanted)
+    }
+
+    fn done(&mut self, outcome: Outcome<'_>) -> Result<(), Refusal> {
+        let Self::Binding { slot, .. } = self else {
+            return Ok(());
+        };
+        match outcome {
+            Outcome::Bound(_) => {
+                *self = Self::Bound(*slot);
+                Ok(())
+            }
+            Outcome::Failed(why) => {
+                *self = Self::Unbound;
+                Err(why)
+            }
+            Outcome::Resolved(_) | Outcome::Connected(_) => Err(Refusal::General),
+        }
+    }
+
+    fn is(&self, wanted: Slot) -> bool {
+        matches!(self, Self::Bound(slot) if *slot == wanted)
+    }
+
+    fn close(self, fx: &mut Effects) {
+        match self {
+            Self::Unbound => {}
+            Self::Binding { id, .. } => fx.push(Action::Cancel(id)),
+            Self::Bound(slot) => fx.push(Action::Close(slot, End::Fin)),
+        }
+    }
+}
+
+impl Leg {
+    /// The socket and destination for a datagram, once both are there.
+    pub(crate) fn route(
+        &mut self,
+        plan: &Plan,
+        to: SocketAddr,
+        fx: &mut Effects,
+    ) -> Option<(Slot, SocketAddr)> {
+        match self {
+            Self::Direct { dial, v4, v6 } => {
+                let socket = if to.is_ipv6() { v6 } else { v4 };
+                socket
+                    .slot(plan, *dial, to.is_ipv6(), fx)
+                    .map(|slot| (slot, to))
+            }
+            Self::Proxy {
+                dial,
+                control: Control::Open { relay, .. },
+                socket,
+            } => {
+                let relay = *relay;
+                socket
+                    .slot(plan, *dial, relay.is_ipv6(), fx)
+                    .map(|slot| (slot, relay))
+            }
+            Self::Proxy {
+                control: Control::Connecting(_),
+                ..
+            } => None,
+        }
+    }
+
+    /// Whether datagrams to several targets share one upstream address.
+    pub(crate) const fn is_proxy(&self) -> bool {
+        matches!(self, Self::Proxy { .. })
+    }
+
+    /// Whether a datagram on `slot` from `from` belongs to this leg.
+    pub(crate) fn receives(&self, slot: Slot, from: SocketAddr) -> bool {
+        match self {
+            Self::Direct { v4, v6, .. } => v4.is(slot) || v6.is(slot),
+            Self::Proxy {
+                control: Control::Open { relay, .. },
+                socket,
+                ..
+            } => socket.is(slot) && *relay == from,
+            Self::Proxy { .. } => false,
+        }
+    }
+
+    /// Takes the answer to an action; `Ok(false)` when the action is not this leg's. On an error
+    /// the leg is over.
+    pub(crate) fn done(
+        &mut self,
+        now: Instant,
+        plan: &Plan,
+        id: ActionId,
+        outcome: Outcome<'_>,
+        fx: &mut Effects,
+    ) -> Result<bool, Refusal> {
+        let sockets = match self {
+            Self::Direct { v4, v6, .. } => [Some(v4), Some(v6)],
+            Self::Proxy {
+                control, socket, ..
+            } => {
+                if let Control::Connecting(connect) = control
+                    && connect.done(now, plan, id, outcome, fx)?
+                {
+                    return Ok(true);
+                }
+                [Some(socket), None]
+            }
+        };
+        match sockets.into_iter().flatten().find(|s| s.owns(id)) {
+            Some(socket) => socket.done(outcome).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Moves the control connection's handshake on.
+    pub(crate) fn pump(&mut self, now: Instant, plan: &Plan) -> Result<Progress, Refusal> {
+        let Self::Proxy { control, .. } = self else {
+            return Ok(Progress::NONE);
+        };
+        match control {
+            Control::Connecting(connect) => {
+                let mut none = Pipe::new(0);
+                let progress = connect.pump(now, plan, &mut none)?;
+                let Some(upstream) = connect.take_ready() else {
+                    return Ok(progress);
+                };
+                let relay = relay_address(&upstream)?;
+                *control = Control::Open { upstream, relay };
+                Ok(Progress::MADE)
+            }
+            // The association ends with its control connection.
+            Control::Open { upstream, .. } if upstream.rx.end() != End::Open => {
+                Err(Refusal::UpstreamProtocol)
+            }
+            Control::Open { upstream, .. } => {
+                let waiting = upstream.rx.len();
+                upstream.rx.skip(waiting);
+                Ok(Progress::NONE)
+            }
+        }
+    }
+
+    /// The control connection, where there is one.
+    pub(crate) fn stream(&self) -> Option<&Upstream> {
+        match self {
+            Self::Direct { .. } => None,
+            Self::Proxy {
+                control: Control::Connecting(connect),
+                ..
+            } => connect.upstream(),
+            Self::Proxy {
+                control: Control::Open { upstream, .. },
+                ..
+            } => Some(upstream),
+        }
+    }
+
+    /// The same, to put received bytes in.
+    pub(crate) fn stream_mut(&mut self) -> Option<&mut Upstream> {
+        match self {
+            Self::Direct { .. } => None,
+            Self::Proxy {
+                control: Control::Connecting(connect),
+                ..
+            } => connect.upstream_mut(),
+            Self::Proxy {
+                control: Control::Open { upstream, .. },
+                ..
+            } => Some(upstream),
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Proxy {
+                control: Control::Connecting(connect),
+                ..
+            } => connect.poll_timeout(),
+            Self::Proxy { .. } | Self::Direct { .. } => None,
+        }
+    }
+
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        plan: &Plan,
+        fx: &mut Effects,
+    ) -> Result<(), Refusal> {
+        match self {
+            Self::Proxy {
+                control: Control::Connecting(connect),
+                ..
+            } => connect.handle_timeout(now, plan, fx),
+            Self::Proxy { .. } | Self::Direct { .. } => Ok(()),
+        }
+    }
+
+    pub(crate) fn close(self, fx: &mut Effects) {
+        match self {
+            Self::Direct { v4, v6, .. } => {
+                v4.close(fx);
+                v6.close(fx);
+            }
+            Self::Proxy {
+                control, socket, ..
+            } => {
+                socket.close(fx);
+                match control {
+                    Control::Connecting(connect) => connect.abort(fx),
+                    Control::Open { upstream, .. } => {
+                        fx.push(Action::Close(upstream.slot, End::Fin));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where a proxy wants its datagrams: the address it told, or its own where it told none that can
+/// be used.
+fn relay_address(upstream: &Upstream) -> Result<SocketAddr, Refusal> {
+    let Target { host, port } = &upstream.bound;
+    if *port == 0 {
+        return Err(Refusal::UpstreamProtocol);
+    }
+    match host {
+        Host::Ip(ip) if !ip.is_unspecified() => Ok(SocketAddr::new(*ip, *port)),
+        Host::Ip(_) | Host::Domain(_) => Ok(SocketAddr::new(upstream.remote.ip(), *port)),
+    }
+}
+
+/// Adds a datagram to a queue, unless it is full.
+#[must_use]
+pub(crate) fn enqueue(queue: &mut Queue, to: SocketAddr, data: BytesMut) -> bool {
+    let fits = queue.len() < QUEUE_MAX;
+    if fits {
+        queue.push((to, data));
+    }
+    fits
+}

@@ -1,0 +1,473 @@
+//! UDP associations: one per client mapping, endpoint-independent, each target routed by itself.
+//!
+//! `UdpRelay` is the relay itself, part of a session (SOCKS5 UDP ASSOCIATE, which ends with its
+//! control connection and only then) or of an [`Association`] (a `direct` inbound, which ends
+//! when nothing moves for `udp_timeout`).
+mod association;
+mod flow;
+mod framing;
+mod leg;
+
+use crate::{
+    config::model::Network,
+    connect::{Connect, RESOLVE_TIMEOUT, families, order},
+    effects::{Cx, Effects},
+    ids::{ActionId, OutboundId, Slot},
+    machine::{Action, Outcome, SlotPipes, Stage},
+    plan::{Path, Plan, ProxyProtocol},
+    record::Drop,
+    router::{Decision, Metadata},
+};
+pub use association::Association;
+use bytes::BytesMut;
+use core::net::{IpAddr, SocketAddr};
+use flow::{Flow, Flows, Way};
+pub(crate) use framing::Framing;
+use framing::{FromClient, with_header};
+use leg::{Control, Leg, Queue, Socket, enqueue};
+use sansbox_core::{End, Host, Instant, Pipe, Progress, Refusal, Target};
+use sansbox_protocols::socks::Command;
+use std::collections::BTreeMap;
+
+/// Datagrams of one association that may wait for a name, a socket or a proxy.
+pub const QUEUE_MAX: usize = 32;
+/// Targets of one association remembered at once; the least recently used is forgotten.
+pub const FLOWS_MAX: usize = 1024;
+
+/// The relay of an association.
+#[derive(Debug)]
+pub(crate) struct UdpRelay {
+    framing: Framing,
+    /// The client whom rules see.
+    source: SocketAddr,
+    client: Socket,
+    flows: Flows,
+    legs: BTreeMap<OutboundId, Leg>,
+    /// Datagrams whose leg is not ready.
+    waiting: BTreeMap<OutboundId, Queue>,
+    scratch: BytesMut,
+}
+
+impl UdpRelay {
+    /// A relay with a client-facing socket of its own at `ip`.
+    pub(crate) fn bind(framing: Framing, source: SocketAddr, ip: IpAddr, fx: &mut Effects) -> Self {
+        let (id, slot) = (fx.action_id(), fx.slot());
+        fx.push(Action::Bind {
+            id,
+            slot,
+            local: SocketAddr::new(ip, 0),
+            outbound: None,
+        });
+        Self::new(framing, source, Socket::Binding { id, slot })
+    }
+
+    /// A relay behind a listening socket.
+    pub(crate) fn on_listener(framing: Framing, source: SocketAddr) -> Self {
+        Self::new(framing, source, Socket::Bound(Slot::CLIENT))
+    }
+
+    fn new(framing: Framing, source: SocketAddr, client: Socket) -> Self {
+        Self {
+            framing,
+            source,
+            client,
+            flows: Flows::default(),
+            legs: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            scratch: BytesMut::new(),
+        }
+    }
+
+    /// Takes a datagram from either side.
+    pub(crate) fn datagram(
+        &mut self,
+        cx: &mut Cx<'_>,
+        slot: Slot,
+        from: SocketAddr,
+        data: BytesMut,
+    ) {
+        if matches!(self.client, Socket::Bound(client) if client == slot) {
+            self.client_sent(cx, from, data);
+        } else {
+            self.upstream_sent(cx, slot, from, data);
+        }
+    }
+
+    fn client_sent(&mut self, cx: &mut Cx<'_>, from: SocketAddr, mut data: BytesMut) {
+        let target = match self.framing.open(from, &mut data) {
+            FromClient::Payload(target) => target,
+            FromClient::Stranger => return cx.record.drop_datagram(Drop::Stranger),
+            FromClient::Fragment => return cx.record.drop_datagram(Drop::Fragment),
+            FromClient::Malformed => return cx.record.drop_datagram(Drop::Malformed),
+        };
+        if !self.flows.contains(&target) {
+            self.open_flow(cx, &target);
+        }
+        let Some(flow) = self.flows.use_flow(&target) else {
+            return cx.record.drop_datagram(Drop::Unreachable);
+        };
+        let len = data.len() as u64;
+        match &mut flow.way {
+            Way::Rejected => return cx.record.drop_datagram(Drop::Policy),
+            Way::Resolving { waiting, .. } => {
+                if waiting.len() >= QUEUE_MAX {
+                    return cx.record.drop_datagram(Drop::Overflow);
+                }
+                waiting.push(data);
+            }
+            Way::Direct { outbound, to } => {
+                let (outbound, to) = (*outbound, *to);
+                self.send(cx, outbound, to, data);
+            }
+            Way::Proxy { outbound } => {
+                let outbound = *outbound;
+                let wrapped = with_header(&target, &data, &mut self.scratch);
+                self.send(cx, outbound, self.source, wrapped);
+            }
+        }
+        cx.record.bytes_up += len;
+    }
+
+    /// Routes a target that is new to this association.
+    fn open_flow(&mut self, cx: &mut Cx<'_>, target: &Target) {
+        cx.record.target = Some(target.clone());
+        let user = cx
+            .record
+            .user
+            .and_then(|id| cx.plan.inbound(cx.record.inbound).users.name(id));
+        let verdict = cx.plan.route(&Metadata {
+            inbound: cx.record.inbound,
+            network: Network::Udp,
+            source: self.source,
+            target,
+            user,
+        });
+        cx.record.rule = verdict.rule;
+        cx.record.outbound = match verdict.decision {
+            Decision::Route(outbound) => Some(outbound),
+            Decision::Reject { .. } => None,
+        };
+        cx.fx.push(Action::Log(Stage::Routed));
+        let way = match cx.record.outbound {
+            Some(outbound) => self.way(cx, outbound, target),
+            None => Err(Refusal::Policy),
+        };
+        let way = way.unwrap_or_else(|why| {
+            cx.fx.push(Action::Log(Stage::Refused(why)));
+            Way::Rejected
+        });
+        self.flows.insert(target.clone(), Flow::new(way));
+    }
+
+    /// How datagrams for `target` leave through `outbound`; opens the leg when it is new.
+    fn way(
+        &mut self,
+        cx: &mut Cx<'_>,
+        outbound: OutboundId,
+        target: &Target,
+    ) -> Result<Way, Refusal> {
+        let Path::Through { dial, proxies } = &cx.plan.outbound(outbound).path else {
+            return Err(Refusal::Policy);
+        };
+        match proxies.as_slice() {
+            [] => {
+                let leg = Leg::Direct {
+                    dial: *dial,
+                    v4: Socket::Unbound,
+                    v6: Socket::Unbound,
+                };
+                self.legs.entry(outbound).or_insert(leg);
+                Ok(match &target.host {
+                    Host::Ip(ip) => Way::Direct {
+                        outbound,
+                        to: SocketAddr::new(*ip, target.port),
+                    },
+                    Host::Domain(name) => {
+                        let id = cx.fx.action_id();
+                        let families = families(cx.plan.outbound(*dial).dial.domain_strategy);
+                        cx.fx.push(Action::Resolve {
+                            id,
+                            name: name.clone(),
+                            families,
+                        });
+                        let deadline = cx.now + RESOLVE_TIMEOUT;
+                        Way::Resolving {
+                            outbound,
+                            id,
+                            deadline,
+                            waiting: Vec::new(),
+                        }
+                    }
+                })
+            }
+            [proxy] if is_socks(cx.plan, *proxy) => {
+                if !self.legs.contains_key(&outbound) {
+                    self.associate(cx, outbound, *dial)?;
+                }
+                Ok(Way::Proxy { outbound })
+            }
+            // Datagrams cannot follow a control connection through a second proxy.
+            _ => Err(Refusal::CommandUnsupported),
+        }
+    }
+
+    /// Asks another proxy for an association.
+    fn associate(
+        &mut self,
+        cx: &mut Cx<'_>,
+        outbound: OutboundId,
+        dial: OutboundId,
+    ) -> Result<(), Refusal> {
+        let any = Target::from(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let path = &cx.plan.outbound(outbound).path;
+        let connect = Connect::new(cx.now, cx.plan, path, Command::UdpAssociate, any, cx.fx)?;
+        let control = Control::Connecting(Box::new(connect));
+        let leg = Leg::Proxy {
+            dial,
+            control,
+            socket: Socket::Unbound,
+        };
+        self.legs.insert(outbound, leg);
+        Ok(())
+    }
+
+    fn send(&mut self, cx: &mut Cx<'_>, outbound: OutboundId, to: SocketAddr, data: BytesMut) {
+        let route = self
+            .legs
+            .get_mut(&outbound)
+            .and_then(|leg| leg.route(cx.plan, to, cx.fx));
+        match route {
+            Some((slot, to)) => cx.fx.push(Action::Send { slot, to, data }),
+            None => {
+                if !enqueue(self.waiting.entry(outbound).or_default(), to, data) {
+                    cx.record.drop_datagram(Drop::Overflow);
+                }
+            }
+        }
+    }
+
+    fn upstream_sent(&mut self, cx: &mut Cx<'_>, slot: Slot, from: SocketAddr, mut data: BytesMut) {
+        let Some(leg) = self.legs.values().find(|leg| leg.receives(slot, from)) else {
+            return cx.record.drop_datagram(Drop::Stranger);
+        };
+        let (Some(client), Socket::Bound(client_slot)) = (self.framing.client(), &self.client)
+        else {
+            return cx.record.drop_datagram(Drop::Unreachable);
+        };
+        let wrapped = match (&self.framing, leg.is_proxy()) {
+            (Framing::Socks(_), true) => {
+                let Some(header) = framing::header_len(&data) else {
+                    return cx.record.drop_datagram(Drop::Malformed);
+                };
+                cx.record.bytes_down += (data.len() - header) as u64;
+                data
+            }
+            (Framing::Fixed { .. }, true) => {
+                let Some(header) = framing::header_len(&data) else {
+                    return cx.record.drop_datagram(Drop::Malformed);
+                };
+                let _ = data.split_to(header);
+                cx.record.bytes_down += data.len() as u64;
+                data
+            }
+            (_, false) => {
+                if !self.flows.admits(&self.framing, from) {
+                    return cx.record.drop_datagram(Drop::Stranger);
+                }
+                cx.record.bytes_down += data.len() as u64;
+                self.framing.seal(from, data, &mut self.scratch)
+            }
+        };
+        cx.fx.push(Action::Send {
+            slot: *client_slot,
+            to: client,
+            data: wrapped,
+        });
+    }
+
+    /// Takes the answer to an action: the bound address when it was the client-facing socket's.
+    pub(crate) fn done(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ActionId,
+        outcome: Outcome<'_>,
+    ) -> Result<Option<SocketAddr>, Refusal> {
+        if let Socket::Binding { id: wanted, slot } = self.client
+            && wanted == id
+        {
+            return match outcome {
+                Outcome::Bound(address) => {
+                    self.client = Socket::Bound(slot);
+                    Ok(Some(address))
+                }
+                Outcome::Failed(why) => Err(why),
+                Outcome::Resolved(_) | Outcome::Connected(_) => Err(Refusal::General),
+            };
+        }
+        if let Some((target, outbound, waiting)) = self.flows.resolved(id) {
+            self.resolved(cx, (target, outbound), outcome, waiting);
+            return Ok(None);
+        }
+        let mut over = None;
+        for (outbound, leg) in &mut self.legs {
+            match leg.done(cx.now, cx.plan, id, outcome, cx.fx) {
+                Ok(false) => {}
+                Ok(true) => break,
+                Err(why) => {
+                    over = Some((*outbound, why));
+                    break;
+                }
+            }
+        }
+        if let Some((outbound, why)) = over {
+            self.lose(cx, outbound, why);
+        }
+        self.flush(cx.plan, cx.fx);
+        Ok(None)
+    }
+
+    fn resolved(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (target, outbound): (Target, OutboundId),
+        outcome: Outcome<'_>,
+        waiting: Vec<BytesMut>,
+    ) {
+        let strategy = match &cx.plan.outbound(outbound).path {
+            Path::Through { dial, .. } => cx.plan.outbound(*dial).dial.domain_strategy,
+            Path::Blocked => Default::default(),
+        };
+        let ip = match outcome {
+            Outcome::Resolved(addresses) => order(addresses, strategy).first().copied(),
+            Outcome::Connected(_) | Outcome::Bound(_) | Outcome::Failed(_) => None,
+        };
+        let Some(ip) = ip else {
+            // Forgotten, so that the next datagram asks again.
+            cx.fx
+                .push(Action::Log(Stage::Refused(Refusal::NameNotFound)));
+            for _ in waiting {
+                cx.record.drop_datagram(Drop::Unreachable);
+            }
+            return;
+        };
+        let to = SocketAddr::new(ip, target.port);
+        self.flows
+            .insert(target, Flow::new(Way::Direct { outbound, to }));
+        for data in waiting {
+            self.send(cx, outbound, to, data);
+        }
+    }
+
+    /// Sends what waited for legs that are ready now.
+    fn flush(&mut self, plan: &Plan, fx: &mut Effects) {
+        for (outbound, queue) in &mut self.waiting {
+            let Some(leg) = self.legs.get_mut(outbound) else {
+                continue;
+            };
+            let mut left = Queue::new();
+            for (to, data) in queue.drain(..) {
+                match leg.route(plan, to, fx) {
+                    Some((slot, to)) => fx.push(Action::Send { slot, to, data }),
+                    None => left.push((to, data)),
+                }
+            }
+            *queue = left;
+        }
+        self.waiting.retain(|_, queue| !queue.is_empty());
+    }
+
+    /// A leg is over; the next datagram for it opens a new one.
+    fn lose(&mut self, cx: &mut Cx<'_>, outbound: OutboundId, why: Refusal) {
+        cx.fx.push(Action::Log(Stage::Refused(why)));
+        if let Some(leg) = self.legs.remove(&outbound) {
+            leg.close(cx.fx);
+        }
+        for _ in self.waiting.remove(&outbound).into_iter().flatten() {
+            cx.record.drop_datagram(Drop::Unreachable);
+        }
+        self.flows.forget(outbound, cx.fx);
+    }
+
+    /// Moves control connections on.
+    pub(crate) fn pump(&mut self, cx: &mut Cx<'_>) -> Progress {
+        let mut progress = Progress::NONE;
+        let mut over = Vec::new();
+        for (outbound, leg) in &mut self.legs {
+            match leg.pump(cx.now, cx.plan) {
+                Ok(moved) => progress |= moved,
+                Err(why) => over.push((*outbound, why)),
+            }
+        }
+        for (outbound, why) in over {
+            self.lose(cx, outbound, why);
+            progress = Progress::MADE;
+        }
+        if progress == Progress::MADE {
+            self.flush(cx.plan, cx.fx);
+        }
+        progress
+    }
+
+    /// The receive pipe of a control connection.
+    pub(crate) fn stream_rx(&mut self, slot: Slot) -> Option<&mut Pipe> {
+        let mut streams = self.legs.values_mut().filter_map(Leg::stream_mut);
+        streams.find(|u| u.slot == slot).map(|u| &mut u.rx)
+    }
+
+    pub(crate) fn drained(&mut self, slot: Slot, n: usize) {
+        let mut streams = self.legs.values_mut().filter_map(Leg::stream_mut);
+        if let Some(upstream) = streams.find(|u| u.slot == slot) {
+            upstream.tx.skip(n);
+        }
+    }
+
+    pub(crate) fn pipes(&self, slot: Slot) -> Option<SlotPipes<'_>> {
+        let mut streams = self.legs.values().filter_map(Leg::stream);
+        let upstream = streams.find(|u| u.slot == slot)?;
+        Some(SlotPipes {
+            rx: &upstream.rx,
+            tx: &upstream.tx,
+        })
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let legs = self.legs.values().filter_map(Leg::poll_timeout).min();
+        [legs, self.flows.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        let mut over = Vec::new();
+        for (outbound, leg) in &mut self.legs {
+            if let Err(why) = leg.handle_timeout(cx.now, cx.plan, cx.fx) {
+                over.push((*outbound, why));
+            }
+        }
+        for (outbound, why) in over {
+            self.lose(cx, outbound, why);
+        }
+        self.flows.expire(cx);
+    }
+
+    /// Ends the relay: all sockets are closed and nothing is wanted any more.
+    pub(crate) fn close(self, fx: &mut Effects) {
+        match self.client {
+            Socket::Binding { id, .. } => fx.push(Action::Cancel(id)),
+            Socket::Bound(slot) if slot != Slot::CLIENT => {
+                fx.push(Action::Close(slot, End::Fin));
+            }
+            Socket::Bound(_) | Socket::Unbound => {}
+        }
+        for leg in self.legs.into_values() {
+            leg.close(fx);
+        }
+        self.flows.cancel(fx);
+    }
+}
+
+fn is_socks(plan: &Plan, id: OutboundId) -> bool {
+    let proxy = plan.outbound(id).proxy.as_ref();
+    proxy.is_some_and(|proxy| matches!(proxy.protocol, ProxyProtocol::Socks { .. }))
+}
