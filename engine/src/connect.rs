@@ -20,7 +20,7 @@ use sansbox_protocols::{
 use std::collections::VecDeque;
 
 /// Budget of a name's resolution (sing-box's DNS timeout).
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Budget of one upstream proxy's handshake.
 const UPSTREAM_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes that each pipe of an upstream connection holds before its writer pauses.

@@ -3,6 +3,11 @@
 //! `vectors/singbox/config.json` holds the input, the exit codes of `check`, `format` and `merge`,
 //! and their output. Reading is compared in the lenient mode, which is meant to be sing-box's own
 //! verdict; that the strict mode differs only where it should is a test of its own.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test: absent JSON reads as null, and counts are for people"
+)]
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sansbox_engine::config::{ConfigError, ErrorKind, ReadOptions, Sources, format, merge, read};
 use serde_json::Value;
@@ -208,10 +213,10 @@ impl Tally {
 }
 
 fn not_yet(error: &ConfigError) -> Option<String> {
-    match &error.kind {
-        ErrorKind::NotSupportedYet { noun, name } => Some(format!("{noun} {name}")),
-        _ => None,
-    }
+    let ErrorKind::NotSupportedYet { noun, name } = &error.kind else {
+        return None;
+    };
+    Some(format!("{noun} {name}"))
 }
 
 fn cases() -> Vec<Value> {
@@ -405,4 +410,27 @@ fn the_strict_mode_refuses_more_only_where_a_rule_or_server_leads_nowhere() {
     }
     println!("{stricter} cases are refused by the strict mode only");
     assert!(stricter > 5);
+}
+
+/// The configurations of the routing vectors: those that sing-box runs are read, those that it
+/// does not start with are refused.
+#[test]
+fn configurations_of_the_routing_vectors_are_read() {
+    let file: Value =
+        serde_json::from_str(include_str!("vectors/singbox/route.json")).expect("valid JSON");
+    let (mut same, mut refused) = (0, 0);
+    for case in file["cases"].as_array().expect("cases") {
+        let sources = Sources::single("config.json", case["config"].to_string());
+        let result = read(&sources, &LENIENT);
+        let errors = result.as_ref().err().cloned().unwrap_or_default();
+        if errors.iter().any(|error| not_yet(error).is_some()) {
+            refused += 1;
+            continue;
+        }
+        let runs = case.get("start_error").is_none();
+        assert_eq!(result.is_ok(), runs, "{}{}", case["name"], shown(&errors));
+        same += 1;
+    }
+    println!("{same} read as in sing-box, {refused} not supported yet");
+    assert!(same > 40, "{same}");
 }

@@ -6,7 +6,7 @@ use super::{
 use core::fmt;
 use thiserror::Error;
 
-/// Most errors reported in one go.
+/// Most errors, and most warnings, reported in one go.
 pub const ERRORS_MAX: usize = 20;
 /// Most characters of a source line that are shown.
 const EXCERPT_CHARS_MAX: usize = 96;
@@ -40,6 +40,12 @@ pub enum ErrorKind {
     /// There was no file at all.
     #[error("no configuration file was given")]
     NoInput,
+    /// More than [`Sources::FILES_MAX`].
+    #[error("more than {limit} files")]
+    TooManyFiles {
+        /// The limit.
+        limit: usize,
+    },
     /// A file of nothing but space and comments.
     #[error("the file holds no value")]
     EmptyFile,

@@ -10,7 +10,7 @@ mod leg;
 
 use crate::{
     config::model::Network,
-    connect::{Connect, families, order},
+    connect::{Connect, RESOLVE_TIMEOUT, families, order},
     effects::{Cx, Effects},
     ids::{ActionId, OutboundId, Slot},
     machine::{Action, Outcome, SlotPipes, Stage},
@@ -20,10 +20,7 @@ use crate::{
 };
 pub use association::Association;
 use bytes::BytesMut;
-use core::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use core::net::{IpAddr, SocketAddr};
 use flow::{Flow, Flows, Way};
 pub(crate) use framing::Framing;
 use framing::{FromClient, with_header};
@@ -36,8 +33,6 @@ use std::collections::BTreeMap;
 pub const QUEUE_MAX: usize = 32;
 /// Targets of one association remembered at once; the least recently used is forgotten.
 pub const FLOWS_MAX: usize = 1024;
-/// Budget of a name's resolution.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The relay of an association.
 #[derive(Debug)]

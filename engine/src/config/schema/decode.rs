@@ -16,6 +16,9 @@ use crate::config::{
     reader::{Json, Member, Node, Problem, last_of_each},
 };
 
+/// After so many problems nobody needs guesses any more, and guessing takes time.
+pub(crate) const GUESSES_MAX: usize = 200;
+
 /// Collects what is wrong while trees are read.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
@@ -95,7 +98,8 @@ impl Decoder {
             if ignored.any(|row| same_folded(row.key, &member.key)) {
                 return self.no_effect(member, "the rule's action has no such option");
             }
-            let nearest = object.nearest(&member.key);
+            let few = self.problems.len() < GUESSES_MAX;
+            let nearest = few.then(|| object.nearest(&member.key)).flatten();
             let key = member.key.clone();
             return self.problem(member.key_span, ErrorKind::UnknownKey { key, nearest });
         };
@@ -181,9 +185,11 @@ impl Decoder {
             self.wrong_type(node, "an array of objects");
             return None;
         };
-        let records = items.iter().map(|item| match item.value {
-            Json::Null => Record::new(object, item.span),
-            _ => self.object(item, object, mode),
+        let records = items.iter().map(|item| {
+            if item.is_null() {
+                return Record::new(object, item.span);
+            }
+            self.object(item, object, mode)
         });
         Some(Value::Records(records.collect()))
     }
@@ -218,9 +224,10 @@ impl Decoder {
     /// The shape that the object's `type` names; a problem when there is none.
     fn shape(&mut self, node: &Node, family: &'static Family) -> Option<&'static Object> {
         let Some(members) = node.members() else {
-            match node.value {
-                Json::Null => self.problem(node.span, ErrorKind::MissingField { key: "type" }),
-                _ => self.wrong_type(node, "an object"),
+            if node.is_null() {
+                self.problem(node.span, ErrorKind::MissingField { key: "type" });
+            } else {
+                self.wrong_type(node, "an object");
             }
             return None;
         };
@@ -276,7 +283,7 @@ impl Decoder {
     pub(super) fn no_trailing_comma(&mut self, node: &Node) {
         if let Some(span) = node.trailing_comma() {
             let found = Found::Char(',');
-            let wanted = "no `,` after the last item of an array here";
+            let wanted = "the array to end without `,` (sing-box takes none here)";
             self.problem(span, ErrorKind::Syntax { found, wanted });
         }
     }

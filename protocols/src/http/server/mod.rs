@@ -15,7 +15,7 @@ use crate::Secret;
 use bytes::BytesMut;
 use core::time::Duration;
 use flow::Flow;
-use request::{Asked, Exchange, Pending};
+use request::{Asked, Exchange, Head, Pending};
 use sansbox_core::{Instant, Pipe, Progress, Refusal, StreamProtocol, Target};
 
 /// Who may use the proxy.
@@ -72,7 +72,8 @@ pub enum ServerEvent {
 /// 4. `UpstreamDone { reusable: false }` comes when the exchange is over but the upstream cannot
 ///    be used again, and also when a kept upstream closes, or speaks unasked, before the next
 ///    request was accepted. `poll_event` gives it before a waiting `Request`. It may concern an
-///    upstream that the owner has already dropped; then it means nothing.
+///    upstream that the owner has already dropped; then it means nothing. A tunnel is never
+///    reported done: its ends travel in the pipes.
 /// 5. A kept upstream that closes after `accept` and before its first response byte is answered
 ///    with 502. Requests are never sent twice.
 /// 6. The owner may call `refuse` also after `accept`, as long as no final response has begun:
@@ -138,7 +139,7 @@ enum Up {
     /// The owner dials.
     AwaitDial(Box<Pending>),
     /// The request head waits for room.
-    SendHead { head: BytesMut, flow: Flow },
+    SendHead { head: Head, flow: Flow },
     /// The request body streams.
     Body(Flow),
     /// The body of a refused request is dropped to keep the connection.
@@ -257,7 +258,6 @@ impl Server {
                 self.down = Down::AwaitHead(HeadScanner::default());
             }
             Asked::Tunnel(_) => {
-                // A tunnel's upstream is never reported done: its ends travel in the pipes.
                 self.upstream = Upstream::None;
                 self.up = Up::Tunnel;
                 self.down = Down::Reply {

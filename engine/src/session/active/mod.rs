@@ -1,23 +1,22 @@
 //! A session whose bytes go through its own pipes: handshakes, and relays that are not plain.
+mod request;
+
 use super::{
     Next,
-    inbound::{Failure, Inbound, InboundEvent},
+    inbound::{Failure, Inbound},
     relay::{HALF_CLOSED_IDLE_TIMEOUT, IDLE_TIMEOUT, Idle},
 };
 use crate::{
-    config::model::{Network, RejectMethod},
     connect::{Connect, PIPE_LIMIT, Upstream},
     effects::{Cx, Effects},
     ids::{ActionId, InboundId, Slot},
     machine::{Action, Input, Outcome, SlotPipes, Stage},
     plan::Plan,
     record::CloseReason,
-    router::{Decision, Metadata},
-    udp::{Framing, UdpRelay},
+    udp::UdpRelay,
 };
 use core::{net::SocketAddr, time::Duration};
 use sansbox_core::{Closing, End, Instant, Pipe, Progress, Refusal, Target};
-use sansbox_protocols::socks::Command;
 
 /// How long the client may take to read the last words and to close.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -214,90 +213,6 @@ impl Active {
         progress
     }
 
-    fn handle_event(&mut self, cx: &mut Cx<'_>, event: InboundEvent) {
-        match event {
-            InboundEvent::Auth { username, password } => {
-                let users = &cx.plan.inbound(cx.record.inbound).users;
-                cx.record.user = users.verify(username.as_bytes(), password.as_bytes());
-                self.reason = cx.record.user.is_none().then_some(CloseReason::AuthFailed);
-                self.inbound.auth_result(cx.record.user.is_some());
-            }
-            InboundEvent::Connect(target) => {
-                self.connect(cx, target);
-            }
-            InboundEvent::Forward(target) => {
-                let is_open = matches!(&self.link, Link::Open(u) if u.rx.end() == End::Open);
-                if is_open && self.connected.as_ref() == Some(&target) {
-                    self.inbound.accept(&target);
-                } else {
-                    self.unlink(cx.fx, End::Fin);
-                    self.connect(cx, target);
-                }
-            }
-            InboundEvent::Associate(declared) => self.associate(cx, &declared),
-            InboundEvent::Answered { reusable } => {
-                if !reusable {
-                    self.unlink(cx.fx, End::Fin);
-                }
-            }
-        }
-    }
-
-    fn connect(&mut self, cx: &mut Cx<'_>, target: Target) {
-        self.reason = None;
-        cx.record.target = Some(target.clone());
-        let user = cx
-            .record
-            .user
-            .and_then(|id| cx.plan.inbound(cx.record.inbound).users.name(id));
-        let verdict = cx.plan.route(&Metadata {
-            inbound: cx.record.inbound,
-            network: Network::Tcp,
-            source: cx.record.peer,
-            target: &target,
-            user,
-        });
-        cx.record.rule = verdict.rule;
-        let outbound = match verdict.decision {
-            Decision::Route(outbound) => outbound,
-            Decision::Reject { method, .. } => {
-                cx.record.outbound = None;
-                cx.fx.push(Action::Log(Stage::Routed));
-                return self.refuse(
-                    cx.fx,
-                    match method {
-                        RejectMethod::Default => Refusal::Policy,
-                        RejectMethod::Drop => Refusal::Dropped,
-                    },
-                );
-            }
-        };
-        cx.record.outbound = Some(outbound);
-        cx.fx.push(Action::Log(Stage::Routed));
-        let path = &cx.plan.outbound(outbound).path;
-        match Connect::new(
-            cx.now,
-            cx.plan,
-            path,
-            Command::Connect,
-            target.clone(),
-            cx.fx,
-        ) {
-            Ok(connect) => {
-                self.link = Link::Connecting(Box::new(connect));
-                self.connected = Some(target);
-            }
-            Err(why) => self.refuse(cx.fx, why),
-        }
-    }
-
-    fn associate(&mut self, cx: &mut Cx<'_>, declared: &Target) {
-        cx.record.target = None;
-        let framing = Framing::socks(cx.record.peer, declared);
-        let udp = UdpRelay::bind(framing, cx.record.peer, self.local.ip(), cx.fx);
-        self.link = Link::Udp(Box::new(udp));
-    }
-
     fn pump_link(&mut self, cx: &mut Cx<'_>) -> Progress {
         let mut progress = Progress::NONE;
         match &mut self.link {
@@ -393,7 +308,8 @@ impl Active {
         }
         let link_is_over = match &self.link {
             Link::None => true,
-            Link::Open(upstream) => upstream.tx.is_eof(),
+            // A tunnel has two ends; for an exchange the inbound's last word is the end.
+            Link::Open(upstream) => upstream.tx.is_eof() || !self.inbound.is_transparent(),
             Link::Connecting(_) => false,
             Link::Udp(_) => self.up.end() != End::Open,
         };

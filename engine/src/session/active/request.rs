@@ -1,0 +1,99 @@
+//! What a session does about the client's wishes: check who it is, route, connect.
+use super::{super::inbound::InboundEvent, Active, Link};
+use crate::{
+    config::model::{Network, RejectMethod},
+    connect::Connect,
+    effects::Cx,
+    machine::{Action, Stage},
+    record::CloseReason,
+    router::{Decision, Metadata},
+    udp::{Framing, UdpRelay},
+};
+use sansbox_core::{End, Refusal, Target};
+use sansbox_protocols::socks::Command;
+
+impl Active {
+    pub(super) fn handle_event(&mut self, cx: &mut Cx<'_>, event: InboundEvent) {
+        match event {
+            InboundEvent::Auth { username, password } => {
+                let users = &cx.plan.inbound(cx.record.inbound).users;
+                cx.record.user = users.verify(username.as_bytes(), password.as_bytes());
+                self.reason = cx.record.user.is_none().then_some(CloseReason::AuthFailed);
+                self.inbound.auth_result(cx.record.user.is_some());
+            }
+            InboundEvent::Connect(target) => {
+                self.connect(cx, target);
+            }
+            InboundEvent::Forward(target) => {
+                let is_open = matches!(&self.link, Link::Open(u) if u.rx.end() == End::Open);
+                if is_open && self.connected.as_ref() == Some(&target) {
+                    self.inbound.accept(&target);
+                } else {
+                    self.unlink(cx.fx, End::Fin);
+                    self.connect(cx, target);
+                }
+            }
+            InboundEvent::Associate(declared) => self.associate(cx, &declared),
+            InboundEvent::Answered { reusable } => {
+                if !reusable {
+                    self.unlink(cx.fx, End::Fin);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, cx: &mut Cx<'_>, target: Target) {
+        self.reason = None;
+        cx.record.target = Some(target.clone());
+        let user = cx
+            .record
+            .user
+            .and_then(|id| cx.plan.inbound(cx.record.inbound).users.name(id));
+        let verdict = cx.plan.route(&Metadata {
+            inbound: cx.record.inbound,
+            network: Network::Tcp,
+            source: cx.record.peer,
+            target: &target,
+            user,
+        });
+        cx.record.rule = verdict.rule;
+        let outbound = match verdict.decision {
+            Decision::Route(outbound) => outbound,
+            Decision::Reject { method, .. } => {
+                cx.record.outbound = None;
+                cx.fx.push(Action::Log(Stage::Routed));
+                return self.refuse(
+                    cx.fx,
+                    match method {
+                        RejectMethod::Default => Refusal::Policy,
+                        RejectMethod::Drop => Refusal::Dropped,
+                    },
+                );
+            }
+        };
+        cx.record.outbound = Some(outbound);
+        cx.fx.push(Action::Log(Stage::Routed));
+        let path = &cx.plan.outbound(outbound).path;
+        match Connect::new(
+            cx.now,
+            cx.plan,
+            path,
+            Command::Connect,
+            target.clone(),
+            cx.fx,
+        ) {
+            Ok(connect) => {
+                self.link = Link::Connecting(Box::new(connect));
+                self.connected = Some(target);
+            }
+            Err(why) => self.refuse(cx.fx, why),
+        }
+    }
+
+    fn associate(&mut self, cx: &mut Cx<'_>, declared: &Target) {
+        cx.record.target = None;
+        let framing = Framing::socks(cx.record.peer, declared);
+        let udp = UdpRelay::bind(framing, cx.record.peer, self.local.ip(), cx.fx);
+        self.link = Link::Udp(Box::new(udp));
+    }
+}

@@ -1,0 +1,2 @@
+//! Lists and runs scenarios.
+fn main() {}
