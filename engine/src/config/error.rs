@@ -147,6 +147,9 @@ pub enum ErrorKind {
         /// The tags of the circle; the first is also the last.
         chain: Vec<String>,
     },
+    /// Reads well, but nothing can be made of it, as a later stage found.
+    #[error("{0}")]
+    Unusable(String),
     /// A later file has something else where an earlier one has an object.
     #[error("cannot merge {found} into the object of an earlier file")]
     CannotMerge {

@@ -99,6 +99,17 @@ pub fn merge(sources: &Sources) -> Result<String, Vec<ConfigError>> {
     Err(located(decoder.problems, Some(&root)))
 }
 
+/// What a later stage, such as the building of a plan, found wrong at `span`, as an error like
+/// those of [`read`].
+#[must_use]
+pub fn fault(sources: &Sources, span: Span, what: String) -> ConfigError {
+    ConfigError {
+        kind: ErrorKind::Unusable(what),
+        path: decode_all(sources).map_or_else(|_| String::new(), |(root, ..)| path_of(&root, span)),
+        span,
+    }
+}
+
 /// The configuration reference as a Markdown page.
 #[must_use]
 pub fn reference_markdown() -> String {
