@@ -207,15 +207,14 @@ impl SessionLine<'_> {
     }
 
     fn refused(&self, why: Refusal) {
-        // What a rule wants, or a client should not have asked for, is no surprise.
-        let is_expected = matches!(
+        let level = if matches!(why, Refusal::Policy | Refusal::Dropped) {
+            // The line before names the rule or the outbound that wants it so.
+            Level::Debug
+        } else if matches!(
             why,
-            Refusal::Policy
-                | Refusal::Dropped
-                | Refusal::CommandUnsupported
-                | Refusal::AddressUnsupported
-        );
-        let level = if is_expected {
+            Refusal::CommandUnsupported | Refusal::AddressUnsupported
+        ) {
+            // The client asked for what there is not.
             Level::Info
         } else {
             Level::Warn
