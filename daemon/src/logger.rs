@@ -209,6 +209,19 @@ impl fmt::Display for Age {
 }
 
 #[cfg(test)]
+impl Logger {
+    /// Writes plain lines to `sink`.
+    pub(crate) fn for_test(least: Level, sink: File) -> Self {
+        Self {
+            least: Some(least),
+            sink,
+            colour: false,
+            time: Time::None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

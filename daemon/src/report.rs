@@ -368,3 +368,152 @@ impl fmt::Display for Untold {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{Loaded, load};
+    use sansbox_core::{Host, Target};
+    use sansbox_engine::{config::Sources, ids::UserId};
+    use std::{fs::File, io::Read as _, os::fd::OwnedFd};
+
+    const CONFIG: &str = r#"{
+        "inbounds": [{"type": "mixed", "tag": "in", "listen": "0.0.0.0", "listen_port": 1,
+                      "users": [{"username": "joe", "password": "pw"}]},
+                     {"type": "socks", "listen": "::", "listen_port": 2}],
+        "route": {"rules": [{"port": 25, "action": "reject"}]}
+    }"#;
+
+    /// What is logged at `level` of what `act` reports.
+    fn log_of(level: Level, act: impl FnOnce(&Report)) -> Vec<String> {
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let loaded = load(&Sources::single("a.json", CONFIG));
+        let Loaded { config, plan, .. } = loaded.expect("it reads");
+        let report = Report {
+            logger: Arc::new(Logger::for_test(level, File::from(OwnedFd::from(writer)))),
+            labels: Labels::new(&config),
+            plan: Arc::new(plan),
+            public_sources: Throttle::default(),
+        };
+        act(&report);
+        drop(report);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("UTF-8");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn record() -> Record {
+        Record {
+            id: 9,
+            inbound: InboundId(0),
+            peer: SocketAddr::from(([192, 168, 0, 2], 5000)),
+            user: Some(UserId(0)),
+            target: Some(Target::new(Host::parse(b"a.test").expect("a name"), 443)),
+            rule: None,
+            outbound: Some(OutboundId(0)),
+            bytes_up: 10,
+            bytes_down: 20,
+            opened: Instant::ZERO,
+            closed: None,
+            drops: None,
+        }
+    }
+
+    fn at(ms: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_connection_tells_its_story_at_info() {
+        let got = log_of(Level::Info, |report| {
+            let mut record = record();
+            report.session(&record, Stage::Opened, at(0));
+            report.session(&record, Stage::Routed, at(1));
+            report.session(&record, Stage::Connected, at(2));
+            record.closed = Some(CloseReason::Completed);
+            report.session(&record, Stage::Closed, at(1500));
+        });
+        assert_eq!(
+            got,
+            [
+                "INFO [9 0ms] inbound/mixed[in]: inbound connection from 192.168.0.2:5000",
+                "INFO [9 1ms] inbound/mixed[in]: inbound connection to a.test:443",
+                "INFO [9 1ms] outbound/direct[direct]: outbound connection to a.test:443, final",
+                "INFO [9 1.50s] inbound/mixed[in]: connection from 192.168.0.2:5000 to a.test:443 \
+                 closed: completed; final, outbound/direct[direct], 10 bytes up, 20 bytes down, \
+                 1.50s",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_rejection_names_its_rule_once() {
+        let got = log_of(Level::Info, |report| {
+            let mut record = record();
+            (record.rule, record.outbound) = (Some(0), None);
+            report.session(&record, Stage::Routed, at(0));
+            report.session(&record, Stage::Refused(Refusal::Policy), at(0));
+        });
+        assert_eq!(got.len(), 2, "{got:?}");
+        assert_eq!(got[1], "INFO [9 0ms] router: rule[0] rejects a.test:443");
+    }
+
+    #[test]
+    fn at_warn_only_what_failed_is_told_with_all_its_facts() {
+        let got = log_of(Level::Warn, |report| {
+            let mut record = record();
+            report.session(&record, Stage::Opened, at(0));
+            report.session(&record, Stage::Routed, at(0));
+            report.session(&record, Stage::Refused(Refusal::TimedOut), at(5000));
+            record.closed = Some(CloseReason::Refused(Refusal::TimedOut));
+            report.session(&record, Stage::Closed, at(5001));
+            record.closed = Some(CloseReason::AuthFailed);
+            (record.target, record.outbound) = (None, None);
+            report.session(&record, Stage::Closed, at(3));
+        });
+        assert_eq!(got.len(), 2, "{got:?}");
+        let failed = "WARN [9 5.00s] outbound/direct[direct]: connection from 192.168.0.2:5000 to \
+                      a.test:443 refused: ";
+        assert!(got[0].starts_with(failed), "{got:?}");
+        let login = "WARN [9 3ms] inbound/mixed[in]: connection from 192.168.0.2:5000 closed: \
+                     authentication failed; ";
+        assert!(got[1].starts_with(login), "{got:?}");
+    }
+
+    #[test]
+    fn user_names_are_told_at_debug_only() {
+        let routed = |report: &Report| report.session(&record(), Stage::Routed, at(0));
+        assert!(!log_of(Level::Info, routed).concat().contains("joe"));
+        let debug = log_of(Level::Debug, routed).concat();
+        assert!(debug.contains("inbound/mixed[in]: user \"joe\""), "{debug}");
+        assert!(!debug.contains("pw"), "{debug}");
+    }
+
+    #[test]
+    fn refused_public_sources_are_told_once_a_second() {
+        let got = log_of(Level::Warn, |report| {
+            let mut record = record();
+            (record.closed, record.target) = (Some(CloseReason::PublicSource), None);
+            for ms in [0, 10, 999, 1000, 2500] {
+                report.session(&record, Stage::Closed, at(ms));
+            }
+        });
+        let untold: Vec<_> = got
+            .iter()
+            .map(|line| line.contains("(2 more since"))
+            .collect();
+        assert_eq!(untold, [false, true, false], "{got:?}");
+        assert!(got[0].contains("sansbox_allow_public"), "{got:?}");
+    }
+
+    #[test]
+    fn protected_inbounds_beyond_loopback_are_named_at_start() {
+        let got = log_of(Level::Warn, Report::warn_of_protection);
+        assert_eq!(got.len(), 1, "{got:?}");
+        assert!(
+            got[0].starts_with("WARN inbound/socks[1]: no users"),
+            "{got:?}"
+        );
+        assert!(got[0].contains("[::]:2"), "{got:?}");
+    }
+}
