@@ -13,6 +13,7 @@
 //! | `session` | the future that drives one machine; `slots` are its sockets, `stream_io` fills its pipes |
 //! | `passthrough` | two sockets joined: copied first, spliced when bulk |
 //! | `udp`, `association` | datagrams in batches; clients of a UDP listener |
+//! | `plan` | a plan of the engine as a `Service` |
 //! | `dial`, `resolve`, `timers`, `buffers`, `pipes` | what the names say |
 //!
 //! Each worker is a single thread with its own listeners on the same port (`SO_REUSEPORT`), so a
@@ -27,6 +28,7 @@ pub mod observer;
 pub mod options;
 mod passthrough;
 mod pipes;
+mod plan;
 mod resolve;
 pub mod runtime;
 pub mod service;

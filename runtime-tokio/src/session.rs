@@ -4,7 +4,7 @@ use crate::{
     passthrough::{Over, Relay},
     resolve::{Answer, LOOKUPS_MAX, lookup},
     service::{Recorded, Service},
-    slots::{Slots, Socket, close},
+    slots::{Slots, Socket, close, poll_connected},
     sockets::canonical,
     stream_io::StreamIo,
     udp::UdpEndpoint,
@@ -332,10 +332,10 @@ impl<S: Service, M: Recorded> Drive<S, M> {
             }
             Socket::Connecting(tcp, id) => {
                 let id = *id;
-                if tcp.poll_write_ready(cx).is_pending() {
+                let Poll::Ready(decided) = poll_connected(tcp, cx) else {
                     return false;
-                }
-                self.connected(now, slot, id);
+                };
+                self.connected(now, slot, id, decided);
                 true
             }
             Socket::Udp(endpoint) => {
@@ -364,14 +364,16 @@ impl<S: Service, M: Recorded> Drive<S, M> {
         }
     }
 
-    /// A connection on its way is decided.
-    fn connected(&mut self, now: Instant, slot: Slot, id: ActionId) {
+    /// A connection on its way is decided: connected from this address, or failed.
+    fn connected(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        id: ActionId,
+        decided: io::Result<SocketAddr>,
+    ) {
         let Some(Socket::Connecting(tcp, _)) = self.slots.remove(slot) else {
             return;
-        };
-        let decided = match tcp.take_error() {
-            Ok(None) => tcp.local_addr(),
-            Ok(Some(e)) | Err(e) => Err(e),
         };
         match decided {
             Ok(local) => {
@@ -394,10 +396,10 @@ impl<S: Service, M: Recorded> Drive<S, M> {
         let (stores, tally) = (&self.worker.stores, &self.worker.tally);
         let ends_known = [first.ended, second.ended];
         let mut overs = [None; 2];
-        if !relay.up.over {
+        if !relay.up.is_over() {
             overs[0] = ready(relay.up.poll(cx, first, second, stores, tally));
         }
-        if !relay.down.over {
+        if !relay.down.is_over() {
             overs[1] = ready(relay.down.poll(cx, second, first, stores, tally));
         }
         if overs == [None; 2] {

@@ -6,12 +6,12 @@ use sansbox_tests::{
     process::Signal,
     proxy::{Proxy, direct},
     socks,
-    wire::{SILENCE, connect, read_all, read_exact},
+    wire::{SILENCE, read_all, read_exact},
 };
 use serde_json::{Value, json};
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
@@ -107,7 +107,15 @@ impl Network {
         let mut request = vec![5, 1, 0, 5, 1, 0];
         request.extend(socks::Destination::from(self.origin.addr()).encode());
         self.client.enter(|| {
-            let mut stream = connect(proxy);
+            // A reset can arrive before the call that connects has returned.
+            let mut stream = match TcpStream::connect_timeout(&proxy, SILENCE) {
+                Ok(stream) => stream,
+                Err(e) if e.kind() == ErrorKind::ConnectionReset => return Answer::Refused,
+                Err(e) => panic!("connect to {proxy}: {e}"),
+            };
+            stream
+                .set_read_timeout(Some(SILENCE))
+                .expect("a timeout can be set");
             let _ = stream.write_all(&request);
             let mut first = [0];
             match stream.read(&mut first) {
