@@ -13,10 +13,12 @@
 //! | `session` | the future that drives one machine; `slots` are its sockets, `stream_io` fills its pipes |
 //! | `passthrough` | two sockets joined: copied first, spliced when bulk |
 //! | `udp`, `association` | datagrams in batches; clients of a UDP listener |
+//! | `plan` | the engine's plan as a [`Service`] |
 //! | `dial`, `resolve`, `timers`, `buffers`, `pipes` | what the names say |
 //!
 //! Each worker is a single thread with its own listeners on the same port (`SO_REUSEPORT`), so a
 //! connection never changes threads and no lock is on its way.
+#![forbid(unsafe_code)]
 
 mod association;
 mod buffers;
@@ -27,6 +29,7 @@ pub mod observer;
 pub mod options;
 mod passthrough;
 mod pipes;
+mod plan;
 mod resolve;
 pub mod runtime;
 pub mod service;
