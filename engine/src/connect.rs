@@ -139,6 +139,8 @@ impl Connect {
                 id: wanted, port, ..
             } if *wanted == id => {
                 let port = *port;
+                // Answered, so there is nothing to cancel any more.
+                self.stage = Stage::Ready(None);
                 match outcome {
                     Outcome::Resolved(addresses) => {
                         let strategy = plan.outbound(self.dial).dial.domain_strategy;

@@ -10,7 +10,10 @@ use crate::{
 use bytes::BytesMut;
 use core::net::{IpAddr, SocketAddr};
 use rustc_hash::FxHashMap;
-use sansbox_engine::ids::{InboundId, Slot};
+use sansbox_engine::{
+    Peer,
+    ids::{InboundId, Slot},
+};
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
@@ -157,10 +160,13 @@ impl<S: Service> Reception<S> {
             clients: Rc::clone(clients),
         };
         let at = self.endpoint.local();
-        let to = SocketAddr::new(local.unwrap_or_else(|| at.ip()), at.port());
+        let peer = Peer {
+            remote: client,
+            local: SocketAddr::new(local.unwrap_or_else(|| at.ip()), at.port()),
+        };
         let (seed, now) = (worker.seed(), worker.shared.clock.now());
         let service = &worker.shared.service;
-        let machine = service.association(self.inbound, client, to, seed, now);
+        let machine = service.association(self.inbound, peer, seed, now);
         let mut slots = Slots::default();
         slots.insert(Slot::CLIENT, Socket::Face(Box::new(face)));
         worker.tally.associations.add(1);

@@ -13,11 +13,12 @@
 //! | `session` | the future that drives one machine; `slots` are its sockets, `stream_io` fills its pipes |
 //! | `passthrough` | two sockets joined: copied first, spliced when bulk |
 //! | `udp`, `association` | datagrams in batches; clients of a UDP listener |
-//! | `plan` | a plan of the engine as a `Service` |
+//! | `plan` | the engine's plan as a [`Service`] |
 //! | `dial`, `resolve`, `timers`, `buffers`, `pipes` | what the names say |
 //!
 //! Each worker is a single thread with its own listeners on the same port (`SO_REUSEPORT`), so a
 //! connection never changes threads and no lock is on its way.
+#![forbid(unsafe_code)]
 
 mod association;
 mod buffers;

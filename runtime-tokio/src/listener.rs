@@ -11,6 +11,7 @@ use crate::{
 use core::net::SocketAddr;
 use rustix::io::Errno;
 use sansbox_engine::{
+    Peer,
     config::model::Listen,
     ids::{InboundId, Slot},
 };
@@ -234,9 +235,12 @@ impl<S: Service> Acceptor<S> {
             }
         }
         let (seed, now) = (worker.seed(), worker.shared.clock.now());
-        let (remote, local) = (canonical(remote), canonical(local));
+        let peer = Peer {
+            remote: canonical(remote),
+            local: canonical(local),
+        };
         let service = &worker.shared.service;
-        let machine = service.session(self.inbound, remote, local, seed, now);
+        let machine = service.session(self.inbound, peer, seed, now);
         let mut slots = Slots::default();
         slots.insert(Slot::CLIENT, SlotSocket::Stream(tcp.into()));
         worker.tally.accepted.add(1);

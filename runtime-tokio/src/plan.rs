@@ -1,6 +1,5 @@
-//! A plan of the engine as something to serve.
+//! The engine's plan is what the runtime serves.
 use crate::service::{InboundSockets, Recorded, Service};
-use core::net::SocketAddr;
 use sansbox_core::{Instant, Seed};
 use sansbox_engine::{
     Association, Peer, Plan, Session,
@@ -12,13 +11,13 @@ use std::sync::Arc;
 
 impl Recorded for Session {
     fn record(&self) -> &Record {
-        Self::record(self)
+        self.record()
     }
 }
 
 impl Recorded for Association {
     fn record(&self) -> &Record {
-        Self::record(self)
+        self.record()
     }
 }
 
@@ -27,39 +26,42 @@ impl Service for Plan {
     type Association = Association;
 
     fn inbounds(&self) -> Vec<InboundSockets> {
-        let numbered = (0..=u16::MAX).map(InboundId).zip(Self::inbounds(self));
-        let sockets = numbered.map(|(inbound, plan)| InboundSockets {
-            inbound,
-            listen: plan.listen.clone(),
-            tcp: plan.listeners().tcp,
-            udp: plan.listeners().udp,
-        });
-        sockets.collect()
+        let inbounds = (0..).map(InboundId).zip(self.inbounds());
+        inbounds
+            .map(|(inbound, plan)| {
+                let networks = plan.listeners();
+                InboundSockets {
+                    inbound,
+                    listen: plan.listen.clone(),
+                    tcp: networks.tcp,
+                    udp: networks.udp,
+                }
+            })
+            .collect()
     }
 
     fn dial(&self, outbound: OutboundId) -> Option<&Dial> {
-        Some(&self.outbound(outbound).dial)
+        let outbound = self.outbounds().get(usize::from(outbound.0));
+        outbound.map(|outbound| &outbound.dial)
     }
 
     fn session(
         self: &Arc<Self>,
         inbound: InboundId,
-        remote: SocketAddr,
-        local: SocketAddr,
+        peer: Peer,
         seed: Seed,
         now: Instant,
     ) -> Session {
-        Session::new(Arc::clone(self), inbound, Peer { remote, local }, seed, now)
+        Session::new(Arc::clone(self), inbound, peer, seed, now)
     }
 
     fn association(
         self: &Arc<Self>,
         inbound: InboundId,
-        remote: SocketAddr,
-        local: SocketAddr,
+        peer: Peer,
         seed: Seed,
         now: Instant,
     ) -> Association {
-        Association::new(Arc::clone(self), inbound, Peer { remote, local }, seed, now)
+        Association::new(Arc::clone(self), inbound, peer, seed, now)
     }
 }

@@ -1,7 +1,7 @@
 //! What the runtime serves.
-use core::net::SocketAddr;
 use sansbox_core::{Instant, Seed};
 use sansbox_engine::{
+    Peer,
     config::model::{Dial, Listen},
     ids::{InboundId, OutboundId},
     machine::Machine,
@@ -50,22 +50,20 @@ pub trait Service: Send + Sync + 'static {
     /// Dial options of an outbound; `None` when it has no sockets.
     fn dial(&self, outbound: OutboundId) -> Option<&Dial>;
 
-    /// The machine for a connection from `remote` to `local`.
+    /// The machine for an accepted connection.
     fn session(
         self: &Arc<Self>,
         inbound: InboundId,
-        remote: SocketAddr,
-        local: SocketAddr,
+        peer: Peer,
         seed: Seed,
         now: Instant,
     ) -> Self::Session;
 
-    /// The machine for a client at `remote` of the UDP listener at `local`.
+    /// The machine for a new client of a UDP listener.
     fn association(
         self: &Arc<Self>,
         inbound: InboundId,
-        remote: SocketAddr,
-        local: SocketAddr,
+        peer: Peer,
         seed: Seed,
         now: Instant,
     ) -> Self::Association;

@@ -1,11 +1,7 @@
 //! Socket options that listeners and dials share.
 use core::net::{IpAddr, SocketAddr};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use std::{
-    io,
-    os::fd::{AsFd, AsRawFd},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 /// Idle time before the first keep-alive probe unless configured; sing-box's.
 const KEEP_ALIVE: Duration = Duration::from_mins(10);
@@ -80,26 +76,4 @@ pub(crate) fn set_route_options(
         socket.set_mark(mark)?;
     }
     Ok(())
-}
-
-/// Undoes `IPV6_DONTFRAG`, which no safe interface offers.
-pub(crate) fn allow_ipv6_fragments(socket: impl AsFd) -> io::Result<()> {
-    let off: libc::c_int = 0;
-    #[expect(unsafe_code, reason = "the only system call without a safe wrapper")]
-    // SAFETY: the descriptor is open while it is borrowed; the value is a `c_int` that lives
-    // through the call, and its size is given.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::IPPROTO_IPV6,
-            libc::IPV6_DONTFRAG,
-            (&raw const off).cast(),
-            size_of_val(&off) as libc::socklen_t,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
 }

@@ -1,7 +1,8 @@
 //! UDP sockets: received in batches, sent in runs of equal datagrams where the kernel can.
-use crate::sockets::{allow_ipv6_fragments, canonical, mapped};
+use crate::sockets::{canonical, mapped};
 use bytes::BytesMut;
 use core::net::{IpAddr, SocketAddr};
+use nix::sys::socket::{setsockopt, sockopt};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
@@ -40,7 +41,7 @@ impl UdpEndpoint {
         if may_fragment.unwrap_or(true) {
             if local.is_ipv6() {
                 set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::WANT)?;
-                allow_ipv6_fragments(&socket)?;
+                setsockopt(&socket, sockopt::Ipv6DontFrag, &false)?;
             }
             set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::WANT)?;
         }

@@ -9,6 +9,7 @@ mod common;
 use common::{Mode, Toy, wait_for};
 use sansbox_core::{Instant, Seed};
 use sansbox_engine::{
+    Peer,
     config::model::Dial,
     ids::{InboundId, OutboundId},
 };
@@ -17,7 +18,7 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -82,24 +83,22 @@ impl Service for Counted {
     fn session(
         self: &Arc<Self>,
         inbound: InboundId,
-        remote: SocketAddr,
-        local: SocketAddr,
+        peer: Peer,
         seed: Seed,
         now: Instant,
     ) -> Self::Session {
         IS_COUNTED.set(true);
-        self.0.session(inbound, remote, local, seed, now)
+        self.0.session(inbound, peer, seed, now)
     }
 
     fn association(
         self: &Arc<Self>,
         inbound: InboundId,
-        remote: SocketAddr,
-        local: SocketAddr,
+        peer: Peer,
         seed: Seed,
         now: Instant,
     ) -> Self::Association {
-        self.0.association(inbound, remote, local, seed, now)
+        self.0.association(inbound, peer, seed, now)
     }
 }
 

@@ -12,6 +12,7 @@
 use bytes::BytesMut;
 use sansbox_core::{Domain, End, Instant, Pipe, Refusal, Seed, Target};
 use sansbox_engine::{
+    Peer,
     config::model::{Dial, Listen},
     ids::{ActionId, InboundId, OutboundId, Slot},
     machine::{Action, Families, Input, Machine, Outcome, SlotPipes, Stage},
@@ -89,14 +90,13 @@ impl Service for Toy {
     fn session(
         self: &Arc<Self>,
         inbound: InboundId,
-        remote: SocketAddr,
-        _local: SocketAddr,
+        peer: Peer,
         _seed: Seed,
         now: Instant,
     ) -> Session {
         Session {
             toy: Arc::clone(self),
-            record: record(inbound, remote, now),
+            record: record(inbound, peer.remote, now),
             actions: VecDeque::new(),
             sides: Some(Box::new([Side::default(), Side::default()])),
             deadline: None,
@@ -108,14 +108,13 @@ impl Service for Toy {
     fn association(
         self: &Arc<Self>,
         inbound: InboundId,
-        remote: SocketAddr,
-        _local: SocketAddr,
+        peer: Peer,
         _seed: Seed,
         now: Instant,
     ) -> Association {
         Association {
             toy: Arc::clone(self),
-            record: record(inbound, remote, now),
+            record: record(inbound, peer.remote, now),
             actions: VecDeque::new(),
             waiting: Vec::new(),
             is_bound: false,
@@ -138,6 +137,7 @@ fn record(inbound: InboundId, peer: SocketAddr, opened: Instant) -> Record {
         bytes_down: 0,
         opened,
         closed: None,
+        drops: None,
     }
 }
 
@@ -243,7 +243,7 @@ impl Session {
     }
 
     fn side(&mut self, slot: Slot) -> Option<&mut Side> {
-        self.sides.as_mut()?.get_mut(usize::from(slot.0))
+        self.sides.as_mut()?.get_mut(slot.0 as usize)
     }
 
     /// Moves what can be moved from side to side.
@@ -358,7 +358,7 @@ impl Machine for Session {
     }
 
     fn pipes(&self, slot: Slot) -> Option<SlotPipes<'_>> {
-        let side = self.sides.as_ref()?.get(usize::from(slot.0))?;
+        let side = self.sides.as_ref()?.get(slot.0 as usize)?;
         // Nothing is read before there is somewhere to put it.
         (self.state == State::Pipes).then_some(SlotPipes {
             rx: &side.rx,

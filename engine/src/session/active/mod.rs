@@ -287,7 +287,11 @@ impl Active {
     fn abort(&mut self, fx: &mut Effects, how: End, reason: CloseReason) -> Next {
         self.unlink(fx, how);
         fx.push(Action::Close(Slot::CLIENT, how));
-        Next::Finish(self.reason.unwrap_or(reason))
+        let challenged = self
+            .inbound
+            .is_challenged()
+            .then_some(CloseReason::AuthFailed);
+        Next::Finish(self.reason.or(challenged).unwrap_or(reason))
     }
 
     /// Looks whether the session has come to an end or to passthrough.

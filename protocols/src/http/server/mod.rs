@@ -127,6 +127,7 @@ pub struct Server {
     /// An `Auth` or `Request` not yet polled.
     asked: Option<ServerEvent>,
     timer: Option<(Instant, Timer)>,
+    is_challenged: bool,
 }
 
 /// From the client.
@@ -221,6 +222,7 @@ impl Server {
             done: None,
             asked: None,
             timer: Some((now + handshake_timeout, Timer::FirstByte)),
+            is_challenged: false,
         }
     }
 
@@ -315,7 +317,14 @@ impl Server {
         matches!((&self.up, &self.down), (Up::Closed, Down::Closed))
     }
 
+    /// The last request was answered with 407: it had no credentials or wrong ones.
+    #[must_use]
+    pub const fn is_challenged(&self) -> bool {
+        self.is_challenged
+    }
+
     fn authorized(&mut self, pending: Box<Pending>) {
+        self.is_challenged = false;
         match pending.asked {
             Asked::Answer { status, why } => self.answer(status, why),
             Asked::Tunnel(ref target) | Asked::Forward { ref target, .. } => {
@@ -329,6 +338,7 @@ impl Server {
     }
 
     fn challenge(&mut self) {
+        self.is_challenged = true;
         let why = "a user name and a password of this proxy are needed";
         self.answer(Status::ProxyAuthRequired, why);
     }
