@@ -9,6 +9,7 @@
 //! sing-box tells failed dials as errors; here an error is something that the operator must look
 //! at, which a target that refuses connections is not.
 use crate::{
+    fatal::reason,
     load::Labels,
     logger::{Age, Connection, Level, Logger},
 };
@@ -62,42 +63,40 @@ impl Observer for Report {
     }
 
     fn runtime(&self, event: &RuntimeEvent<'_>) {
-        let logger = &self.logger;
-        match event {
+        let (level, inbound, text) = match event {
             RuntimeEvent::Bound {
                 inbound,
                 network,
                 address,
             } => {
                 let network = name(*network);
-                let inbound = self.inbound(*inbound);
-                let text = format_args!("{inbound}: {network} server started at {address}");
-                logger.write(Level::Info, None, text);
+                let text = format!("{network} server started at {address}");
+                (Level::Info, inbound, text)
             }
             RuntimeEvent::AcceptPaused {
                 inbound,
                 error,
                 pause,
             } => {
-                let (inbound, pause) = (self.inbound(*inbound), Age(*pause));
-                let text = format_args!("{inbound}: accept: {error}; pausing for {pause}");
-                logger.write(Level::Error, None, text);
+                let (error, pause) = (reason(error), Age(*pause));
+                let text = format!("accept: {error}; pausing for {pause}");
+                (Level::Error, inbound, text)
             }
             RuntimeEvent::ConnectionLimit { inbound, limit } => {
-                let inbound = self.inbound(*inbound);
-                let text =
-                    format_args!("{inbound}: {limit} connections, the most allowed: others wait");
-                logger.write(Level::Warn, None, text);
+                let text = format!("{limit} connections, the most allowed: others wait");
+                (Level::Warn, inbound, text)
             }
             RuntimeEvent::AssociationLimit { inbound, limit } => {
-                let inbound = self.inbound(*inbound);
-                let text = format_args!(
-                    "{inbound}: {limit} UDP clients, the most allowed: others are dropped"
-                );
-                logger.write(Level::Warn, None, text);
+                let text = format!("{limit} UDP clients, the most allowed: others are dropped");
+                (Level::Warn, inbound, text)
             }
-            other => logger.write(Level::Warn, None, format_args!("{other:?}")),
-        }
+            other => {
+                let text = format_args!("{other:?}");
+                return self.logger.write(Level::Warn, None, text);
+            }
+        };
+        let text = format_args!("{}: {text}", self.inbound(*inbound));
+        self.logger.write(level, None, text);
     }
 }
 
