@@ -126,7 +126,7 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded, Fatal> {
     let plan = Plan::build(&config).map_err(|errors| {
         let errors: Vec<_> = errors
             .iter()
-            .map(|e| config::fault(sources, e.span(), e.to_string()))
+            .map(|e| ConfigError::at(sources, e.span(), e))
             .collect();
         refuse(&errors, sources)
     })?;

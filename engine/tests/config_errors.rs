@@ -1,5 +1,8 @@
 //! Error texts, word for word.
-use sansbox_engine::config::{ReadOptions, Sources, merge, read};
+use sansbox_engine::{
+    config::{ConfigError, ReadOptions, Sources, merge, read},
+    plan::Plan,
+};
 
 /// All errors of one file, rendered.
 fn errors(text: &str) -> String {
@@ -41,7 +44,7 @@ fn a_misspelt_key_is_told_with_the_right_one() {
 
 const MANY: &str = r#"{
   "log": {"level": "loud"},
-  "dns": {},
+  "dns": {"final": "x"},
   "inbounds": [
     {"type": "tun"},
     {"type": "sock"},
@@ -72,7 +75,7 @@ const MANY_SHOWN: &str = r#"error: "loud" is not a log level (`trace`, `debug`, 
 error: key "dns" is not supported yet
  --> c.json:3:3, at dns
   |
-3 |   "dns": {},
+3 |   "dns": {"final": "x"},
   |   ^^^^^
 error: inbound type "tun" is not supported yet
  --> c.json:5:14, at inbounds[0].type
@@ -193,6 +196,24 @@ fn circles_are_told_once_with_every_step() {
 }
 
 #[test]
+fn what_the_plan_finds_is_shown_in_its_place() {
+    let text = r#"{"route": {"rules": [{"domain_regex": ["a", "b{2,1}"], "action": "reject"}]}}"#;
+    let sources = Sources::single("c.json", text);
+    let (config, _) = read(&sources, &ReadOptions::default()).expect("accepted");
+    let errors = Plan::build(&config).expect_err("refused");
+    let error = ConfigError::at(&sources, errors[0].span(), &"the message");
+    expect(
+        &error.render(&sources),
+        r#"error: the message
+ --> c.json:1:45, at route.rules[0].domain_regex[1]
+  |
+1 | {"route": {"rules": [{"domain_regex": ["a", "b{2,1}"], "action": "reject"}]}}
+  |                                             ^^^^^^^^
+"#,
+    );
+}
+
+#[test]
 fn passwords_are_never_shown() {
     let text = r#"{"inbounds": [{"type": "socks", "users": [{"username": "u", "password": "hunter2", "x": 1}]}]}"#;
     let shown = errors(text);
@@ -244,6 +265,8 @@ warning: key "outbound" has no effect: the rule's action has no such option
 #[test]
 fn what_does_nothing_is_warned_of() {
     let text = r#"{
+  "inbounds": [{"type": "http", "Listen": "::1", "listen": "::", "listen": "0.0.0.0"}],
+  "dns": {}, "endpoints": [],
   "outbounds": [
     {"type": "direct", "tag": "d"},
     {"type": "direct", "tag": "e", "detour": "d", "routing_mark": 1}
@@ -254,15 +277,25 @@ fn what_does_nothing_is_warned_of() {
 }"#;
     expect(
         &warnings(text),
-        r#"warning: key "routing_mark" has no effect: `detour` opens the connections
- --> c.json:4:67, at outbounds[1].routing_mark
+        r#"warning: key "listen" has no effect: the same key follows, and the last one counts
+ --> c.json:2:43, at inbounds[0].Listen
   |
-4 |     {"type": "direct", "tag": "e", "detour": "d", "routing_mark": 1}
+2 |   "inbounds": [{"type": "http", "Listen": "::1", "listen": "::", "listen": "0.0.0.0"}],
+  |                                           ^^^^^
+warning: key "listen" has no effect: the same key follows, and the last one counts
+ --> c.json:2:50, at inbounds[0].listen
+  |
+2 |   "inbounds": [{"type": "http", "Listen": "::1", "listen": "::", "listen": "0.0.0.0"}],
+  |                                                  ^^^^^^^^
+warning: key "routing_mark" has no effect: `detour` opens the connections
+ --> c.json:6:67, at outbounds[1].routing_mark
+  |
+6 |     {"type": "direct", "tag": "e", "detour": "d", "routing_mark": 1}
   |                                                                   ^
 warning: key "outbound" has no effect: only the outermost rule acts
- --> c.json:7:73, at route.rules[0].rules[0].outbound
+ --> c.json:9:73, at route.rules[0].rules[0].outbound
   |
-7 |     {"type": "logical", "mode": "or", "rules": [{"port": 1, "outbound": "d"}], "outbound": "e"}
+9 |     {"type": "logical", "mode": "or", "rules": [{"port": 1, "outbound": "d"}], "outbound": "e"}
   |                                                                         ^^^
 "#,
     );

@@ -145,6 +145,7 @@ impl<S: Service> Reception<S> {
             }
             return None;
         }
+        clients.was_full.set(false);
         let mailbox = Rc::new(Mailbox::default());
         let table = &clients.table;
         table.borrow_mut().insert(client, Rc::clone(&mailbox));

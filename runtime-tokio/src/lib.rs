@@ -10,7 +10,7 @@
 //! | [`counters`] | [`Counters`] |
 //! | `worker` | one thread, one event loop: sessions, timers and pools of its own |
 //! | `listener` | binding, accepting, back-off, the connection limit |
-//! | `session` | the future that drives one machine; `slots` are its sockets |
+//! | `session` | the future that drives one machine; `slots` are its sockets, `stream_io` fills its pipes |
 //! | `passthrough` | two sockets joined: copied first, spliced when bulk |
 //! | `udp`, `association` | datagrams in batches; clients of a UDP listener |
 //! | `plan` | a plan of the engine as a `Service` |
@@ -35,6 +35,7 @@ pub mod service;
 mod session;
 mod slots;
 mod sockets;
+mod stream_io;
 mod timers;
 mod udp;
 mod worker;

@@ -8,7 +8,7 @@ use crate::{
     buffers::{Buffer, Buffers},
     counters::Tally,
     pipes::{KernelPipe, KernelPipes, PIPE_SIZE},
-    slots::{Stream, mark_drained},
+    slots::{Stream, is_retry, mark_drained},
 };
 use rustix::pipe::{SpliceFlags, splice};
 use sansbox_engine::ids::Slot;
@@ -74,6 +74,8 @@ enum Held {
     Nothing,
     Buffer(Box<Buffer>),
     Pipe(Box<KernelPipe>),
+    /// Nothing, and nothing will come.
+    Over,
 }
 
 /// One direction of a relay.
@@ -81,8 +83,6 @@ enum Held {
 pub(crate) struct Direction {
     pub(crate) from: Slot,
     pub(crate) to: Slot,
-    /// Nothing more to do.
-    pub(crate) over: bool,
     /// Bytes of the burst that goes on.
     burst: u32,
     held: Held,
@@ -95,11 +95,15 @@ impl Direction {
         Self {
             from,
             to,
-            over: false,
             burst: 0,
             held: Held::Nothing,
             moved: 0,
         }
+    }
+
+    /// There is nothing more to do.
+    pub(crate) const fn is_over(&self) -> bool {
+        matches!(self.held, Held::Over)
     }
 
     /// Bytes moved since the last call.
@@ -147,8 +151,8 @@ impl Direction {
                 Poll::Ready(Ok(n)) => turn += n,
             }
         };
-        self.over = true;
         self.release(stores);
+        self.held = Held::Over;
         Poll::Ready(over)
     }
 
@@ -161,7 +165,7 @@ impl Direction {
     ) -> Poll<io::Result<()>> {
         loop {
             let (left, counter) = match &self.held {
-                Held::Nothing => (0, &tally.copied),
+                Held::Nothing | Held::Over => (0, &tally.copied),
                 Held::Buffer(buffer) => (buffer.bytes().len(), &tally.copied),
                 Held::Pipe(pipe) => (pipe.filled, &tally.spliced),
             };
@@ -170,7 +174,7 @@ impl Direction {
             }
             ready!(to.poll_write_ready(cx))?;
             let written = match &mut self.held {
-                Held::Nothing => Ok(0),
+                Held::Nothing | Held::Over => Ok(0),
                 Held::Buffer(buffer) => {
                     let written = to.try_write(buffer.bytes());
                     buffer.consume(*written.as_ref().unwrap_or(&0));
@@ -208,7 +212,7 @@ impl Direction {
         loop {
             ready!(from.tcp.poll_read_ready(cx))?;
             let read = match self.hold(stores) {
-                Held::Nothing => Ok(0),
+                Held::Nothing | Held::Over => Ok(0),
                 Held::Buffer(buffer) => {
                     let room = buffer.spare().len();
                     let read = from.tcp.try_read(buffer.spare());
@@ -250,7 +254,7 @@ impl Direction {
         let fits = match &self.held {
             Held::Nothing => false,
             Held::Buffer(buffer) => buffer.is_large() || !is_bulk,
-            Held::Pipe(_) => true,
+            Held::Pipe(_) | Held::Over => true,
         };
         if !fits {
             self.release(stores);
@@ -267,7 +271,7 @@ impl Direction {
 
     fn release(&mut self, stores: &Stores) {
         match core::mem::replace(&mut self.held, Held::Nothing) {
-            Held::Nothing => {}
+            Held::Nothing | Held::Over => {}
             Held::Buffer(buffer) => stores.buffers.give_back(buffer),
             Held::Pipe(pipe) => stores.pipes.give_back(pipe),
         }
@@ -275,10 +279,3 @@ impl Direction {
 }
 
 const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
-
-fn is_retry(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
-}

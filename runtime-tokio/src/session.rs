@@ -4,8 +4,9 @@ use crate::{
     passthrough::{Over, Relay},
     resolve::{Answer, LOOKUPS_MAX, lookup},
     service::{Recorded, Service},
-    slots::{Slots, Socket, Stream, close, mark_drained},
+    slots::{Slots, Socket, close, poll_connected},
     sockets::canonical,
+    stream_io::StreamIo,
     udp::UdpEndpoint,
     worker::Worker,
 };
@@ -13,11 +14,11 @@ use core::net::SocketAddr;
 use sansbox_core::{Domain, End, Instant, Refusal};
 use sansbox_engine::{
     ids::{ActionId, OutboundId, Slot},
-    machine::{Action, Families, Input, Machine, Outcome},
+    machine::{Action, Families, Input, Outcome},
     timer::TimerKey,
 };
 use std::{
-    io::{self, IoSlice},
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -26,8 +27,6 @@ use tokio::task::JoinHandle;
 
 /// Rounds of one wake-up before others get their turn.
 const ROUNDS: usize = 32;
-/// Segments written in one system call.
-const SEGMENTS: usize = 16;
 
 /// Drives one machine: applies what its sockets do, does what it asks for.
 pub(crate) struct Drive<S: Service, M: Recorded> {
@@ -333,10 +332,10 @@ impl<S: Service, M: Recorded> Drive<S, M> {
             }
             Socket::Connecting(tcp, id) => {
                 let id = *id;
-                if tcp.poll_write_ready(cx).is_pending() {
+                let Poll::Ready(decided) = poll_connected(tcp, cx) else {
                     return false;
-                }
-                self.connected(now, slot, id);
+                };
+                self.connected(now, slot, id, decided);
                 true
             }
             Socket::Udp(endpoint) => {
@@ -365,14 +364,16 @@ impl<S: Service, M: Recorded> Drive<S, M> {
         }
     }
 
-    /// A connection on its way is decided.
-    fn connected(&mut self, now: Instant, slot: Slot, id: ActionId) {
+    /// A connection on its way is decided: connected from this address, or failed.
+    fn connected(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        id: ActionId,
+        decided: io::Result<SocketAddr>,
+    ) {
         let Some(Socket::Connecting(tcp, _)) = self.slots.remove(slot) else {
             return;
-        };
-        let decided = match tcp.take_error() {
-            Ok(None) => tcp.local_addr(),
-            Ok(Some(e)) | Err(e) => Err(e),
         };
         match decided {
             Ok(local) => {
@@ -395,10 +396,10 @@ impl<S: Service, M: Recorded> Drive<S, M> {
         let (stores, tally) = (&self.worker.stores, &self.worker.tally);
         let ends_known = [first.ended, second.ended];
         let mut overs = [None; 2];
-        if !relay.up.over {
+        if !relay.up.is_over() {
             overs[0] = ready(relay.up.poll(cx, first, second, stores, tally));
         }
-        if !relay.down.over {
+        if !relay.down.is_over() {
             overs[1] = ready(relay.down.poll(cx, second, first, stores, tally));
         }
         if overs == [None; 2] {
@@ -438,91 +439,4 @@ fn ready<T>(poll: Poll<T>) -> Option<T> {
         Poll::Ready(value) => Some(value),
         Poll::Pending => None,
     }
-}
-
-/// One connection and the machine's pipes for it.
-struct StreamIo<'s, M> {
-    machine: &'s mut M,
-    slot: Slot,
-    stream: &'s mut Stream,
-    now: Instant,
-}
-
-impl<M: Machine> StreamIo<'_, M> {
-    /// Writes until the pipe is empty or the socket full. An error: the connection is dead.
-    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        let mut is_news = false;
-        loop {
-            let Some(pipes) = self.machine.pipes(self.slot) else {
-                return Ok(is_news);
-            };
-            if pipes.tx.is_empty() {
-                if pipes.tx.end() == End::Fin {
-                    self.stream.shut()?;
-                }
-                return Ok(is_news);
-            }
-            match self.stream.tcp.poll_write_ready(cx) {
-                Poll::Pending => return Ok(is_news),
-                Poll::Ready(ready) => ready?,
-            }
-            let mut slices = [IoSlice::new(&[]); SEGMENTS];
-            let mut used = 0;
-            for (slice, segment) in slices.iter_mut().zip(pipes.tx.segments()) {
-                *slice = IoSlice::new(segment);
-                used += 1;
-            }
-            let used = slices.get(..used).unwrap_or_default();
-            match self.stream.tcp.try_write_vectored(used) {
-                Ok(n) => {
-                    self.machine.apply(self.now, Input::Drained(self.slot, n));
-                    is_news = true;
-                }
-                Err(e) if is_retry(&e) => {}
-                Err(e) => return Err(e),
-            }
-        }
-    }
-
-    /// Reads once, if the machine has room. An error: the connection is dead.
-    fn read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffers: &crate::buffers::Buffers,
-    ) -> io::Result<bool> {
-        let tcp = &self.stream.tcp;
-        loop {
-            let pipes = self.machine.pipes(self.slot);
-            if self.stream.ended || pipes.is_none_or(|pipes| pipes.rx.room() == 0) {
-                return Ok(false);
-            }
-            match tcp.poll_read_ready(cx) {
-                Poll::Pending => return Ok(false),
-                Poll::Ready(ready) => ready?,
-            }
-            let (segment, was_full) = match buffers.receive(|room| tcp.try_read(room)) {
-                Ok(received) => received,
-                Err(e) if is_retry(&e) => continue,
-                Err(e) => return Err(e),
-            };
-            let input = if segment.is_empty() {
-                self.stream.ended = true;
-                Input::Ended(self.slot, End::Fin)
-            } else {
-                if !was_full {
-                    mark_drained(tcp);
-                }
-                Input::Received(self.slot, segment)
-            };
-            self.machine.apply(self.now, input);
-            return Ok(true);
-        }
-    }
-}
-
-fn is_retry(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
 }

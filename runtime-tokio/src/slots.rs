@@ -1,9 +1,15 @@
 //! The sockets of one machine.
 use crate::{association::Face, udp::UdpEndpoint};
+use core::net::SocketAddr;
 use sansbox_core::End;
 use sansbox_engine::ids::{ActionId, Slot};
 use socket2::SockRef;
-use std::{io, time::Duration};
+use std::{
+    io,
+    pin::pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 use tokio::{io::Interest, net::TcpStream};
 
 /// What a slot is.
@@ -59,6 +65,30 @@ pub(crate) fn mark_drained(tcp: &TcpStream) {
     let _would_block = tcp.try_io(Interest::READABLE, would_block);
 }
 
+/// Has a connection on its way been decided? Its local address if it stands.
+pub(crate) fn poll_connected(
+    tcp: &TcpStream,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<SocketAddr>> {
+    ready!(tcp.poll_write_ready(cx))?;
+    // What made it ready; a failed connection is closed, and only then has an error to fetch.
+    let ready = ready!(pin!(tcp.ready(Interest::WRITABLE)).poll(cx))?;
+    if ready.is_write_closed() {
+        let error = tcp.take_error()?;
+        let error = error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
+        return Poll::Ready(Err(error));
+    }
+    Poll::Ready(tcp.local_addr())
+}
+
+/// Worth asking tokio again, which waits if there is nothing to be had.
+pub(crate) fn is_retry(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
 /// Closes a socket, with RST after [`End::Reset`].
 pub(crate) fn close(socket: Socket, end: End) {
     let tcp = match &socket {
@@ -74,11 +104,17 @@ pub(crate) fn close(socket: Socket, end: End) {
 /// Places without a heap allocation: the client and the upstream.
 const INLINE: usize = 2;
 
+/// Sockets beyond those. Behind one pointer, because hardly any machine has more.
+#[derive(Debug, Default)]
+struct More {
+    sockets: Vec<(Slot, Socket)>,
+}
+
 /// The sockets of one machine by slot. Few, so they are searched.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     inline: [Option<(Slot, Socket)>; INLINE],
-    more: Vec<(Slot, Socket)>,
+    more: Option<Box<More>>,
 }
 
 impl Slots {
@@ -86,7 +122,10 @@ impl Slots {
     pub(crate) fn insert(&mut self, slot: Slot, socket: Socket) {
         match self.inline.iter_mut().find(|place| place.is_none()) {
             Some(place) => *place = Some((slot, socket)),
-            None => self.more.push((slot, socket)),
+            None => {
+                let more = self.more.get_or_insert_default();
+                more.sockets.push((slot, socket));
+            }
         }
     }
 
@@ -97,10 +136,11 @@ impl Slots {
                 return place.take().map(|(_, socket)| socket);
             }
         }
-        let at = self.more.iter().position(|(s, _)| *s == slot)?;
-        let (_, socket) = self.more.swap_remove(at);
-        if self.more.is_empty() {
-            self.more = Vec::new();
+        let more = &mut self.more.as_mut()?.sockets;
+        let at = more.iter().position(|(s, _)| *s == slot)?;
+        let (_, socket) = more.swap_remove(at);
+        if more.is_empty() {
+            self.more = None;
         }
         Some(socket)
     }
@@ -120,17 +160,14 @@ impl Slots {
 
     /// A slot's socket.
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Socket> {
-        let inline = self.inline.iter_mut().flatten();
-        inline
-            .chain(&mut self.more)
-            .find(|(s, _)| *s == slot)
-            .map(|(_, socket)| socket)
+        let found = self.iter_mut().find(|(s, _)| *s == slot)?;
+        Some(&mut found.1)
     }
 
     /// Two connections at once.
     pub(crate) fn pair_mut(&mut self, a: Slot, b: Slot) -> Option<(&mut Stream, &mut Stream)> {
         let (mut first, mut second) = (None, None);
-        for (slot, socket) in self.inline.iter_mut().flatten().chain(&mut self.more) {
+        for (slot, socket) in self.iter_mut() {
             let Socket::Stream(stream) = socket else {
                 continue;
             };
@@ -149,6 +186,12 @@ impl Slots {
     }
 
     fn iter(&self) -> impl Iterator<Item = &(Slot, Socket)> {
-        self.inline.iter().flatten().chain(&self.more)
+        let more = self.more.iter().flat_map(|more| &more.sockets);
+        self.inline.iter().flatten().chain(more)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut (Slot, Socket)> {
+        let more = self.more.iter_mut().flat_map(|more| &mut more.sockets);
+        self.inline.iter_mut().flatten().chain(more)
     }
 }

@@ -36,7 +36,7 @@ impl UdpEndpoint {
     pub(crate) fn new(socket: UdpSocket, may_fragment: Option<bool>) -> io::Result<Self> {
         let local = socket.local_addr()?;
         let state = UdpSocketState::new((&socket).into())?;
-        // The line above forbade fragments, as QUIC needs it.
+        // The line above forbade fragments.
         if may_fragment.unwrap_or(true) {
             if local.is_ipv6() {
                 set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::WANT)?;

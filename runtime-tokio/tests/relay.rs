@@ -1,4 +1,9 @@
 //! Connections through a toy session, on loopback.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed test may panic"
+)]
 mod common;
 
 use common::{Mode, Pattern, Toy, World, wait_for};
@@ -241,6 +246,57 @@ fn a_reset_of_the_upstream_resets_the_client() {
         expect_reset(&client);
         let records = world.notes.wait_closed(1);
         assert_eq!(records[0].closed, Some(CloseReason::UpstreamReset));
+    }
+}
+
+#[test]
+fn many_connections_of_all_kinds_leave_nothing_behind() {
+    for mode in [Mode::Pipes, Mode::Passthrough] {
+        let (listener, target) = listen();
+        let world = World::start(Toy::new(mode, target));
+        thread::spawn(move || {
+            for upstream in listener.incoming().flatten().map(patient) {
+                thread::spawn(move || {
+                    let mut bytes = vec![0; 32 * 1024];
+                    while let Ok(n @ 1..) = (&upstream).read(&mut bytes) {
+                        if (&upstream).write_all(&bytes[..n]).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        thread::scope(|scope| {
+            for thread in 0..8_usize {
+                let world = &world;
+                scope.spawn(move || {
+                    for n in 0..40_usize {
+                        let size = 1 + (thread * 7919 + n * 104_729) % 400_000;
+                        let client = connect(world);
+                        match (thread + n) % 4 {
+                            // In order, with the echo read at the same time.
+                            0 => thread::scope(|scope| {
+                                scope.spawn(|| {
+                                    send(&client, 9, size, 10_007);
+                                    client.shutdown(Half::Write).expect("shut");
+                                });
+                                receive(&client, 9, size);
+                                expect_end(&client);
+                            }),
+                            1 => reset(client),
+                            // Left with bytes on their way, both ways.
+                            2 => {
+                                send(&client, 9, size % 30_000, 4096);
+                                reset(client);
+                            }
+                            _ => send(&client, 9, size % 30_000, 4096),
+                        }
+                    }
+                });
+            }
+        });
+        world.notes.wait_closed(8 * 40);
+        wait_for("the sessions to go", || world.running.counters().open == 0);
     }
 }
 

@@ -11,6 +11,7 @@
 //! | [`transcript`] | the digest and the trace |
 //! | [`peers`] | scripted clients and servers |
 //! | [`drive`] | [`MachineHost`]: drives machines as a runtime does |
+//! | [`scenario`] | the registry of scenarios and how they are run |
 //! | [`check`] | what must hold in every run |
 pub mod check;
 pub mod drive;
@@ -19,6 +20,8 @@ pub mod host;
 pub mod net;
 pub mod peers;
 pub mod rng;
+pub mod scenario;
+mod scenarios;
 pub mod tcp;
 pub mod transcript;
 pub mod world;

@@ -148,6 +148,15 @@ fn ways_out_of_a_pure_crate_are_found() {
 }
 
 #[test]
+fn the_search_stops_at_crates_that_are_known_to_be_harmless() {
+    let locked: &[(&str, &[&str])] = &[("sha2", &["cpufeatures"]), ("cpufeatures", &["libc"])];
+    let found = violations_with(package("sansbox-simulator", &["sha2"], ""), locked);
+    assert!(found.is_empty(), "{}", lines(&found));
+    let found = violations_with(package("sansbox-simulator", &["sha2", "libc"], ""), locked);
+    assert_one(&found, "through libc");
+}
+
+#[test]
 fn a_pure_crate_that_allows_unsafe_is_found() {
     let mut package = package("sansbox-core", &[], "");
     package.forbids_unsafe = false;

@@ -90,24 +90,13 @@ pub fn format(source: &Source) -> Result<String, Vec<ConfigError>> {
 /// earlier file wins.
 ///
 /// # Errors
-/// As [`format`], for each file and for the merged whole.
+/// As [`format()`], for each file and for the merged whole.
 pub fn merge(sources: &Sources) -> Result<String, Vec<ConfigError>> {
     let (root, record, decoder) = decode_all(sources)?;
     if decoder.problems.is_empty() {
         return Ok(schema::to_json(&record));
     }
     Err(located(decoder.problems, Some(&root)))
-}
-
-/// What a later stage, such as the building of a plan, found wrong at `span`, as an error like
-/// those of [`read`].
-#[must_use]
-pub fn fault(sources: &Sources, span: Span, what: String) -> ConfigError {
-    ConfigError {
-        kind: ErrorKind::Unusable(what),
-        path: decode_all(sources).map_or_else(|_| String::new(), |(root, ..)| path_of(&root, span)),
-        span,
-    }
 }
 
 /// The configuration reference as a Markdown page.

@@ -257,8 +257,16 @@ impl Failure {
     }
 
     fn http(error: http::Error) -> Self {
+        use http::Error as E;
+        let reason = match error {
+            E::Truncated => CloseReason::ClientLeft,
+            E::Reset => CloseReason::ClientReset,
+            E::Timeout { .. } => CloseReason::HandshakeTimeout,
+            E::ResponseBroken(_) => CloseReason::UpstreamReset,
+            _ => CloseReason::ClientProtocol,
+        };
         Self {
-            reason: CloseReason::ClientProtocol,
+            reason,
             closing: error.closing(),
         }
     }

@@ -1,6 +1,6 @@
 //! UDP associations: one per client mapping, endpoint-independent, each target routed by itself.
 //!
-//! [`UdpRelay`] is the relay itself, part of a session (SOCKS5 UDP ASSOCIATE, which ends with its
+//! `UdpRelay` is the relay itself, part of a session (SOCKS5 UDP ASSOCIATE, which ends with its
 //! control connection and only then) or of an [`Association`] (a `direct` inbound, which ends
 //! when nothing moves for `udp_timeout`).
 mod association;

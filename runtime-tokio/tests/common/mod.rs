@@ -4,6 +4,9 @@
     dead_code,
     unreachable_pub,
     missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "each test binary uses a part of it"
 )]
 use bytes::BytesMut;
@@ -346,7 +349,12 @@ impl Machine for Session {
     }
 
     fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if action.is_none() {
+            // An idle machine holds no queue.
+            self.actions = VecDeque::new();
+        }
+        action
     }
 
     fn pipes(&self, slot: Slot) -> Option<SlotPipes<'_>> {

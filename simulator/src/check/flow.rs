@@ -3,13 +3,24 @@
 use super::Invariant;
 use std::collections::BTreeMap;
 
-/// The `index`-th byte of the flow called `name`: the same everywhere, so nothing is stored.
+/// The `len` bytes of the flow called `name` that begin at `first`: the same everywhere, so nothing
+/// is stored.
 #[must_use]
-pub fn payload_byte(name: &str, index: u64) -> u8 {
-    // FNV-1a over the name, then the finalizer of SplitMix64 over blocks of eight.
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-    });
+pub fn payload(name: &str, first: u64, len: usize) -> Vec<u8> {
+    let hash = name_hash(name);
+    let bytes = (first..).map(|index| byte(hash, index));
+    bytes.take(len).collect()
+}
+
+/// FNV-1a.
+fn name_hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The finalizer of SplitMix64 over blocks of eight bytes.
+const fn byte(hash: u64, index: u64) -> u8 {
     let mut word = hash.wrapping_add((index / 8).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -80,9 +91,8 @@ impl Flows {
             let what = format!("{} bytes after the FIN of {name}", bytes.len());
             return Err((Invariant::NothingAfterFin, what));
         }
-        let wrong = (first..)
-            .zip(bytes)
-            .find(|(i, b)| payload_byte(name, *i) != **b);
+        let hash = name_hash(name);
+        let wrong = (first..).zip(bytes).find(|(i, b)| byte(hash, *i) != **b);
         if let Some((at, byte)) = wrong {
             let what = format!("byte {at} of {name} is {byte:#04x}");
             return Err((Invariant::PrefixDelivered, what));
@@ -138,7 +148,7 @@ mod tests {
     use super::*;
 
     fn bytes(name: &str, from: u64, to: u64) -> Vec<u8> {
-        (from..to).map(|i| payload_byte(name, i)).collect()
+        payload(name, from, (to - from) as usize)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What must hold in every run.
 mod flow;
 
-pub use flow::{Flows, payload_byte};
+pub use flow::{Flows, payload};
 
 use core::fmt;
 use sansbox_core::Instant;

@@ -187,6 +187,25 @@ impl Driver {
             }
         }
         self.buffered_max = self.buffered_max.max(buffered);
+        self.check_no_pipes(cx);
+    }
+
+    /// A slot that is not live, or whose bytes go past the machine, has no pipes.
+    fn check_no_pipes(&self, cx: &mut Cx<'_>) {
+        for slot in &self.used_slots {
+            let is_live = self.slots.contains_key(slot);
+            let is_relayed = self.relay.as_ref().is_some_and(|relay| relay.has(*slot));
+            if (is_live && !is_relayed) || self.machine.pipes(*slot).is_none() {
+                continue;
+            }
+            let (invariant, what) = if is_relayed {
+                (Invariant::PassthroughEmpty, "in passthrough")
+            } else {
+                (Invariant::NothingLeft, "not live")
+            };
+            let what = format!("{slot:?} is {what} and has pipes");
+            cx.violate(invariant, self.describe(&what));
+        }
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -236,7 +255,9 @@ impl Driver {
     pub(super) fn log(&mut self, stage: Stage) {
         match stage {
             Stage::Opened | Stage::Routed => {}
-            Stage::Connected | Stage::Refused(_) => self.is_past_handshake = true,
+            Stage::Connected | Stage::Refused(_) | Stage::AuthFailed => {
+                self.is_past_handshake = true;
+            }
             Stage::Closed => {
                 self.is_past_handshake = true;
                 self.closes += 1;

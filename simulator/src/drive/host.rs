@@ -139,11 +139,15 @@ impl MachineHost {
     fn admit(&mut self, cx: &mut Cx<'_>, machine: Box<dyn super::Subject>, client: Socket) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
+        // An association without a control connection has no handshake.
+        let has_handshake = matches!(client, Socket::Tcp(_));
         let by = cx.now() + self.rules.handshake_max;
+        let mut arm = || self.timers.arm(by, Alarm::Handshake(number));
+        let handshake = has_handshake.then(&mut arm);
         let resident = Resident {
             driver: Driver::new(cx, number, machine, self.rules, client),
             timer: None,
-            handshake: Some(self.timers.arm(by, Alarm::Handshake(number))),
+            handshake,
         };
         self.machines.insert(number, resident);
         number

@@ -8,13 +8,6 @@ use bytes::BytesMut;
 use sansbox_core::End;
 use sansbox_engine::{ids::Slot, machine::Input};
 
-/// What a transmit pipe has for the socket.
-enum Waiting {
-    Nothing,
-    Bytes(BytesMut),
-    Fin,
-}
-
 impl Driver {
     /// Stream slots whose bytes pass through the machine.
     fn piped(&self) -> Vec<Slot> {
@@ -25,14 +18,6 @@ impl Driver {
             .filter(|(slot, socket)| is_tcp(socket) && is_piped(slot))
             .map(|(slot, _)| *slot)
             .collect()
-    }
-
-    fn waiting(&self, slot: Slot) -> Waiting {
-        match self.machine.pipes(slot).map(|pipes| pipes.tx) {
-            Some(tx) if !tx.is_empty() => Waiting::Bytes(BytesMut::from(tx.first())),
-            Some(tx) if tx.end() == End::Fin => Waiting::Fin,
-            Some(_) | None => Waiting::Nothing,
-        }
     }
 
     /// Writes what the transmit pipes hold.
@@ -51,40 +36,37 @@ impl Driver {
 
     /// True when something moved and more may.
     fn write_once(&mut self, cx: &mut Cx<'_>, slot: Slot) -> bool {
-        let waiting = self.waiting(slot);
-        let Some(tcp) = self.tcp(slot) else {
+        let Some(TcpSlot { id, shut, dead, .. }) = self.tcp(slot).copied() else {
             return false;
         };
-        let TcpSlot { id, shut, dead, .. } = *tcp;
+        let Some(tx) = self.machine.pipes(slot).map(|pipes| pipes.tx) else {
+            return false;
+        };
         if dead {
             return false;
         }
-        match waiting {
-            Waiting::Nothing => false,
-            Waiting::Fin if shut => false,
-            Waiting::Fin => {
-                tcp.shut = true;
+        if tx.is_empty() {
+            let ends_now = tx.end() == End::Fin && !shut;
+            if ends_now {
                 cx.shutdown(id);
-                true
+                self.tcp(slot).into_iter().for_each(|tcp| tcp.shut = true);
             }
-            Waiting::Bytes(bytes) if shut => {
-                let what = format!("{} bytes on {slot:?} after its FIN", bytes.len());
-                cx.violate(Invariant::NothingAfterFin, self.describe(&what));
-                false
-            }
-            Waiting::Bytes(bytes) => match cx.write(id, &bytes) {
-                Ok(0) => false,
-                Ok(n) => {
-                    self.apply(cx, Input::Drained(slot, n));
-                    true
-                }
-                Err(_) => {
-                    tcp.dead = true;
-                    self.apply(cx, Input::Ended(slot, End::Reset));
-                    true
-                }
-            },
+            return ends_now;
         }
+        if shut {
+            let what = format!("{} bytes on {slot:?} after its FIN", tx.len());
+            cx.violate(Invariant::NothingAfterFin, self.describe(&what));
+            return false;
+        }
+        match cx.write(id, tx.first()) {
+            Ok(0) => return false,
+            Ok(n) => self.apply(cx, Input::Drained(slot, n)),
+            Err(_) => {
+                self.tcp(slot).into_iter().for_each(|tcp| tcp.dead = true);
+                self.apply(cx, Input::Ended(slot, End::Reset));
+            }
+        }
+        true
     }
 
     /// Reads into the receive pipes that have room.

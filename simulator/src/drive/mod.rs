@@ -5,12 +5,14 @@ mod effects;
 mod host;
 mod io;
 mod relay;
+mod subject;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod toy;
 
 pub use host::MachineHost;
+pub use subject::plan;
 
 use core::{net::SocketAddr, time::Duration};
 use sansbox_core::{Instant, Seed};
@@ -41,7 +43,7 @@ pub type Make = Box<dyn Fn(Newcomer) -> Box<dyn Subject>>;
 /// What a host holds its machines to, and how it reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// Within this a machine has connected, refused or closed.
+    /// Within this a machine behind a TCP listener has connected, refused or closed.
     pub handshake_max: Duration,
     /// Most bytes of one read.
     pub read_max: usize,

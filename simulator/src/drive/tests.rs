@@ -162,6 +162,7 @@ fn every_broken_rule_is_noticed() {
         (Quirk::NeverConnects, Invariant::HandshakeDeadline),
         (Quirk::ActsAgain, Invariant::DrainIsIdempotent),
         (Quirk::LeavesSlot, Invariant::NothingLeft),
+        (Quirk::KeepsPipes, Invariant::NothingLeft),
         (Quirk::ClosesTwice, Invariant::OneCloseReason),
         (Quirk::NoReason, Invariant::OneCloseReason),
         (Quirk::PassesFull, Invariant::PassthroughEmpty),

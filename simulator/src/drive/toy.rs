@@ -30,8 +30,8 @@ pub(super) enum Quirk {
     NeverConnects,
     KeepsDeadline,
     ActsAgain,
-    WaitsForever,
     LeavesSlot,
+    KeepsPipes,
     ClosesTwice,
     NoReason,
     InventsCause,
@@ -94,7 +94,7 @@ impl Toy {
         self.ticks += 1;
         if self.ticks == 1 {
             self.actions.push_back(Action::Log(Stage::Opened));
-            if self.quirk == Quirk::NeverConnects || self.quirk == Quirk::WaitsForever {
+            if self.quirk == Quirk::NeverConnects {
                 return;
             }
             let (id, slot, to) = (DIAL, UP, self.to);
@@ -106,11 +106,12 @@ impl Toy {
                 outbound,
             };
             self.actions.push_back(dial());
-            match self.quirk {
-                Quirk::ReusesSlot => self.actions.push_back(dial()),
-                Quirk::CancelsUnknown => self.actions.push_back(Action::Cancel(ActionId(9))),
-                Quirk::LeavesDial => self.close(CloseReason::Stopped, End::Fin),
-                _ => {}
+            if self.quirk == Quirk::ReusesSlot {
+                self.actions.push_back(dial());
+            } else if self.quirk == Quirk::CancelsUnknown {
+                self.actions.push_back(Action::Cancel(ActionId(9)));
+            } else if self.quirk == Quirk::LeavesDial {
+                self.close(CloseReason::Stopped, End::Fin);
             }
         } else if self.quirk == Quirk::ActsAgain {
             self.actions.push_back(Action::Resolve {
@@ -268,7 +269,8 @@ impl Machine for Toy {
             _ => &self.up,
         };
         let is_live = slot == Slot::CLIENT || self.connected;
-        (is_live && !self.passing && !self.closed).then_some(SlotPipes { rx, tx })
+        let keeps = self.quirk == Quirk::KeepsPipes;
+        (is_live && !self.passing && (keeps || !self.closed)).then_some(SlotPipes { rx, tx })
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -1,5 +1,7 @@
 //! The network of a world, without its hosts.
 pub(crate) mod names;
+#[cfg(test)]
+mod tests;
 pub(crate) mod udp;
 
 use crate::{

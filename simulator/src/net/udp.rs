@@ -112,15 +112,13 @@ impl Udp {
             Some(local.ip())
         };
         let path = *self.paths.get(&to).unwrap_or(&self.default_path);
-        let name = || format!("udp/{}->{to}", core.host_name(host));
         let stream = match self.streams.get(&(host, to)) {
             Some(stream) => *stream,
             None => {
-                let name = name();
-                *self
-                    .streams
-                    .entry((host, to))
-                    .or_insert(core.streams.open(&name))
+                let name = format!("udp/{}->{to}", core.host_name(host));
+                let stream = core.streams.open(&name);
+                self.streams.insert((host, to), stream);
+                stream
             }
         };
         let is_lost = core.streams.below(stream, 1000) < path.loss;

@@ -1,7 +1,7 @@
 //! One connection of a scripted peer, while its script runs.
 use super::script::{Exchange, Script, Step};
 use crate::{
-    check::{Invariant, payload_byte},
+    check::{Invariant, payload},
     host::{Cx, Read, SocketId, UdpId},
 };
 use bytes::BytesMut;
@@ -9,8 +9,10 @@ use core::{net::SocketAddr, time::Duration};
 use sansbox_core::Instant;
 use std::collections::VecDeque;
 
-/// Most payload bytes made or read at once.
+/// Most payload bytes read at once.
 const CHUNK_LEN: u64 = 16 << 10;
+/// Most payload bytes made at once.
+const SEND_LEN: u64 = 2 << 10;
 /// Longest head that [`Step::ExpectHead`] reads.
 const HEAD_LEN_MAX: usize = 64 << 10;
 
@@ -41,6 +43,8 @@ pub(super) struct Actor {
     pub(super) is_over: bool,
     /// Bytes received and not yet consumed by the current step.
     inbox: BytesMut,
+    /// The FIN was received by an earlier step.
+    saw_fin: bool,
     /// Bytes to send before anything else.
     outbox: BytesMut,
     /// Bytes of the current step: sent, received.
@@ -65,6 +69,7 @@ impl Actor {
             is_tolerant: script.is_tolerant,
             is_over: false,
             inbox: BytesMut::new(),
+            saw_fin: false,
             outbox: BytesMut::new(),
             sent: 0,
             received: 0,
@@ -178,19 +183,19 @@ impl Actor {
                 Now::Over
             }
             Step::Sleep(time) => self.sleep(cx, *time),
-            Step::Bind
-            | Step::LearnRelay
-            | Step::ToRelay(_)
-            | Step::ToAddr(..)
-            | Step::ExpectDatagram(_)
-            | Step::ExpectNoDatagram(_)
-            | Step::Ping(..) => self.datagram_step(cx, step),
+            Step::Bind => self.bind(cx),
+            Step::LearnRelay => self.learn_relay(cx),
+            Step::ToRelay(data) => self.send_to_relay(cx, data),
+            Step::ToAddr(to, data) => self.send_datagram(cx, *to, data),
+            Step::ExpectDatagram(data) => self.expect_datagram(data),
+            Step::ExpectNoDatagram(time) => self.expect_no_datagram(cx, *time),
+            Step::Ping(all, every, least) => self.ping(cx, all, *every, *least),
         }
     }
 
     /// Waits for the step's own deadline, set at its first call.
     pub(super) fn sleep(&mut self, cx: &Cx<'_>, time: Duration) -> Now {
-        let until = *self.until.get_or_insert(cx.now() + time);
+        let until = *self.until.get_or_insert_with(|| cx.now() + time);
         if cx.now() >= until {
             Now::Next
         } else {
@@ -304,10 +309,8 @@ impl Actor {
             .up
             .as_ref()
             .map(|(flow, len)| self.upload(cx, flow, *len));
-        let down = match &exchange.down {
-            Some((flow, len)) => Some(self.download(cx, flow, *len, exchange.pace)),
-            None => None,
-        };
+        let down = exchange.down.as_ref();
+        let down = down.map(|(flow, len)| self.download(cx, flow, *len, exchange.pace));
         let mut now = Now::Next;
         for half in [up, down].into_iter().flatten() {
             now = match (now, half) {
@@ -326,8 +329,8 @@ impl Actor {
         };
         while self.sent < len {
             let first = cx.flows().sent_len(flow);
-            let n = (len - self.sent).min(CHUNK_LEN);
-            let chunk: Vec<u8> = (first..first + n).map(|i| payload_byte(flow, i)).collect();
+            let n = (len - self.sent).min(SEND_LEN);
+            let chunk = payload(flow, first, n as usize);
             match cx.write(socket, &chunk) {
                 Ok(0) => return Now::Wait,
                 Ok(n) => {
@@ -398,10 +401,11 @@ impl Actor {
         Now::Next
     }
 
-    fn expect_fin(&self, cx: &mut Cx<'_>, flow: Option<&str>) -> Now {
+    fn expect_fin(&mut self, cx: &mut Cx<'_>, flow: Option<&str>) -> Now {
         match self.receive(cx, 1) {
             Ok(bytes) => Now::Failed(format!("got \"{}\"", bytes.escape_ascii())),
             Err(Now::Ended("FIN")) => {
+                self.saw_fin = true;
                 let Some(flow) = flow else {
                     return Now::Next;
                 };
@@ -418,6 +422,7 @@ impl Actor {
         loop {
             match self.receive(cx, CHUNK_LEN as usize) {
                 Ok(_) => {}
+                Err(Now::Ended("FIN")) if self.saw_fin => return Now::Wait,
                 Err(Now::Ended("FIN")) if !may_be_fin => {
                     return Now::Failed("got FIN".into());
                 }

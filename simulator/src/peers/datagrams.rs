@@ -1,8 +1,5 @@
 //! The datagram steps of a script.
-use super::{
-    actor::{Actor, Now},
-    script::Step,
-};
+use super::actor::{Actor, Now};
 use crate::host::Cx;
 use core::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
@@ -14,30 +11,29 @@ use core::{
 const SOCKS5_REPLY_LEN: usize = 10;
 
 impl Actor {
-    pub(super) fn datagram_step(&mut self, cx: &mut Cx<'_>, step: &Step) -> Now {
-        match step {
-            Step::Bind => self.bind(cx),
-            Step::LearnRelay => self.learn_relay(cx),
-            Step::ToRelay(data) => match self.relay {
-                Some(to) => self.send_datagram(cx, to, data),
-                None => Now::Failed("no relay is known".into()),
-            },
-            Step::ToAddr(to, data) => self.send_datagram(cx, *to, data),
-            Step::ExpectDatagram(data) => match self.datagrams.pop_front() {
-                Some(got) if got == data => Now::Next,
-                Some(got) => Now::Failed(format!("got \"{}\"", got.escape_ascii())),
-                None => Now::Wait,
-            },
-            Step::ExpectNoDatagram(time) => match self.datagrams.pop_front() {
-                Some(got) => Now::Failed(format!("got \"{}\"", got.escape_ascii())),
-                None => self.sleep(cx, *time),
-            },
-            Step::Ping(all, every, least) => self.ping(cx, all, *every, *least),
-            _ => Now::Failed("not a datagram step".into()),
+    pub(super) fn send_to_relay(&self, cx: &mut Cx<'_>, data: &[u8]) -> Now {
+        match self.relay {
+            Some(to) => self.send_datagram(cx, to, data),
+            None => Now::Failed("no relay is known".into()),
         }
     }
 
-    fn bind(&mut self, cx: &mut Cx<'_>) -> Now {
+    pub(super) fn expect_datagram(&mut self, data: &[u8]) -> Now {
+        match self.datagrams.pop_front() {
+            Some(got) if got == data => Now::Next,
+            Some(got) => Now::Failed(format!("got \"{}\"", got.escape_ascii())),
+            None => Now::Wait,
+        }
+    }
+
+    pub(super) fn expect_no_datagram(&mut self, cx: &Cx<'_>, time: Duration) -> Now {
+        match self.datagrams.pop_front() {
+            Some(got) => Now::Failed(format!("got \"{}\"", got.escape_ascii())),
+            None => self.sleep(cx, time),
+        }
+    }
+
+    pub(super) fn bind(&mut self, cx: &mut Cx<'_>) -> Now {
         let any = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
         match cx.bind(any) {
             Ok((udp, _)) => {
@@ -48,7 +44,7 @@ impl Actor {
         }
     }
 
-    fn learn_relay(&mut self, cx: &mut Cx<'_>) -> Now {
+    pub(super) fn learn_relay(&mut self, cx: &mut Cx<'_>) -> Now {
         let reply = match self.fill(cx, SOCKS5_REPLY_LEN) {
             Ok(reply) => reply,
             Err(now) => return now,
@@ -62,7 +58,7 @@ impl Actor {
         Now::Next
     }
 
-    fn send_datagram(&self, cx: &mut Cx<'_>, to: SocketAddr, data: &[u8]) -> Now {
+    pub(super) fn send_datagram(&self, cx: &mut Cx<'_>, to: SocketAddr, data: &[u8]) -> Now {
         match self.udp {
             Some(udp) => {
                 cx.send_to(udp, to, data);
@@ -73,7 +69,13 @@ impl Actor {
     }
 
     /// `rounds` counts what was sent, `received` what came back.
-    fn ping(&mut self, cx: &mut Cx<'_>, all: &[Vec<u8>], every: Duration, least: usize) -> Now {
+    pub(super) fn ping(
+        &mut self,
+        cx: &mut Cx<'_>,
+        all: &[Vec<u8>],
+        every: Duration,
+        least: usize,
+    ) -> Now {
         while let Some(got) = self.datagrams.pop_front() {
             if !all.iter().any(|sent| got == *sent) {
                 return Now::Failed(format!("got \"{}\"", got.escape_ascii()));
@@ -91,12 +93,9 @@ impl Actor {
         };
         self.rounds += 1;
         self.until = Some(cx.now() + every);
-        match self.relay {
-            Some(to) => match self.send_datagram(cx, to, data) {
-                Now::Next => Now::Wait,
-                other => other,
-            },
-            None => Now::Failed("no relay is known".into()),
+        match self.send_to_relay(cx, data) {
+            Now::Next => Now::Wait,
+            failed @ (Now::Wait | Now::Failed(_) | Now::Ended(_) | Now::Over) => failed,
         }
     }
 }

@@ -212,9 +212,12 @@ impl Script {
     /// Bytes that its [`Step::Send`] steps send.
     #[must_use]
     pub fn sent_len(&self) -> usize {
-        let len = |step: &Step| match step {
-            Step::Send(bytes) => bytes.len(),
-            _ => 0,
+        let len = |step: &Step| {
+            if let Step::Send(bytes) = step {
+                bytes.len()
+            } else {
+                0
+            }
         };
         self.steps.iter().map(len).sum()
     }
@@ -226,14 +229,14 @@ impl Script {
         let mut left = at;
         let mut out = Self::new().tolerant();
         for step in &self.steps {
-            match step {
-                Step::Send(bytes) if bytes.len() > left => {
+            if let Step::Send(bytes) = step {
+                if bytes.len() > left {
                     out = out.send(bytes.get(..left).unwrap_or_default());
                     break;
                 }
-                Step::Send(bytes) => left -= bytes.len(),
-                _ if left == 0 && at > 0 => break,
-                _ => {}
+                left -= bytes.len();
+            } else if left == 0 && at > 0 {
+                break;
             }
             out.steps.push(step.clone());
         }
@@ -243,17 +246,14 @@ impl Script {
     pub(super) fn flows(&self) -> Vec<String> {
         let mut out = Vec::new();
         for step in &self.steps {
-            match step {
-                Step::Exchange(Exchange { up, down, .. }) => {
-                    out.extend(
-                        [up, down]
-                            .into_iter()
-                            .flatten()
-                            .map(|(name, _)| name.clone()),
-                    );
-                }
-                Step::Fin(Some(flow)) | Step::ExpectFin(Some(flow)) => out.push(flow.clone()),
-                _ => {}
+            if let Step::Exchange(Exchange { up, down, .. }) = step {
+                let names = [up, down]
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, _)| name.clone());
+                out.extend(names);
+            } else if let Step::Fin(Some(flow)) | Step::ExpectFin(Some(flow)) = step {
+                out.push(flow.clone());
             }
         }
         out

@@ -351,7 +351,7 @@ impl Conn {
     }
 
     /// A reset on its way to `to`. It may overtake what is in flight, which is lost then.
-    fn send_reset(&mut self, core: &mut Core, to: Side) {
+    fn send_reset(&self, core: &mut Core, to: Side) {
         let from = self.socket(to).peer().side;
         let mut at = core.now + self.delay(core);
         if !core.streams.one_in(self.stream, 4) {

@@ -4,6 +4,8 @@
 //! connections; no packets, no retransmission.
 pub(crate) mod conn;
 pub mod ideal;
+#[cfg(test)]
+mod tests;
 
 pub use ideal::{Path, Reach, Segments};
 

@@ -149,6 +149,32 @@ fn a_client_that_names_its_port_is_held_to_it() {
 }
 
 #[test]
+fn a_client_that_names_only_its_port_is_served_from_that_port() {
+    let origin = udp::echo(udp::socket());
+    let proxy = Proxy::inbound("socks", &[]);
+    let socket = bind_like(proxy.addr());
+    let port = socket.local_addr().expect("an address").port();
+    let unspecified = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    // PySocks names the host `0`, as a name, and the port it has bound.
+    for named in [unspecified.into(), Destination::from(("0", port))] {
+        let mut control = greet(proxy.addr(), None);
+        let (code, relay) = request(&mut control, 3, &named);
+        assert_eq!(code, reply::SUCCEEDED, "{named:?}");
+        let owner = Association {
+            control,
+            relay,
+            socket: socket.try_clone().expect("clone"),
+        };
+        let to = Destination::from(origin.addr());
+        assert_eq!(owner.ask(&to, b"mine").1, b"mine", "{named:?}");
+        let stranger = bind_like(relay);
+        let datagram = seal(0, &to, b"not mine");
+        stranger.send_to(&datagram, relay).expect("send");
+        assert_eq!(receive(&stranger, NOTHING), None, "{named:?}");
+    }
+}
+
+#[test]
 fn the_association_ends_with_its_control_connection() {
     let origin = udp::echo(udp::socket());
     let proxy = Proxy::inbound("socks", &[]);

@@ -1,8 +1,8 @@
 //! How a wrong configuration is shown: where it is, what it is, and what may have been meant.
 use sansbox_tests::{process::without_colours, proxy::command, temp::TempDir};
 
-/// Checks `text` as `a.json`; returns what was said on stderr after checking that it is refused.
-fn refuse(text: &str) -> String {
+/// Checks `text` as `a.json`; returns the exit code and what was said on stderr.
+fn check(text: &str) -> (Option<i32>, String) {
     let dir = TempDir::new();
     dir.write("a.json", text);
     let output = command()
@@ -10,9 +10,15 @@ fn refuse(text: &str) -> String {
         .current_dir(dir.path())
         .output()
         .expect("run");
-    let said = without_colours(&String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(1), "{text}\n{said}");
     assert!(output.stdout.is_empty(), "stdout is for data");
+    let said = without_colours(&String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), said)
+}
+
+/// What is said of `text`, which must be refused.
+fn refuse(text: &str) -> String {
+    let (code, said) = check(text);
+    assert_eq!(code, Some(1), "{text}\n{said}");
     assert!(said.contains("FATAL["), "{said}");
     said
 }
@@ -56,9 +62,9 @@ const CASES: &[Case] = &[
         says: &["nowhere"],
     },
     Case {
-        text: "{\"inbounds\": [\n  {\"type\": «\"sox\", \"listen_port\": 1}]}",
+        text: "{\"inbounds\": [\n  {\"type\": «\"sock\", \"listen_port\": 1}]}",
         path: "inbounds[0].type",
-        says: &["sox", "socks"],
+        says: &["sock", "socks"],
     },
     Case {
         text: "{\"outbounds\": [{\"type\": \"direct\", \"tag\": \"a\"},\n{\"type\": \"block\", \"tag\": «\"a\"}]}",
@@ -101,7 +107,7 @@ const CASES: &[Case] = &[
         says: &["vless", "not supported yet"],
     },
     Case {
-        text: "{\n«\"dns\": {\"servers\": []}}",
+        text: "{\n«\"dns\": {\"final\": \"x\"}}",
         path: "dns",
         says: &["not supported yet"],
     },
@@ -126,10 +132,14 @@ fn errors_name_file_line_column_path_and_what_was_meant() {
         let last = before.rsplit('\n').next().unwrap_or_default();
         let column = last.chars().count() + 1;
         let text = case.text.replace('«', "");
-        let said = refuse(&text);
+        let (code, said) = check(&text);
+        if code != Some(1) {
+            wrong.push(format!("{text}\n-- exit {code:?}:\n{said}"));
+            continue;
+        }
         let place = format!("a.json:{line}:{column}");
         let source = text.lines().nth(line - 1).unwrap_or_default().trim();
-        let mut parts = vec![place.as_str(), case.path, source];
+        let mut parts = vec!["FATAL[", place.as_str(), case.path, source];
         parts.extend(case.says);
         for part in parts {
             if !said.contains(part) {
@@ -173,18 +183,28 @@ fn an_error_in_the_second_file_names_that_file() {
 }
 
 #[test]
-fn colours_are_left_out_on_request_only() {
+fn colours_are_for_terminals() {
     let dir = TempDir::new();
     dir.write("a.json", "{\"x\": 1}");
-    let run = |more: &[&str]| {
+    for more in [&[][..], &["--disable-color"]] {
         let output = command()
             .args(["check", "-c", "a.json"])
             .args(more)
             .current_dir(dir.path())
             .output()
             .expect("run");
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    };
-    assert!(run(&[]).contains("\u{1b}[31mFATAL"), "as sing-box does");
-    assert!(!run(&["--disable-color"]).contains('\u{1b}'));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.starts_with("FATAL["), "{said}");
+        assert!(!said.contains('\u{1b}'), "into a pipe: {said}");
+    }
+}
+
+#[test]
+fn passwords_are_not_shown_with_the_source_line() {
+    let said = refuse(
+        "{\"inbounds\": [{\"type\": \"mixed\", \"listen_port\": 1,\n\
+         \"users\": [{\"username\": \"u\", \"password\": \"canary-5d1\", \"extra\": 1}]}]}",
+    );
+    assert!(said.contains("users[0].extra"), "{said}");
+    assert!(!said.contains("canary-5d1"), "{said}");
 }

@@ -4,7 +4,7 @@ use sansbox_tests::{
     Value,
     ports::free_port,
     process::{Process, START_TIMEOUT, STOP_TIMEOUT, Signal},
-    proxy::{STARTED, command},
+    proxy::{STARTED, binary, command},
     temp::TempDir,
 };
 use std::{
@@ -211,22 +211,48 @@ fn run_command_refuses_what_it_cannot_start() {
     check(&["run"]);
 }
 
-#[test]
-fn version_command() {
-    check(&["version"]);
-    let output = command().arg("version").output().expect("run");
-    let text = String::from_utf8(output.stdout).expect("text");
+/// Checks the shape that programs parse, and returns the version.
+fn version_of(program: &Path, more: &[&str], name: &str) -> String {
+    let run = |flags: &[&str]| {
+        let mut command = command();
+        if program.is_symlink() {
+            command = std::process::Command::new(program);
+        }
+        let command = command.arg("version").args(more).args(flags);
+        let output = command.output().expect("run");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let text = run(&[]);
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();
-    let version = first.strip_prefix("sing-box version ").expect("first line");
+    let version = first
+        .strip_prefix(&format!("{name} version "))
+        .unwrap_or_else(|| panic!("not {name}'s: {text}"));
     assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{text}");
     assert_eq!(lines.next(), Some(""), "an empty line: {text}");
     assert!(text.contains("\nEnvironment: "), "{text}");
-    let output = command().args(["version", "-n"]).output().expect("run");
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        format!("{version}\n")
-    );
+    assert!(text.contains("\nTags: "), "{text}");
+    assert_eq!(run(&["-n"]), format!("{version}\n"));
+    version.to_owned()
+}
+
+#[test]
+fn version_command() {
+    check(&["version"]);
+    version_of(binary(), &[], "sansbox");
+}
+
+#[cfg(unix)]
+#[test]
+fn version_command_in_the_name_of_sing_box() {
+    // Programs that start sing-box look for its version: by a flag, or by the name it is called.
+    let by_flag = version_of(binary(), &["--sing-box"], "sing-box");
+    assert!(by_flag.starts_with("1.12."), "{by_flag}");
+    let dir = TempDir::new();
+    let link = dir.path().join("sing-box");
+    std::os::unix::fs::symlink(binary(), &link).expect("make a link");
+    assert_eq!(version_of(&link, &[], "sing-box"), by_flag);
 }
 
 #[test]

@@ -110,6 +110,9 @@ fn no_circles(outbounds: &[Outbound], builder: &mut Builder) {
                 continue;
             };
             if on_way.contains(&*next.value) {
+                if builder.problems.len() >= GUESSES_MAX {
+                    return;
+                }
                 let before = way.iter().skip_while(|(tag, _)| *tag != next.value);
                 let circle = before.map(|(tag, _)| (*tag).to_owned());
                 report(circle.collect(), next.span, builder);

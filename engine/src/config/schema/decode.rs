@@ -19,6 +19,9 @@ use crate::config::{
 /// After so many problems nobody needs guesses any more, and guessing takes time.
 pub(crate) const GUESSES_MAX: usize = 200;
 
+/// Why one of several equal keys is not used.
+const LAST_COUNTS: &str = "the same key follows, and the last one counts";
+
 /// Collects what is wrong while trees are read.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
@@ -76,7 +79,11 @@ impl Decoder {
                 }
             }
             Some(members) => {
-                for member in last_of_each(members) {
+                let kept = last_of_each(members);
+                if kept.len() < members.len() {
+                    self.repeated(members, &kept);
+                }
+                for member in kept {
                     self.member(member, record, mode);
                 }
             }
@@ -87,6 +94,14 @@ impl Decoder {
     fn member(&mut self, member: &Member, record: &mut Record, mode: Mode) {
         let object = record.object;
         let row = object.row(&member.key);
+        let earlier = row.and_then(|row| record.get(row));
+        if let Some(earlier) = earlier
+            && !matches!(earlier.value, Value::Record(_))
+        {
+            let (key, reason) = (earlier.row.key.to_owned(), LAST_COUNTS);
+            let warning = WarningKind::NoEffect { key, reason };
+            self.warnings.push((warning, earlier.span));
+        }
         if mode == Mode::Typed && member.value.is_empty() {
             if row.is_none() {
                 self.no_effect(member, "its value holds nothing");
@@ -105,7 +120,8 @@ impl Decoder {
         };
         match row.support {
             Support::Yes => self.value(&member.value, row, record, mode),
-            Support::NotYet if matches!(member.value.value, Json::Null) => record.clear(row),
+            Support::NotYet if member.value.is_null() => record.clear(row),
+            Support::NotYet if member.value.is_empty() => {}
             // Off is what an absent key means too; `format` writes it back where Go does.
             Support::NotYet if matches!(member.value.value, Json::Bool(false)) => {
                 record.set(row, Value::Bool(false), member.value.span);
@@ -113,6 +129,16 @@ impl Decoder {
             Support::NotYet => {
                 let (noun, name) = ("key", member.key.clone());
                 self.problem(member.key_span, ErrorKind::NotSupportedYet { noun, name });
+            }
+        }
+    }
+
+    /// Warns of those among equal keys that do not count.
+    fn repeated(&mut self, members: &[Member], kept: &[&Member]) {
+        let mut kept = kept.iter().peekable();
+        for member in members {
+            if kept.next_if(|next| core::ptr::eq(**next, member)).is_none() {
+                self.no_effect(member, LAST_COUNTS);
             }
         }
     }

@@ -41,7 +41,7 @@ pub(crate) struct Row {
 pub(crate) enum Support {
     /// It does.
     Yes,
-    /// sing-box does; here the key is refused, unless it is `null` or `false`.
+    /// sing-box does; here the key is refused, unless it is `null`, `false`, or holds nothing.
     NotYet,
 }
 

@@ -142,7 +142,7 @@ fn what_is_not_supported_yet_is_refused_for_every_row() {
             );
             assert_eq!(errors[0].to_string(), want);
             assert_eq!(errors.len(), 1);
-            for off in ["null", "false"] {
+            for off in ["null", "false", "{}", "[]"] {
                 assert!(
                     read(off).is_ok(),
                     "{off} is the same as absent: {}",

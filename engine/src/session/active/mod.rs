@@ -76,8 +76,8 @@ impl Active {
     pub(crate) fn apply(&mut self, cx: &mut Cx<'_>, input: Input<'_>) -> Next {
         match input {
             Input::Tick => {
-                if let Some(reason) = self.handle_timeout(cx) {
-                    return self.abort(cx.fx, End::Reset, reason);
+                if let Some((how, reason)) = self.handle_timeout(cx) {
+                    return self.abort(cx.fx, how, reason);
                 }
             }
             Input::Received(slot, bytes) => self.received(cx.now, slot, bytes),
@@ -419,13 +419,14 @@ impl Active {
             .min()
     }
 
-    /// Handles what is due; the reason when the session ends of it.
-    fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> Option<CloseReason> {
+    /// Handles what is due; how and why the session ends, when it ends of it.
+    fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> Option<(End, CloseReason)> {
         if let Some(at) = self.linger {
-            return (at <= cx.now).then_some(CloseReason::Completed);
+            // Not a reset: the client may still be receiving the last words.
+            return (at <= cx.now).then_some((End::Fin, CloseReason::Completed));
         }
         if self.idle.is_over(cx.now, self.idle_timeout) && !matches!(self.link, Link::Udp(_)) {
-            return Some(CloseReason::IdleTimeout);
+            return Some((End::Reset, CloseReason::IdleTimeout));
         }
         if !self.deaf
             && self.inbound.poll_timeout().is_some_and(|at| at <= cx.now)
