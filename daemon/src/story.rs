@@ -81,10 +81,7 @@ impl Story<'_> {
         let (level, what) = if matches!(why, Refusal::Policy | Refusal::Dropped) {
             // The line before names the rule or the outbound that wants it so.
             (Level::Debug, "refused")
-        } else if matches!(
-            why,
-            Refusal::CommandUnsupported | Refusal::AddressUnsupported
-        ) {
+        } else if self.record.outbound.is_none() {
             // The client asked for what there is not.
             (Level::Info, "refused")
         } else {
