@@ -59,7 +59,7 @@ impl Streams {
         id
     }
 
-    /// A number below `n`, at least 0 choices of which there must be one.
+    /// A number below `n`; 0 counts as 1.
     pub fn below(&mut self, stream: StreamId, n: u64) -> u64 {
         let n = n.max(1);
         let drawn = self

@@ -132,7 +132,7 @@ impl World {
         self.events
     }
 
-    /// SHA-256 over everything that crossed and every random choice.
+    /// SHA-256 over everything that crossed between hosts, machines and network.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         self.net.core.transcript.digest()

@@ -1,0 +1,15 @@
+//! Fuzz targets of sansbox: each is a plain function from bytes that panics when the product does
+//! something that it must not. `fuzz_targets/` hands them to libFuzzer (feature `libfuzzer`),
+//! `tests/replay.rs` runs them over `corpora/`.
+mod config;
+mod drive;
+mod http;
+mod input;
+mod reference;
+mod router;
+mod socks;
+
+pub use config::config_reader;
+pub use http::{http_request, http_response};
+pub use router::router_rules;
+pub use socks::{socks_udp, socks4, socks5};

@@ -1,0 +1,44 @@
+//! Runs every committed input through its target: what was found once stays fixed.
+use std::{fs, panic, path::Path};
+
+type Target = fn(&[u8]);
+
+fn replay(name: &str, target: Target) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpora")
+        .join(name);
+    let entries = fs::read_dir(&folder).expect("a folder of inputs");
+    let mut files: Vec<_> = entries.map(|e| e.expect("an entry").path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "no inputs in {}", folder.display());
+    let failed: Vec<_> = files
+        .iter()
+        .filter(|file| {
+            let data = fs::read(file).expect("a readable input");
+            panic::catch_unwind(|| target(&data)).is_err()
+        })
+        .collect();
+    assert!(failed.is_empty(), "{name} fails on {failed:#?}");
+}
+
+macro_rules! replays {
+    ($($target:ident)*) => {
+        $(#[test]
+        fn $target() {
+            replay(stringify!($target), sansbox_fuzz::$target);
+        })*
+
+        #[test]
+        fn every_corpus_has_its_target() {
+            let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpora");
+            let entries = fs::read_dir(corpora).expect("the corpora");
+            let mut names: Vec<_> = entries.map(|e| e.expect("an entry").file_name()).collect();
+            names.sort();
+            let mut targets = vec![$(stringify!($target)),*];
+            targets.sort_unstable();
+            assert_eq!(names, targets);
+        }
+    };
+}
+
+replays! { config_reader http_request http_response router_rules socks4 socks5 socks_udp }
