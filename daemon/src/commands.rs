@@ -1,9 +1,9 @@
 //! The commands that end by themselves.
 use crate::{
     cli::HELP,
-    fatal::{Fatal, reason},
+    fatal::Fatal,
     load::{Inputs, STDIN, load, refuse},
-    logger::{Level, Logger},
+    logger::Logger,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sansbox_engine::config;
@@ -57,16 +57,7 @@ pub(crate) fn check(inputs: &Inputs, began: Instant, colour: bool) -> Result<(),
     let sources = inputs.read()?;
     let loaded = load(&sources)?;
     let logger = Logger::on_stderr(began, colour)?;
-    for warning in &loaded.warnings {
-        let text = warning.render(&sources);
-        let mut lines = text.lines();
-        let first = lines.next().unwrap_or_default();
-        let first = first.strip_prefix("warning: ").unwrap_or(first);
-        logger.write(Level::Warn, None, format_args!("{first}"));
-        let place: String = lines.map(|line| format!("{line}\n")).collect();
-        // The warning itself is told.
-        let _ = io::stderr().write_all(place.as_bytes());
-    }
+    loaded.warn(&logger, &sources);
     Ok(())
 }
 
@@ -101,7 +92,7 @@ pub(crate) fn merge(inputs: &Inputs, out: &Path) -> Result<(), Fatal> {
     let parent = out.parent().filter(|path| !path.as_os_str().is_empty());
     let written = parent.map_or(Ok(()), fs::create_dir_all);
     let written = written.and_then(|()| fs::write(out, text));
-    written.map_err(|e| Fatal::new(format!("write {}: {}", out.display(), reason(&e))))?;
+    written.map_err(|e| Fatal::io(format!("write {}", out.display()), &e))?;
     name_written(out)
 }
 

@@ -1,9 +1,12 @@
 //! Configuration files, read and compiled.
-use crate::fatal::{Fatal, reason};
+use crate::{
+    fatal::{Fatal, reason},
+    logger::{Level, Logger},
+};
 use sansbox_engine::{
     Plan,
     config::{
-        self, ConfigError, ReadOptions, Sources, Warning,
+        self, ConfigError, ReadOptions, Source, Sources, Warning,
         model::{Config, InboundKind, OutboundKind},
     },
 };
@@ -66,6 +69,10 @@ impl Inputs {
         if self.files.is_empty() && self.folders.is_empty() {
             files.push(read_file(DEFAULT_FILE.to_owned())?);
         }
+        if let ([folder, ..], []) = (&*self.folders, &*files) {
+            let text = format!("read config directory at {folder}: no *.json there");
+            return Err(Fatal::new(text));
+        }
         Ok(Sources::new(files))
     }
 }
@@ -100,6 +107,16 @@ pub(crate) struct Loaded {
     pub(crate) config: Config,
     pub(crate) plan: Plan,
     pub(crate) warnings: Vec<Warning>,
+}
+
+impl Loaded {
+    /// Logs what should be changed.
+    pub(crate) fn warn(&self, logger: &Logger, sources: &Sources) {
+        for Warning { kind, path, span } in &self.warnings {
+            let file = sources.file(*span).map_or("", Source::path);
+            logger.write(Level::Warn, None, format_args!("{file}: {path}: {kind}"));
+        }
+    }
 }
 
 /// Reads and compiles.

@@ -6,7 +6,7 @@
 //! | `commands` | the commands that end by themselves |
 //! | `run` | the proxy: start, signals, end |
 //! | `load` | configuration files, read and compiled |
-//! | `report` | what the runtime tells, as log lines |
+//! | `report`, `story` | what the runtime tells, and of each connection, as log lines |
 //! | `logger` | log lines, formatted and written |
 //! | `fatal` | the error that ends the program |
 mod cli;
@@ -16,6 +16,7 @@ mod load;
 mod logger;
 mod report;
 mod run;
+mod story;
 
 use cli::{Action, Invocation, Refusal};
 use fatal::Fatal;

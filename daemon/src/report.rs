@@ -9,16 +9,18 @@
 //! sing-box tells failed dials as errors; here an error is something that the operator must look
 //! at, which a target that refuses connections is not.
 use crate::{
+    fatal::reason,
     load::Labels,
-    logger::{Age, Connection, Level, Logger},
+    logger::{Age, Level, Logger},
+    story::Story,
 };
 use core::{fmt, net::SocketAddr};
-use sansbox_core::{Instant, Refusal};
+use sansbox_core::Instant;
 use sansbox_engine::{
     Plan,
     ids::{InboundId, OutboundId},
     machine::Stage,
-    record::{CloseReason, Drops, Record},
+    record::Record,
 };
 use sansbox_tokio::{Network, Observer, RuntimeEvent};
 use std::{
@@ -47,7 +49,7 @@ impl Observer for Report {
         if !self.logger.is_on(Level::Warn) {
             return;
         }
-        let line = SessionLine {
+        let line = Story {
             report: self,
             record,
             age: now.saturating_duration_since(record.opened),
@@ -63,42 +65,40 @@ impl Observer for Report {
     }
 
     fn runtime(&self, event: &RuntimeEvent<'_>) {
-        let logger = &self.logger;
-        match event {
+        let (level, inbound, text) = match event {
             RuntimeEvent::Bound {
                 inbound,
                 network,
                 address,
             } => {
                 let network = name(*network);
-                let inbound = self.inbound(*inbound);
-                let text = format_args!("{inbound}: {network} server started at {address}");
-                logger.write(Level::Info, None, text);
+                let text = format!("{network} server started at {address}");
+                (Level::Info, inbound, text)
             }
             RuntimeEvent::AcceptPaused {
                 inbound,
                 error,
                 pause,
             } => {
-                let (inbound, pause) = (self.inbound(*inbound), Age(*pause));
-                let text = format_args!("{inbound}: accept: {error}; pausing for {pause}");
-                logger.write(Level::Error, None, text);
+                let (error, pause) = (reason(error), Age(*pause));
+                let text = format!("accept: {error}; pausing for {pause}");
+                (Level::Error, inbound, text)
             }
             RuntimeEvent::ConnectionLimit { inbound, limit } => {
-                let inbound = self.inbound(*inbound);
-                let text =
-                    format_args!("{inbound}: {limit} connections, the most allowed: others wait");
-                logger.write(Level::Warn, None, text);
+                let text = format!("{limit} connections, the most allowed: others wait");
+                (Level::Warn, inbound, text)
             }
             RuntimeEvent::AssociationLimit { inbound, limit } => {
-                let inbound = self.inbound(*inbound);
-                let text = format_args!(
-                    "{inbound}: {limit} UDP clients, the most allowed: others are dropped"
-                );
-                logger.write(Level::Warn, None, text);
+                let text = format!("{limit} UDP clients, the most allowed: others are dropped");
+                (Level::Warn, inbound, text)
             }
-            other => logger.write(Level::Warn, None, format_args!("{other:?}")),
-        }
+            other => {
+                let text = format_args!("{other:?}");
+                return self.logger.write(Level::Warn, None, text);
+            }
+        };
+        let text = format_args!("{}: {text}", self.inbound(*inbound));
+        self.logger.write(level, None, text);
     }
 }
 
@@ -117,7 +117,8 @@ impl Report {
         label.map_or("inbound", String::as_str)
     }
 
-    fn outbound(&self, id: OutboundId) -> &str {
+    /// What an outbound is called.
+    pub(crate) fn outbound(&self, id: OutboundId) -> &str {
         let label = self.labels.outbounds.get(usize::from(id.0));
         label.map_or("outbound", String::as_str)
     }
@@ -145,200 +146,6 @@ impl Report {
     }
 }
 
-/// One event of a session or association.
-struct SessionLine<'a> {
-    report: &'a Report,
-    record: &'a Record,
-    age: Duration,
-}
-
-impl SessionLine<'_> {
-    fn write(&self, level: Level, text: fmt::Arguments<'_>) {
-        self.write_all(level, &[text]);
-    }
-
-    fn write_all(&self, level: Level, texts: &[fmt::Arguments<'_>]) {
-        let connection = Connection {
-            id: self.record.id,
-            age: self.age,
-        };
-        self.report.logger.write_all(level, Some(connection), texts);
-    }
-
-    fn inbound(&self) -> &str {
-        self.report.inbound(self.record.inbound)
-    }
-
-    fn opened(&self) {
-        let (inbound, peer) = (self.inbound(), self.record.peer);
-        self.write(
-            Level::Info,
-            format_args!("{inbound}: inbound connection from {peer}"),
-        );
-    }
-
-    fn routed(&self) {
-        let Some(target) = &self.record.target else {
-            return;
-        };
-        let (inbound, rule) = (self.inbound(), Rule(self.record.rule));
-        let asked = format_args!("{inbound}: inbound connection to {target}");
-        match self.record.outbound {
-            Some(id) => {
-                let outbound = self.report.outbound(id);
-                let taken = format_args!("{outbound}: outbound connection to {target}, {rule}");
-                self.write_all(Level::Info, &[asked, taken]);
-            }
-            None => {
-                let rejected = format_args!("router: {rule} rejects {target}");
-                self.write_all(Level::Info, &[asked, rejected]);
-            }
-        }
-        if self.report.logger.is_on(Level::Debug)
-            && let Some(user) = self.record.user
-            && let Some(name) = self
-                .report
-                .plan
-                .inbound(self.record.inbound)
-                .users
-                .name(user)
-        {
-            self.write(Level::Debug, format_args!("{inbound}: user {name:?}"));
-        }
-    }
-
-    fn refused(&self, why: Refusal) {
-        let level = if matches!(why, Refusal::Policy | Refusal::Dropped) {
-            // The line before names the rule or the outbound that wants it so.
-            Level::Debug
-        } else if matches!(
-            why,
-            Refusal::CommandUnsupported | Refusal::AddressUnsupported
-        ) {
-            // The client asked for what there is not.
-            Level::Info
-        } else {
-            Level::Warn
-        };
-        let place = match self.record.outbound {
-            Some(id) => self.report.outbound(id),
-            None => self.inbound(),
-        };
-        let (way, why) = (Way(self), why.reason());
-        self.write(
-            level,
-            format_args!("{place}: connection {way} refused: {why}"),
-        );
-    }
-
-    fn auth_failed(&self) {
-        let (inbound, peer) = (self.inbound(), self.record.peer);
-        self.write(
-            Level::Warn,
-            format_args!("{inbound}: authentication of {peer} failed"),
-        );
-    }
-
-    fn connected(&self) {
-        if let (Some(id), Some(target)) = (self.record.outbound, &self.record.target) {
-            let outbound = self.report.outbound(id);
-            self.write(
-                Level::Debug,
-                format_args!("{outbound}: connected to {target}"),
-            );
-        }
-    }
-
-    fn closed(&self, now: Instant) {
-        let (inbound, peer) = (self.inbound(), self.record.peer);
-        let reason = self.record.closed.map_or("", CloseReason::reason);
-        if self.record.closed == Some(CloseReason::PublicSource) {
-            let Some(untold) = self.report.public_sources.pass(now) else {
-                return;
-            };
-            return self.write(
-                Level::Warn,
-                format_args!(
-                    "{inbound}: connection from {peer} refused: {reason}; \
-                     \"sansbox_allow_public\" or \"users\" would open it{untold}"
-                ),
-            );
-        }
-        let level = match self.record.closed {
-            Some(CloseReason::AuthFailed) => Level::Warn,
-            _ => Level::Info,
-        };
-        let (way, facts) = (Way(self), Facts(self));
-        self.write(
-            level,
-            format_args!("{inbound}: connection {way} closed: {reason}; {facts}"),
-        );
-    }
-}
-
-/// Which rule decided.
-struct Rule(Option<u16>);
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(index) => write!(f, "rule[{index}]"),
-            None => f.write_str("final"),
-        }
-    }
-}
-
-/// From where to where.
-struct Way<'a>(&'a SessionLine<'a>);
-
-impl fmt::Display for Way<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "from {}", self.0.record.peer)?;
-        match &self.0.record.target {
-            Some(target) => write!(f, " to {target}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// What happened in a connection, once it is over.
-struct Facts<'a>(&'a SessionLine<'a>);
-
-impl fmt::Display for Facts<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SessionLine {
-            report,
-            record,
-            age,
-        } = self.0;
-        if record.target.is_some() {
-            write!(f, "{}, ", Rule(record.rule))?;
-        }
-        if let Some(id) = record.outbound {
-            write!(f, "{}, ", report.outbound(id))?;
-        }
-        let (up, down) = (record.bytes_up, record.bytes_down);
-        write!(f, "{up} bytes up, {down} bytes down, {}", Age(*age))?;
-        match record.drops.as_deref() {
-            Some(drops) => write!(f, ", {} datagrams dropped", total(drops)),
-            None => Ok(()),
-        }
-    }
-}
-
-fn total(drops: &Drops) -> u64 {
-    let Drops {
-        stranger,
-        fragment,
-        malformed,
-        policy,
-        unreachable,
-        overflow,
-    } = *drops;
-    let counts = [stranger, fragment, malformed, policy, unreachable, overflow];
-    counts.map(u64::from).iter().sum()
-}
-
 /// Lets one event through in a while and counts the others.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
@@ -349,7 +156,7 @@ pub(crate) struct Throttle {
 
 impl Throttle {
     /// Whether this one passes, and how many were held since the last that did.
-    fn pass(&self, now: Instant) -> Option<Untold> {
+    pub(crate) fn pass(&self, now: Instant) -> Option<Untold> {
         let next = self.next.load(Relaxed);
         let after = (now + PUBLIC_SOURCE_INTERVAL).as_nanos();
         let is_first = now.as_nanos() >= next
@@ -367,7 +174,7 @@ impl Throttle {
 
 /// How many events like the one told were not.
 #[derive(Debug, PartialEq, Eq)]
-struct Untold(u64);
+pub(crate) struct Untold(u64);
 
 impl fmt::Display for Untold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -382,8 +189,8 @@ impl fmt::Display for Untold {
 mod tests {
     use super::*;
     use crate::load::{Loaded, load};
-    use sansbox_core::{Host, Target};
-    use sansbox_engine::{config::Sources, ids::UserId};
+    use sansbox_core::{Host, Refusal, Target};
+    use sansbox_engine::{config::Sources, ids::UserId, record::CloseReason};
     use std::{fs::File, io::Read as _, os::fd::OwnedFd};
 
     const CONFIG: &str = r#"{
@@ -476,17 +283,16 @@ mod tests {
             report.session(&record, Stage::Refused(Refusal::TimedOut), at(5000));
             record.closed = Some(CloseReason::Refused(Refusal::TimedOut));
             report.session(&record, Stage::Closed, at(5001));
-            record.closed = Some(CloseReason::AuthFailed);
             (record.target, record.outbound) = (None, None);
-            report.session(&record, Stage::Closed, at(3));
+            report.session(&record, Stage::AuthFailed, at(3));
         });
         assert_eq!(got.len(), 2, "{got:?}");
         let failed = "WARN [9 5.00s] outbound/direct[direct]: connection from 192.168.0.2:5000 to \
-                      a.test:443 refused: ";
+                      a.test:443 failed: ";
         assert!(got[0].starts_with(failed), "{got:?}");
-        let login = "WARN [9 3ms] inbound/mixed[in]: connection from 192.168.0.2:5000 closed: \
-                     authentication failed; ";
-        assert!(got[1].starts_with(login), "{got:?}");
+        let login = "WARN [9 3ms] inbound/mixed[in]: connection from 192.168.0.2:5000: \
+                     authentication failed";
+        assert_eq!(got[1], login);
     }
 
     #[test]

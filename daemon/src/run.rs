@@ -5,7 +5,7 @@ use crate::{
     logger::{Level, Logger},
     report::{Report, Throttle, name},
 };
-use sansbox_engine::config::{Sources, Warning, model::Config};
+use sansbox_engine::config::model::Config;
 use sansbox_tokio::{Options, Running, Runtime, Shutdown, StartError};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -38,17 +38,14 @@ pub(crate) fn run(inputs: &Inputs, began: Instant, colour: bool) -> Result<(), F
     } else {
         inputs.read()?
     };
-    let Loaded {
-        config,
-        plan,
-        warnings,
-    } = load(&sources)?;
-    let logger = Arc::new(Logger::open(&config.log, began, colour)?);
+    let loaded = load(&sources)?;
+    let logger = Arc::new(Logger::open(&loaded.config.log, began, colour)?);
     let info = |text: &str| logger.write(Level::Info, None, format_args!("{text}"));
     if is_built_in {
         info("no config.json and no -c: serving SOCKS and HTTP on 127.0.0.1:2080, straight out");
     }
-    warn(&logger, &warnings, &sources);
+    loaded.warn(&logger, &sources);
+    let Loaded { config, plan, .. } = loaded;
     let plan = Arc::new(plan);
     let report = Arc::new(Report {
         logger: Arc::clone(&logger),
@@ -76,14 +73,6 @@ fn options(config: &Config) -> Options {
         max_connections: own.max_connections,
         loopback_congestion: !own.system_congestion,
         ..Options::default()
-    }
-}
-
-fn warn(logger: &Logger, warnings: &[Warning], sources: &Sources) {
-    for warning in warnings {
-        let Warning { kind, path, span } = warning;
-        let file = sources.file(*span).map_or("", |file| file.path());
-        logger.write(Level::Warn, None, format_args!("{file}: {path}: {kind}"));
     }
 }
 

@@ -60,7 +60,7 @@ pub struct Sansbox {
 pub struct Log {
     /// Log nothing.
     pub disabled: bool,
-    /// Least severe level written; trace when absent.
+    /// Least severe level written; info when absent.
     pub level: Option<LogLevel>,
     /// `stderr`, `stdout` or a file path; stderr when absent.
     pub output: Option<String>,

@@ -56,7 +56,7 @@ static LOG: Object = Object {
         yes(
             "level",
             Kind::Text,
-            "`trace`",
+            "`info`",
             "Least severe level written: `trace`, `debug`, `info`, `warn`, `error`, `fatal` \
                  or `panic`.",
         ),
