@@ -393,7 +393,7 @@ impl UdpRelay {
         let mut progress = Progress::NONE;
         let mut over = Vec::new();
         for (outbound, leg) in &mut self.legs {
-            match leg.pump(cx.now, cx.plan) {
+            match leg.pump(cx.now, cx.plan, cx.fx) {
                 Ok(moved) => progress |= moved,
                 Err(why) => over.push((*outbound, why)),
             }

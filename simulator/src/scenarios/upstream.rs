@@ -3,6 +3,7 @@ use super::{lab::*, scenarios};
 use crate::{
     World,
     check::Closed,
+    net::Answer,
     peers::{Script, ScriptHost, Step},
     scenario::Verdict,
 };
@@ -11,6 +12,8 @@ use sansbox_engine::record::CloseReason::{Completed, Refused};
 
 const SOCKS_OUT: &str =
     r#"[{"type": "socks", "tag": "up", "server": "10.0.0.4", "server_port": 1080}]"#;
+const SOCKS4_OUT: &str = r#"[{"type": "socks", "tag": "up", "server": "10.0.0.4",
+    "server_port": 1080, "version": "4"}]"#;
 const HTTP_OUT: &str =
     r#"[{"type": "http", "tag": "up", "server": "10.0.0.4", "server_port": 8080}]"#;
 const NAME: &str = "far.test:80";
@@ -74,6 +77,28 @@ scenarios! {
         client(world, HTTP, http_connect(NAME).and(talk(10_000)));
         upstream(world, |_| socks_server(&GRANTED).and(answer(10_000)));
         run(world, &[Completed])
+    }
+
+    /// A SOCKS4 upstream takes addresses only, so the name is resolved here, to IPv4.
+    fn upstream_socks4_gets_an_address(world) {
+        proxy(world, &config(INBOUNDS, SOCKS4_OUT, "{}"))?;
+        world.name("far.test", Answer::Addresses(ips(&["fd00::7", "10.0.0.7"])));
+        client(world, SOCKS, socks5_connect(NAME).and(talk(10_000)));
+        upstream(world, |_| {
+            let hello = Script::new().expect([4, 1, 0, 80, 10, 0, 0, 7, 0]);
+            hello.send([0, 90, 0, 0, 0, 0, 0, 0]).and(answer(10_000))
+        });
+        run(world, &[Completed])
+    }
+
+    /// A name that a SOCKS4 upstream would need is not found, or has no IPv4 address.
+    fn upstream_socks4_name_not_found(world) {
+        proxy(world, &config(INBOUNDS, SOCKS4_OUT, "{}"))?;
+        world.name("far.test", Answer::Addresses(ips(&["fd00::7"])));
+        let ask = socks5().send(socks5_request(1, NAME)).expect(socks5_refusal(4));
+        client(world, SOCKS, ask.then(Step::ExpectFin(None)));
+        upstream(world, |_| Script::new().then(Step::ExpectEnd));
+        run(world, &[Refused(Refusal::NameNotFound)])
     }
 
     /// An HTTP upstream gets a CONNECT and relays.

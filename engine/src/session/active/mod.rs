@@ -217,7 +217,8 @@ impl Active {
         let mut progress = Progress::NONE;
         match &mut self.link {
             Link::None => {}
-            Link::Connecting(connect) => match connect.pump(cx.now, cx.plan, &mut self.down) {
+            Link::Connecting(connect) => match connect.pump(cx.now, cx.plan, &mut self.down, cx.fx)
+            {
                 Ok(moved) => {
                     progress |= moved;
                     if let Some(upstream) = connect.take_ready() {
