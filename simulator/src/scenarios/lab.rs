@@ -232,7 +232,12 @@ pub(super) fn ok(body: &str) -> String {
 
 /// Runs to the end and checks why each session ended.
 pub(super) fn run(world: &mut World, reasons: &[CloseReason]) -> Verdict {
-    world.run(LIMIT)?;
+    run_for(world, LIMIT, reasons)
+}
+
+/// The same within another limit.
+pub(super) fn run_for(world: &mut World, limit: Duration, reasons: &[CloseReason]) -> Verdict {
+    world.run(limit)?;
     let got: Vec<CloseReason> = world.closed().iter().filter_map(|c| c.reason).collect();
     world.expect(
         got == reasons,

@@ -97,6 +97,16 @@ scenarios! {
         run(world, &[Completed])
     }
 
+    /// An association lives as long as its control connection, even unused for days.
+    fn udp_association_outlives_idle_days(world) {
+        proxy(world, &plain())?;
+        let first = associate().and(there_and_back(ECHO, b"one"));
+        let later = first.then(Step::Sleep(Duration::from_secs(50 * 60 * 60)));
+        client(world, SOCKS, later.and(there_and_back(ECHO, b"two")));
+        echo_server(world);
+        run_for(world, Duration::from_secs(60 * 60 * 60), &[Completed])
+    }
+
     /// The association ends when its control connection ends in order.
     fn udp_association_control_fin(world) {
         ends_with_control(world, Step::Close, |c| c.reason == Some(Completed))

@@ -430,7 +430,11 @@ impl Active {
             // Not a reset: the client may still be receiving the last words.
             return (at <= cx.now).then_some((End::Fin, CloseReason::Completed));
         }
-        if self.idle.is_over(cx.now, self.idle_timeout) && !matches!(self.link, Link::Udp(_)) {
+        if matches!(self.link, Link::Udp(_)) {
+            // An association lives as long as its control connection.
+            self.idle.touch(cx.now);
+        }
+        if self.idle.is_over(cx.now, self.idle_timeout) {
             return Some((End::Reset, CloseReason::IdleTimeout));
         }
         if !self.deaf
