@@ -138,6 +138,8 @@ pub enum Families {
 pub enum Stage {
     /// Accepted.
     Opened,
+    /// The client's credentials were wrong; it may try again where its protocol allows that.
+    AuthFailed,
     /// A request was understood and a rule chose what to do with it.
     Routed,
     /// The request was refused, for this reason.

@@ -131,6 +131,17 @@ pub enum ProxyProtocol {
 }
 
 impl Proxy {
+    /// SOCKS4 can name neither a domain nor an IPv6 address.
+    pub(crate) const fn takes_only_ipv4(&self) -> bool {
+        matches!(
+            self.protocol,
+            ProxyProtocol::Socks {
+                version: socks::Version::V4,
+                ..
+            }
+        )
+    }
+
     /// The proxy of an outbound, when it is one.
     fn new(kind: &OutboundKind) -> Result<Option<Self>, &'static str> {
         const CREDENTIALS: &str = "the user name or password cannot be sent in this protocol";

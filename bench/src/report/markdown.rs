@@ -86,7 +86,7 @@ fn lookups(report: &Report<'_>) -> String {
         return String::new();
     }
     let mut text = String::from(
-        "\n| router | rules | value | ratio | to | reach | result |\n|---|---|--:|--:|---|---|---|\n",
+        "\n| router | subject | value | ratio | to | reach | result |\n|---|---|--:|--:|---|---|---|\n",
     );
     for lookup in &report.outcome.lookups {
         let (reach, result) = match lookup.judge() {

@@ -1,7 +1,7 @@
 //! The table for a terminal.
 
 use super::{Report, marks, number, range, ratio, times, verdicts};
-use crate::outcome::Verdict;
+use crate::router::Lookup;
 use crate::subject::{MICROSOCKS, SING_BOX};
 
 const HEADER: [&str; 9] = [
@@ -36,25 +36,17 @@ pub(crate) fn render(report: &Report<'_>) -> String {
             verdicts(&row.judged),
         ]);
     }
-    for lookup in &report.outcome.lookups {
-        let judged = lookup.judge();
-        lines.push([
-            lookup.figure.clone(),
-            lookup.subject.clone(),
-            number(lookup.value),
-            lookup.unit.clone(),
-            lookup.ratio.map_or_else(String::new, times),
-            String::new(),
-            String::new(),
-            judged
-                .as_ref()
-                .map_or_else(String::new, |(text, _)| text.clone()),
-            judged
-                .map_or("", |(_, verdict): (String, Verdict)| verdict.text())
-                .into(),
-        ]);
+    let mut text = if lines.len() > 1 {
+        align(&lines, RIGHT)
+    } else {
+        String::new()
+    };
+    if !report.outcome.lookups.is_empty() {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&lookups(&report.outcome.lookups));
     }
-    let mut text = align(&lines);
     text.push_str(&format!("note: {}.\n", report.disturbance()));
     for note in &report.outcome.notes {
         text.push_str(&format!("note: {note}\n"));
@@ -62,8 +54,30 @@ pub(crate) fn render(report: &Report<'_>) -> String {
     text
 }
 
-fn align(lines: &[[String; 9]]) -> String {
-    let mut widths = [0; 9];
+/// The router's figures, which compare list sizes and not programs.
+fn lookups(lookups: &[Lookup]) -> String {
+    let mut lines =
+        vec![["router", "value", "unit", "ratio", "to", "reach", "result"].map(String::from)];
+    for lookup in lookups {
+        let (reach, result) = match lookup.judge() {
+            Some((reach, verdict)) => (reach, verdict.text()),
+            None => (String::new(), ""),
+        };
+        lines.push([
+            lookup.figure.clone(),
+            number(lookup.value),
+            lookup.unit.clone(),
+            lookup.ratio.map_or_else(String::new, times),
+            lookup.peer.clone().unwrap_or_default(),
+            reach,
+            result.into(),
+        ]);
+    }
+    align(&lines, [false, true, false, true, false, false, false])
+}
+
+fn align<const N: usize>(lines: &[[String; N]], flush_right: [bool; N]) -> String {
+    let mut widths = [0; N];
     for line in lines {
         for (width, cell) in widths.iter_mut().zip(line) {
             *width = cell.chars().count().max(*width);
@@ -72,7 +86,7 @@ fn align(lines: &[[String; 9]]) -> String {
     let mut text = String::new();
     for line in lines {
         let mut row = String::new();
-        for ((cell, width), right) in line.iter().zip(widths).zip(RIGHT) {
+        for ((cell, width), right) in line.iter().zip(widths).zip(flush_right) {
             let cell = if right {
                 format!("{cell:>width$}  ")
             } else {

@@ -1,12 +1,13 @@
 //! What can be wrong with a configuration, and how it is shown.
 use super::{
     model::Span,
+    reader::{parse, path_of},
     source::{Source, Sources},
 };
 use core::fmt;
 use thiserror::Error;
 
-/// Most errors reported in one go.
+/// Most errors, and most warnings, reported in one go.
 pub const ERRORS_MAX: usize = 20;
 /// Most characters of a source line that are shown.
 const EXCERPT_CHARS_MAX: usize = 96;
@@ -40,6 +41,12 @@ pub enum ErrorKind {
     /// There was no file at all.
     #[error("no configuration file was given")]
     NoInput,
+    /// More than [`Sources::FILES_MAX`].
+    #[error("more than {limit} files")]
+    TooManyFiles {
+        /// The limit.
+        limit: usize,
+    },
     /// A file of nothing but space and comments.
     #[error("the file holds no value")]
     EmptyFile,
@@ -141,6 +148,12 @@ pub enum ErrorKind {
         /// The tags of the circle; the first is also the last.
         chain: Vec<String>,
     },
+    /// Found after reading: see [`ConfigError::at`].
+    #[error("{message}")]
+    Other {
+        /// What is wrong.
+        message: String,
+    },
     /// A later file has something else where an earlier one has an object.
     #[error("cannot merge {found} into the object of an earlier file")]
     CannotMerge {
@@ -218,6 +231,21 @@ impl fmt::Display for PathPrefix<'_> {
 }
 
 impl ConfigError {
+    /// An error that was found after reading, at a place that the model names: a plan that cannot
+    /// be built, a regular expression that does not compile. It shows as those of reading do; its
+    /// path is that within its own file.
+    #[must_use]
+    pub fn at(sources: &Sources, span: Span, message: &dyn fmt::Display) -> Self {
+        let root = sources.file(span).and_then(|file| parse(file).ok());
+        Self {
+            kind: ErrorKind::Other {
+                message: message.to_string(),
+            },
+            path: root.map(|root| path_of(&root, span)).unwrap_or_default(),
+            span,
+        }
+    }
+
     /// The error for people: message, file, line, column, JSON path and the source line with a
     /// caret, ending in a newline. Values of `password` keys in that line are shown as `*`.
     #[must_use]
@@ -298,7 +326,7 @@ fn excerpt(source: &Source, span: Span) -> (String, usize, usize) {
     (text, caret, marked.clamp(1, room.max(1)))
 }
 
-/// Overwrites the string after every `"password":` with `*`, keeping the length.
+/// Overwrites the value after every `"password":` with `*`, keeping the length.
 fn hide_passwords(line: &mut [char]) {
     const KEY: &str = "\"password\"";
     let lower: Vec<char> = line.iter().map(char::to_ascii_lowercase).collect();
@@ -309,19 +337,17 @@ fn hide_passwords(line: &mut [char]) {
         .and_then(|rest| rest.windows(key.len()).position(|w| w == key))
     {
         at += found + key.len();
-        let gap = line
-            .iter()
-            .skip(at)
-            .take_while(|c| matches!(c, ' ' | ':'))
-            .count();
-        at += gap;
-        if gap == 0 || line.get(at) != Some(&'"') {
-            continue;
-        }
-        at += 1;
+        let gap = |c: &&char| matches!(c, ' ' | ':');
+        at += line.iter().skip(at).take_while(gap).count();
+        let quoted = line.get(at) == Some(&'"');
+        at += usize::from(quoted);
         let mut escaped = false;
         while let Some(c) = line.get_mut(at) {
-            if *c == '"' && !escaped {
+            let ends = match quoted {
+                true => *c == '"' && !escaped,
+                false => matches!(c, ',' | '}' | ']'),
+            };
+            if ends {
                 break;
             }
             escaped = *c == '\\' && !escaped;
@@ -385,6 +411,22 @@ mod tests {
         let caret = lines[4].chars().position(|c| c == '^').unwrap();
         let marked: String = lines[3].chars().skip(caret).take(3).collect();
         assert_eq!(marked, "\"y\"");
+    }
+
+    #[test]
+    fn every_form_of_password_is_hidden() {
+        for (line, want) in [
+            (r#""password": 1234, "x": 1"#, r#""password": ****, "x": 1"#),
+            (r#""Password":"a" }"#, r#""Password":"*" }"#),
+            (r#""password": ["a"]}"#, r#""password": ****]}"#),
+            (r#""password": "open"#, r#""password": "****"#),
+            (r#""password""#, r#""password""#),
+            (r#""password", "a""#, r#""password", "a""#),
+        ] {
+            let mut shown: Vec<char> = line.chars().collect();
+            hide_passwords(&mut shown);
+            assert_eq!(shown.iter().collect::<String>(), want);
+        }
     }
 
     #[test]

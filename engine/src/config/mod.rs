@@ -40,7 +40,8 @@ pub struct ReadOptions {
     pub lenient: bool,
 }
 
-/// Reads all files into one configuration; several are merged as [`merge`] does.
+/// Reads all files into one configuration; several are merged as [`merge`] does. At most
+/// [`ERRORS_MAX`] warnings come with it.
 ///
 /// # Errors
 /// What is wrong, in the order of the text, at most [`ERRORS_MAX`]; never empty.
@@ -56,7 +57,11 @@ pub fn read(
     };
     let config = build(record, &mut builder);
     if builder.problems.is_empty() {
-        let warnings = builder.warnings.into_iter().map(|(kind, span)| Warning {
+        builder
+            .warnings
+            .sort_by_key(|(_, span)| (span.file, span.start));
+        let first = builder.warnings.into_iter().take(ERRORS_MAX);
+        let warnings = first.map(|(kind, span)| Warning {
             kind,
             path: path_of(&root, span),
             span,
@@ -85,7 +90,7 @@ pub fn format(source: &Source) -> Result<String, Vec<ConfigError>> {
 /// earlier file wins.
 ///
 /// # Errors
-/// As [`format`], for each file and for the merged whole.
+/// As [`format()`], for each file and for the merged whole.
 pub fn merge(sources: &Sources) -> Result<String, Vec<ConfigError>> {
     let (root, record, decoder) = decode_all(sources)?;
     if decoder.problems.is_empty() {
@@ -118,6 +123,10 @@ fn decode_all(sources: &Sources) -> Result<Decoded, Vec<ConfigError>> {
     if let [source] = sources.files() {
         return decode_one(source);
     }
+    let limit = Sources::FILES_MAX;
+    if sources.files().len() > limit {
+        return Err(nowhere(ErrorKind::TooManyFiles { limit }));
+    }
     let mut errors = Vec::new();
     let mut trees = Vec::new();
     for source in sources.files() {
@@ -135,15 +144,15 @@ fn decode_all(sources: &Sources) -> Result<Decoded, Vec<ConfigError>> {
     }
     match reader::merge(trees) {
         Ok(Some(root)) => Ok(decode_tree(root)),
-        Ok(None) => Err(located(
-            vec![Problem {
-                kind: ErrorKind::NoInput,
-                span: Span::default(),
-            }],
-            None,
-        )),
+        Ok(None) => Err(nowhere(ErrorKind::NoInput)),
         Err(problem) => Err(located(vec![problem], None)),
     }
+}
+
+/// An error that stands at no place.
+fn nowhere(kind: ErrorKind) -> Vec<ConfigError> {
+    let span = Span::default();
+    located(vec![Problem { kind, span }], None)
 }
 
 /// Problems in the order of the text, each once, with their paths in `root`.

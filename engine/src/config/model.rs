@@ -40,6 +40,19 @@ pub struct Config {
     pub outbounds: Vec<Outbound>,
     /// `route`.
     pub route: Route,
+    /// `sansbox`.
+    pub sansbox: Sansbox,
+}
+
+/// `sansbox`: what sing-box has no key for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sansbox {
+    /// Threads that serve; one for each usable CPU when absent.
+    pub workers: Option<usize>,
+    /// Most sessions and associations at a time; no limit when absent.
+    pub max_connections: Option<usize>,
+    /// Leave the administrator's congestion control on loopback sockets.
+    pub system_congestion: bool,
 }
 
 /// `log`.
@@ -47,7 +60,7 @@ pub struct Config {
 pub struct Log {
     /// Log nothing.
     pub disabled: bool,
-    /// Least severe level written; trace when absent.
+    /// Least severe level written; info when absent.
     pub level: Option<LogLevel>,
     /// `stderr`, `stdout` or a file path; stderr when absent.
     pub output: Option<String>,
@@ -319,8 +332,9 @@ pub enum Condition {
     },
 }
 
-/// Conditions of a default rule. `None`: the key is absent. `Some` of an empty list: the key
-/// stood there with an empty list, which sing-box counts as a condition of its group.
+/// Conditions of a default rule. `None`: the key is absent or its list is empty, which sing-box
+/// drops while reading. `Some` of an empty list comes from lenient reading of a `network` that no
+/// connection has: it matches nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "the names are the keys")]
 pub struct Fields {

@@ -79,15 +79,24 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Files as (path, content) pairs, in any order. Files beyond 65,535 are dropped.
+    /// Most files that are read together: what [`Span::file`] can tell apart.
+    pub const FILES_MAX: usize = 1 << 16;
+
+    /// Files as (path, content) pairs, in any order. More than [`Self::FILES_MAX`] are kept, but
+    /// refused when they are read.
     #[must_use]
     pub fn new(mut files: Vec<(String, Vec<u8>)>) -> Self {
         files.sort_by(|a, b| a.0.cmp(&b.0));
-        let files = (0..=u16::MAX)
-            .zip(files)
-            .map(|(index, (path, bytes))| Source { path, bytes, index })
-            .collect();
-        Self { files }
+        let files = files.into_iter().enumerate();
+        Self {
+            files: files
+                .map(|(index, (path, bytes))| Source {
+                    path,
+                    bytes,
+                    index: u16::try_from(index).unwrap_or(u16::MAX),
+                })
+                .collect(),
+        }
     }
 
     /// A single file.

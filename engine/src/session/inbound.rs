@@ -205,6 +205,14 @@ impl Inbound {
         }
     }
 
+    /// The client was asked for credentials and has not given good ones since.
+    pub(crate) fn is_challenged(&self) -> bool {
+        match self {
+            Self::Http(server) => server.is_challenged(),
+            Self::Detect { .. } | Self::Socks(_) | Self::Direct { .. } => false,
+        }
+    }
+
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self {
             Self::Detect { deadline, .. } => Some(*deadline),
@@ -257,8 +265,19 @@ impl Failure {
     }
 
     fn http(error: http::Error) -> Self {
+        use http::Error as E;
+        let reason = match error {
+            E::Truncated => CloseReason::ClientLeft,
+            E::Reset => CloseReason::ClientReset,
+            E::Timeout { .. } => CloseReason::HandshakeTimeout,
+            E::ResponseBroken(_) => CloseReason::UpstreamReset,
+            // What else a server of ours says is that it does not understand.
+            E::BadRequest(_) | E::Refused { .. } | E::BadAnswer(_) | E::NoAnswer | _ => {
+                CloseReason::ClientProtocol
+            }
+        };
         Self {
-            reason: CloseReason::ClientProtocol,
+            reason,
             closing: error.closing(),
         }
     }

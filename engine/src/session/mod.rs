@@ -30,6 +30,21 @@ pub struct Peer {
     pub local: SocketAddr,
 }
 
+impl Peer {
+    /// The same with IPv4 addresses that a dual-stack listener wrote as IPv6 put back (RFC 4291
+    /// 2.5.5.2), for rules, logs and replies.
+    fn canonical(self) -> Self {
+        Self {
+            remote: canonical(self.remote),
+            local: canonical(self.local),
+        }
+    }
+}
+
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 /// One accepted connection.
 #[derive(Debug)]
 pub struct Session {
@@ -59,6 +74,7 @@ impl Session {
     /// A session for a connection that `inbound` accepted. `seed` is its own.
     #[must_use]
     pub fn new(plan: Arc<Plan>, inbound: InboundId, peer: Peer, seed: Seed, now: Instant) -> Self {
+        let peer = peer.canonical();
         let record = Record::new(inbound, peer.remote, seed, now);
         let mut fx = Effects::new();
         let state = if plan.inbound(inbound).serves(peer.remote.ip()) {

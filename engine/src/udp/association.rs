@@ -6,7 +6,7 @@ use crate::{
     machine::{Action, Input, Machine, SlotPipes, Stage},
     plan::{InboundPlan, Plan, Service},
     record::{CloseReason, Record},
-    session::{Idle, Peer, fixed_target},
+    session::{Idle, Peer, canonical, fixed_target},
 };
 use core::time::Duration;
 use sansbox_core::{End, Instant, Progress, Seed};
@@ -30,7 +30,7 @@ impl Association {
     /// An association for the client that `inbound` had a first datagram from.
     #[must_use]
     pub fn new(plan: Arc<Plan>, inbound: InboundId, peer: Peer, seed: Seed, now: Instant) -> Self {
-        let record = Record::new(inbound, peer.remote, seed, now);
+        let record = Record::new(inbound, canonical(peer.remote), seed, now);
         let service = plan.inbound(inbound);
         let timeout = idle_timeout(service);
         let target = match &service.service {

@@ -201,14 +201,19 @@ impl Leg {
     }
 
     /// Moves the control connection's handshake on.
-    pub(crate) fn pump(&mut self, now: Instant, plan: &Plan) -> Result<Progress, Refusal> {
+    pub(crate) fn pump(
+        &mut self,
+        now: Instant,
+        plan: &Plan,
+        fx: &mut Effects,
+    ) -> Result<Progress, Refusal> {
         let Self::Proxy { control, .. } = self else {
             return Ok(Progress::NONE);
         };
         match control {
             Control::Connecting(connect) => {
                 let mut none = Pipe::new(0);
-                let progress = connect.pump(now, plan, &mut none)?;
+                let progress = connect.pump(now, plan, &mut none, fx)?;
                 let Some(upstream) = connect.take_ready() else {
                     return Ok(progress);
                 };

@@ -1,6 +1,6 @@
 //! UDP associations: one per client mapping, endpoint-independent, each target routed by itself.
 //!
-//! [`UdpRelay`] is the relay itself, part of a session (SOCKS5 UDP ASSOCIATE, which ends with its
+//! `UdpRelay` is the relay itself, part of a session (SOCKS5 UDP ASSOCIATE, which ends with its
 //! control connection and only then) or of an [`Association`] (a `direct` inbound, which ends
 //! when nothing moves for `udp_timeout`).
 mod association;
@@ -393,7 +393,7 @@ impl UdpRelay {
         let mut progress = Progress::NONE;
         let mut over = Vec::new();
         for (outbound, leg) in &mut self.legs {
-            match leg.pump(cx.now, cx.plan) {
+            match leg.pump(cx.now, cx.plan, cx.fx) {
                 Ok(moved) => progress |= moved,
                 Err(why) => over.push((*outbound, why)),
             }

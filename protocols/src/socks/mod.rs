@@ -5,7 +5,7 @@
 //! | [`wire`] | the messages as bytes: requests, replies, the UDP header |
 //! | [`Server`] | one accepted connection of any version; asks its owner by [`ServerEvent`] |
 //! | [`Client`] | one connection through a proxy; reports by [`ClientEvent`] |
-//! | [`Secret`], [`Credentials`] | names and passwords that are wiped and never printed |
+//! | [`Secret`](crate::Secret), [`Credentials`] | names and passwords that are wiped and never printed |
 //! | [`ServerError`], [`ClientError`] | why a handshake failed, and in which [`Phase`] |
 //!
 //! Sources: RFC 1928, RFC 1929, Ying-Da Lee's notes on SOCKS4 and SOCKS4a. CONNECT and UDP

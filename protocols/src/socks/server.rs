@@ -329,7 +329,12 @@ impl Server {
             v5::command::UDP_ASSOCIATE => Ok(Command::UdpAssociate),
             other => Err(other),
         };
-        let target = request.address.to_target();
+        let mut target = request.address.to_target();
+        if known == Ok(Command::UdpAssociate) && target.is_err() {
+            // Where datagrams will come from is only a hint: PySocks writes the name `0`.
+            let unspecified = SocketAddr::from((Ipv4Addr::UNSPECIFIED, request.address.port));
+            target = Ok(unspecified.into());
+        }
         wire.skip(len);
         self.ask(Version::V5, known, target)
     }

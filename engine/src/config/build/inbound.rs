@@ -83,10 +83,10 @@ fn users(record: &mut Record) -> Vec<User> {
 }
 
 pub(super) fn take_address(record: &mut Record, key: &str) -> Option<IpAddr> {
-    match record.take(key)?.value {
-        Value::Address(ip) => Some(ip),
-        _ => None,
-    }
+    let Value::Address(ip) = record.take(key)?.value else {
+        return None;
+    };
+    Some(ip)
 }
 
 /// A list of networks; both when absent or empty.

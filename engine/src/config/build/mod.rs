@@ -7,7 +7,7 @@ mod tags;
 
 use super::{
     error::{ErrorKind, WarningKind},
-    model::{Config, Log, LogLevel, Span, Spanned},
+    model::{Config, Log, LogLevel, Sansbox, Span, Spanned},
     reader::Problem,
     schema::{Field, Record, Value},
 };
@@ -44,6 +44,10 @@ pub(crate) fn build(mut root: Record, builder: &mut Builder) -> Config {
         config.route = builder.route(&mut route);
         builder.all_taken(&route);
     }
+    if let Some(Value::Record(mut sansbox)) = root.take("sansbox").map(|field| field.value) {
+        config.sansbox = builder.sansbox(&mut sansbox);
+        builder.all_taken(&sansbox);
+    }
     builder.all_taken(&root);
     references::check(&config, &tags, builder);
     config
@@ -72,6 +76,16 @@ impl Builder {
             self.warnings.push((WarningKind::Tolerated(kind), span));
         } else {
             self.problem(span, kind);
+        }
+    }
+
+    /// Warns of keys that are there and do nothing.
+    fn no_effect(&mut self, record: &Record, keys: &[&str], reason: &'static str) {
+        let unused = record.fields.iter().filter(|f| keys.contains(&f.row.key));
+        for field in unused {
+            let key = field.row.key.to_owned();
+            let warning = WarningKind::NoEffect { key, reason };
+            self.warnings.push((warning, field.span));
         }
     }
 
@@ -118,6 +132,44 @@ impl Builder {
         })
     }
 
+    fn sansbox(&mut self, record: &mut Record) -> Sansbox {
+        let workers = self.take_count(record, "workers");
+        let max_connections = self.take_count(record, "max_connections");
+        let congestion = take_text(record, "loopback_congestion");
+        let system_congestion = match congestion.as_ref().map(|text| text.value.as_str()) {
+            None | Some("cheap") => false,
+            Some("system") => true,
+            Some(other) => {
+                let span = congestion
+                    .as_ref()
+                    .map(|text| text.span)
+                    .unwrap_or_default();
+                self.bad_value(span, other, "`cheap` or `system`");
+                false
+            }
+        };
+        Sansbox {
+            workers,
+            max_connections,
+            system_congestion,
+        }
+    }
+
+    /// A number of things, at least one; none when absent.
+    fn take_count(&mut self, record: &mut Record, key: &str) -> Option<usize> {
+        let field = record.take(key)?;
+        let Value::Number(n) = field.value else {
+            return None;
+        };
+        match usize::try_from(n) {
+            Ok(n @ 1..) => Some(n),
+            Ok(0) | Err(_) => {
+                self.bad_value(field.span, &n.to_string(), "a number of at least 1");
+                None
+            }
+        }
+    }
+
     /// A duration; none when absent or zero. sing-box also takes negative ones, which mean
     /// something else in every place: they are refused.
     fn take_duration(&mut self, record: &mut Record, key: &str) -> Option<Duration> {
@@ -139,10 +191,10 @@ impl Builder {
 /// Text with its place; none when absent or empty.
 fn take_text(record: &mut Record, key: &str) -> Option<Spanned<String>> {
     let Field { value, span, .. } = record.take(key)?;
-    match value {
-        Value::Text(value) if !value.is_empty() => Some(Spanned { value, span }),
-        _ => None,
-    }
+    let Value::Text(value) = value else {
+        return None;
+    };
+    (!value.is_empty()).then_some(Spanned { value, span })
 }
 
 fn take_string(record: &mut Record, key: &str) -> Option<String> {
@@ -154,26 +206,26 @@ fn take_bool(record: &mut Record, key: &str) -> bool {
 }
 
 fn take_tristate(record: &mut Record, key: &str) -> Option<bool> {
-    match record.take(key)?.value {
-        Value::Bool(value) => Some(value),
-        _ => None,
-    }
+    let Value::Bool(value) = record.take(key)?.value else {
+        return None;
+    };
+    Some(value)
 }
 
 /// A port; none when absent or 0.
 fn take_port(record: &mut Record, key: &str) -> Option<u16> {
-    match record.take(key)?.value {
-        Value::Number(port) if port != 0 => u16::try_from(port).ok(),
-        _ => None,
-    }
+    let Value::Number(port) = record.take(key)?.value else {
+        return None;
+    };
+    u16::try_from(port).ok().filter(|port| *port != 0)
 }
 
 /// A mark; none when absent or 0.
 fn take_mark(record: &mut Record, key: &str) -> Option<u32> {
-    match record.take(key)?.value {
-        Value::Mark(mark) if mark != 0 => Some(mark),
-        _ => None,
-    }
+    let Value::Mark(mark) = record.take(key)?.value else {
+        return None;
+    };
+    (mark != 0).then_some(mark)
 }
 
 /// A list of text; empty when absent.

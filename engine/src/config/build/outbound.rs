@@ -16,6 +16,18 @@ use sansbox_core::{Host, Target};
 /// Longest name and password that SOCKS5 can carry (RFC 1929 section 2), in bytes.
 const SOCKS_LOGIN_LEN_MAX: usize = 255;
 
+/// Dial keys that are about sockets of the outbound's own.
+const SOCKET_KEYS: [&str; 8] = [
+    "bind_interface",
+    "inet4_bind_address",
+    "inet6_bind_address",
+    "routing_mark",
+    "reuse_addr",
+    "connect_timeout",
+    "udp_fragment",
+    "fallback_delay",
+];
+
 impl Builder {
     pub(super) fn outbound(&mut self, mut record: Record, index: usize) -> Option<Outbound> {
         if record.broken {
@@ -46,6 +58,9 @@ impl Builder {
     }
 
     fn dial(&mut self, record: &mut Record) -> Dial {
+        if !record.text("detour").is_empty() {
+            self.no_effect(record, &SOCKET_KEYS, "`detour` opens the connections");
+        }
         let inet4 = self.bind_address(record, "inet4_bind_address", "an IPv4 address");
         let inet6 = self.bind_address(record, "inet6_bind_address", "an IPv6 address");
         Dial {
@@ -145,12 +160,11 @@ impl Builder {
         {
             self.bad_value(path.span, &path.value, "a path without spaces");
         }
-        let headers = match record.take("headers") {
-            Some(field) => match field.value {
-                Value::Headers(headers) => self.headers(headers, field.span),
-                _ => Vec::new(),
-            },
-            None => Vec::new(),
+        let field = record.take("headers");
+        let span = field.as_ref().map_or(record.span, |field| field.span);
+        let headers = match field.map(|field| field.value) {
+            Some(Value::Headers(headers)) => self.headers(headers, span),
+            _ => Vec::new(),
         };
         Some(OutboundKind::Http {
             server: self.server(record)?,

@@ -3,7 +3,7 @@ use super::{Builder, tags::Tags};
 use crate::config::{
     error::ErrorKind,
     model::{Condition, Config, Outbound, OutboundKind, RuleAction, Span, Spanned},
-    schema::nearest,
+    schema::{GUESSES_MAX, nearest},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,14 +13,16 @@ pub(super) fn check(config: &Config, tags: &Tags, builder: &mut Builder) {
     for outbound in &config.outbounds {
         for tag in needs(outbound) {
             if !tags.outbounds.contains(&tag.value) {
-                builder.problem(tag.span, unknown("outbound", tag, &tags.outbounds));
+                let kind = builder.unknown("outbound", tag, &tags.outbounds);
+                builder.problem(tag.span, kind);
             }
         }
     }
     if let Some(tag) = &config.route.final_outbound
         && !tags.outbounds.contains(&tag.value)
     {
-        builder.problem(tag.span, unknown("outbound", tag, &tags.outbounds));
+        let kind = builder.unknown("outbound", tag, &tags.outbounds);
+        builder.problem(tag.span, kind);
     }
     // Without outbounds and `final`, sing-box makes an outbound of this tag.
     let made = tags.outbounds.is_empty() && config.route.final_outbound.is_none();
@@ -31,19 +33,30 @@ pub(super) fn check(config: &Config, tags: &Tags, builder: &mut Builder) {
             && !tags.outbounds.contains(&outbound.value)
             && !(made && outbound.value == "direct")
         {
-            let kind = unknown("outbound", outbound, &tags.outbounds);
+            let kind = builder.unknown("outbound", outbound, &tags.outbounds);
             builder.tolerable(outbound.span, kind);
         }
     }
     no_circles(&config.outbounds, builder);
 }
 
-fn unknown(noun: &'static str, tag: &Spanned<String>, tags: &BTreeSet<String>) -> ErrorKind {
-    let names = tags.iter().map(String::as_str);
-    ErrorKind::UnknownReference {
-        noun,
-        tag: tag.value.clone(),
-        nearest: nearest(&tag.value, names).map(str::to_owned),
+impl Builder {
+    fn unknown(
+        &self,
+        noun: &'static str,
+        tag: &Spanned<String>,
+        tags: &BTreeSet<String>,
+    ) -> ErrorKind {
+        let few = self.problems.len() + self.warnings.len() < GUESSES_MAX;
+        let names = tags.iter().map(String::as_str);
+        ErrorKind::UnknownReference {
+            noun,
+            tag: tag.value.clone(),
+            nearest: few
+                .then(|| nearest(&tag.value, names))
+                .flatten()
+                .map(str::to_owned),
+        }
     }
 }
 
@@ -52,7 +65,8 @@ fn inbounds_exist(condition: &Condition, tags: &Tags, builder: &mut Builder) {
         Condition::Default(fields) => {
             for tag in fields.inbound.iter().flatten() {
                 if !tags.inbounds.contains(&tag.value) {
-                    builder.tolerable(tag.span, unknown("inbound", tag, &tags.inbounds));
+                    let kind = builder.unknown("inbound", tag, &tags.inbounds);
+                    builder.tolerable(tag.span, kind);
                 }
             }
         }
@@ -87,18 +101,25 @@ fn no_circles(outbounds: &[Outbound], builder: &mut Builder) {
         }
         let mut way: Vec<(&str, Vec<&Spanned<String>>)> =
             vec![(&start.tag, needs(start).collect())];
+        let mut on_way: BTreeSet<&str> = BTreeSet::from([&*start.tag]);
         while let Some((tag, left)) = way.last_mut() {
             let Some(next) = left.pop() else {
                 done.insert(*tag);
+                on_way.remove(*tag);
                 way.pop();
                 continue;
             };
-            if let Some(at) = way.iter().position(|(tag, _)| *tag == next.value) {
-                let circle = way.iter().skip(at).map(|(tag, _)| (*tag).to_owned());
+            if on_way.contains(&*next.value) {
+                if builder.problems.len() >= GUESSES_MAX {
+                    return;
+                }
+                let before = way.iter().skip_while(|(tag, _)| *tag != next.value);
+                let circle = before.map(|(tag, _)| (*tag).to_owned());
                 report(circle.collect(), next.span, builder);
             } else if !done.contains(&*next.value)
                 && let Some(outbound) = by_tag.get(&*next.value)
             {
+                on_way.insert(&outbound.tag);
                 way.push((&outbound.tag, needs(outbound).collect()));
             }
         }

@@ -72,8 +72,9 @@ impl Builder {
         let rules = inner
             .into_iter()
             .filter_map(|mut rule| {
-                // An inner rule may carry an action; nothing uses it.
-                for key in ["action", "outbound", "method", "no_drop"] {
+                let action = ["action", "outbound", "method", "no_drop"];
+                self.no_effect(&rule, &action, "only the outermost rule acts");
+                for key in action {
                     rule.take(key);
                 }
                 let condition = self.condition(&mut rule)?;
@@ -121,15 +122,17 @@ impl Builder {
 
     fn ip_version(&mut self, record: &mut Record) -> Option<IpVersion> {
         let field = record.take("ip_version")?;
-        match field.value {
-            Value::Number(0) => None,
-            Value::Number(4) => Some(IpVersion::V4),
-            Value::Number(6) => Some(IpVersion::V6),
-            Value::Number(other) => {
+        let Value::Number(number) = field.value else {
+            return None;
+        };
+        match number {
+            0 => None,
+            4 => Some(IpVersion::V4),
+            6 => Some(IpVersion::V6),
+            other => {
                 self.bad_value(field.span, &other.to_string(), "4 or 6");
                 None
             }
-            _ => None,
         }
     }
 
@@ -183,10 +186,10 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
 }
 
 fn take_ports(record: &mut Record, key: &str) -> Option<Vec<u16>> {
-    match record.take(key)?.value {
-        Value::Ports(ports) => some(ports),
-        _ => None,
-    }
+    let Value::Ports(ports) = record.take(key)?.value else {
+        return None;
+    };
+    some(ports)
 }
 
 /// `10.0.0.0/8`, or an address, which is a prefix of full length. Bits beyond the length are

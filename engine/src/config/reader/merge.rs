@@ -36,7 +36,7 @@ pub(crate) fn merge(trees: Vec<Node>) -> Result<Option<Node>, Problem> {
 fn reduced(tree: Node) -> Result<Node, Problem> {
     if let Some(span) = tree.trailing_comma() {
         let found = Found::Char(',');
-        let wanted = "no `,` after the last item when files are merged";
+        let wanted = "the array to end without `,` (sing-box takes none when it merges)";
         return Err(Problem {
             kind: ErrorKind::Syntax { found, wanted },
             span,
@@ -84,12 +84,13 @@ fn merge_into(earlier: Node, later: Node) -> Result<Node, Problem> {
             },
             later_value,
         ) => {
-            match later_value {
-                Json::Array { items: more, .. } => items.extend(more),
-                value => items.push(Node {
-                    value,
+            if let Json::Array { items: more, .. } = later_value {
+                items.extend(more);
+            } else {
+                items.push(Node {
+                    value: later_value,
                     span: later.span,
-                }),
+                });
             }
             Json::Array {
                 items,
@@ -144,5 +145,86 @@ fn drop_empty(node: &mut Node) {
         }
         Json::Array { items, .. } => items.iter_mut().for_each(drop_empty),
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{reader::parse, source::Sources};
+
+    /// The tree as JSON without spaces.
+    fn print(node: &Node) -> String {
+        match &node.value {
+            Json::Null => "null".to_owned(),
+            Json::Bool(value) => value.to_string(),
+            Json::Number(literal) => literal.clone(),
+            Json::String(text) => format!("{text:?}"),
+            Json::Array { items, .. } => {
+                format!(
+                    "[{}]",
+                    items.iter().map(print).collect::<Vec<_>>().join(",")
+                )
+            }
+            Json::Object(members) => {
+                let member = |m: &Member| format!("{:?}:{}", m.key, print(&m.value));
+                format!(
+                    "{{{}}}",
+                    members.iter().map(member).collect::<Vec<_>>().join(",")
+                )
+            }
+        }
+    }
+
+    fn merged(texts: &[&str]) -> Result<String, ErrorKind> {
+        let files = texts.iter().enumerate();
+        let files = files.map(|(i, text)| (i.to_string(), text.as_bytes().to_vec()));
+        let sources = Sources::new(files.collect());
+        let trees = sources.files().iter().map(|file| parse(file).unwrap());
+        let root = merge(trees.collect()).map_err(|problem| problem.kind)?;
+        Ok(root.as_ref().map_or_else(|| "nothing".to_owned(), print))
+    }
+
+    #[test]
+    fn objects_merge_arrays_append_and_the_earlier_file_wins() {
+        for (texts, want) in [
+            (&[][..], "nothing"),
+            (&[r#"{"a":[{}]}"#], r#"{"a":[{}]}"#),
+            (&[r#"{"a":1}"#, r#"{"a":2,"b":3}"#], r#"{"a":1,"b":3}"#),
+            (
+                &[r#"{"a":{"x":1}}"#, r#"{"a":{"y":2}}"#],
+                r#"{"a":{"x":1,"y":2}}"#,
+            ),
+            (&[r#"{"a":[1]}"#, r#"{"a":[2,3]}"#], r#"{"a":[1,2,3]}"#),
+            (&[r#"{"a":[1]}"#, r#"{"a":2}"#], r#"{"a":[1,2]}"#),
+            (
+                &[r#"{"a":[1]}"#, r#"{"a":{"b":1}}"#],
+                r#"{"a":[1,{"b":1}]}"#,
+            ),
+            (&[r#"{"a":1}"#, r#"{"a":[2]}"#], r#"{"a":1}"#),
+            (&[r#"{"a":null}"#, r#"{"a":{"b":1}}"#], r#"{"a":null}"#),
+            (&[r#"{"a":""}"#, r#"{"a":"b"}"#], r#"{"a":""}"#),
+            (&[r#"{"a":1}"#, r#"{"A":2}"#], r#"{"a":1,"A":2}"#),
+            (&[r#"{"a":1,"a":2}"#, "{}"], r#"{"a":2}"#),
+            (&[r#"{"a":{"b":[[]]},"c":1}"#, "{}"], r#"{"c":1}"#),
+            (&["null", r#"{"a":1}"#], r#"{"a":1}"#),
+            (&[r#"{"a":1}"#, "null", r#"{"b":1}"#], r#"{"a":1,"b":1}"#),
+        ] {
+            assert_eq!(merged(texts).as_deref(), Ok(want), "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn an_object_takes_only_objects_and_lists_may_not_end_with_a_comma() {
+        for later in ["1", "null", "[]", "\"x\""] {
+            let result = merged(&[r#"{"a":{"b":1}}"#, &format!(r#"{{"a":{later}}}"#)]);
+            assert!(
+                matches!(result, Err(ErrorKind::CannotMerge { .. })),
+                "{later}"
+            );
+        }
+        let comma = merged(&[r#"{"a":[1,]}"#, "{}"]);
+        assert!(matches!(comma, Err(ErrorKind::Syntax { .. })));
+        assert_eq!(merged(&[r#"{"a":[1,]}"#]).as_deref(), Ok(r#"{"a":[1]}"#));
     }
 }

@@ -9,9 +9,9 @@ use crate::config::{
     source::Source,
 };
 
-/// Deepest nesting of objects and arrays. sing-box stops at 10,000; no configuration that it
-/// accepts comes near this.
-pub const DEPTH_MAX: usize = 192;
+/// Deepest nesting of objects and arrays; reading recurses, so this bounds the stack. sing-box
+/// stops at 10,000; configurations that mean something stay below 20.
+pub const DEPTH_MAX: usize = 128;
 /// Longest file in bytes.
 pub const FILE_BYTES_MAX: usize = 256 << 20;
 
@@ -259,7 +259,11 @@ impl Parser<'_> {
                     self.at += 1;
                     self.escape(&mut out)?;
                 }
-                _ => return Err(self.unexpected("the string to go on or `\"`")),
+                _ => {
+                    return Err(self.unexpected(
+                        "more of the string (with control characters escaped) or `\"`",
+                    ));
+                }
             }
         }
     }
@@ -312,5 +316,116 @@ impl Parser<'_> {
             self.at += 1;
         }
         Ok(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::source::Sources;
+
+    fn read(text: &[u8]) -> Result<Node, Problem> {
+        parse(&Sources::single("a", text).files()[0])
+    }
+
+    #[test]
+    fn what_sing_box_reads_is_read() {
+        for text in [
+            "{}",
+            " \t\r\n{ } trailing",
+            "{}}",
+            "{\"a\":1,}",
+            "[1,2,]",
+            "{\"a\": /* c */ tr/**/ue} // end",
+            "1/**/2",
+            "-0.5e+10",
+            "1E400",
+            "\"\\u0061\\/\\b\\f\\n\\r\\t\\\\\\\"\"",
+            "null /* open",
+            "\"\u{7f}\u{2028}'//#\"",
+        ] {
+            assert!(read(text.as_bytes()).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_sing_box_refuses_is_refused() {
+        for text in [
+            "",
+            " ",
+            "// x",
+            "{",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":1",
+            "{,}",
+            "{\"a\" 1}",
+            "{a:1}",
+            "{'a':1}",
+            "{\"a\":1 \"b\":2}",
+            "{\"a\":1,,}",
+            "[",
+            "[,]",
+            "[1,,]",
+            "[1 2]",
+            "tru",
+            "nul",
+            "True",
+            "+1",
+            "-",
+            "1.",
+            ".5",
+            "1e",
+            "1e+",
+            "\"",
+            "\"\\",
+            "\"\\q\"",
+            "\"\\u12g4\"",
+            "\"a\nb\"",
+            "\"a\tb\"",
+            "\u{feff}{}",
+            "/",
+            "{/}",
+            "<!-- -->",
+        ] {
+            assert!(read(text.as_bytes()).is_err(), "{text}");
+        }
+        // A leading zero ends the number; inside an object that is an error.
+        assert!(read(b"{\"a\":01}").is_err());
+        assert!(read(b"\xff\xfe{\0}\0").is_err());
+    }
+
+    #[test]
+    fn strings_are_unescaped_and_mended() {
+        for (text, want) in [
+            (&b"\"\\u0061\\ud83d\\ude00\\/\""[..], "a\u{1f600}/"),
+            (b"\"a\\ud83d.\"", "a\u{fffd}."),
+            (b"\"\\ude00\\ud83d\\u0061\"", "\u{fffd}\u{fffd}a"),
+            (b"\"a\xffb\xe2\x82c\"", "a\u{fffd}b\u{fffd}\u{fffd}c"),
+            (b"\"\\u0000\"", "\0"),
+        ] {
+            assert_eq!(read(text).unwrap().text(), Some(want));
+        }
+    }
+
+    #[test]
+    fn places_are_those_of_the_text_with_its_comments() {
+        let text = "/* x */ {\"a\" : [1/**/2, \"b\"]}";
+        let sources = Sources::single("a", text);
+        let root = parse(&sources.files()[0]).unwrap();
+        let at = |span: Span| &text[span.start as usize..span.end as usize];
+        assert_eq!(at(root.span), "{\"a\" : [1/**/2, \"b\"]}");
+        let member = &root.members().unwrap()[0];
+        assert_eq!(at(member.key_span), "\"a\"");
+        let items = member.value.items().unwrap();
+        assert_eq!(at(items[0].span), "1/**/2");
+        assert_eq!(at(items[1].span), "\"b\"");
+        assert!(matches!(&items[0].value, Json::Number(literal) if literal == "12"));
+    }
+
+    #[test]
+    fn equal_keys_are_all_kept() {
+        let root = read(b"{\"a\":1,\"a\":2}").unwrap();
+        assert_eq!(root.members().unwrap().len(), 2);
     }
 }

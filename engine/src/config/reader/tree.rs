@@ -46,6 +46,11 @@ impl Node {
         }
     }
 
+    /// Whether it is `null`.
+    pub(crate) const fn is_null(&self) -> bool {
+        matches!(self.value, Json::Null)
+    }
+
     /// Whether sing-box's typed objects take the value as absent: arrays and objects that hold
     /// nothing, or only such values.
     pub(crate) fn is_empty(&self) -> bool {

@@ -16,6 +16,12 @@ use crate::config::{
     reader::{Json, Member, Node, Problem, last_of_each},
 };
 
+/// After so many problems nobody needs guesses any more, and guessing takes time.
+pub(crate) const GUESSES_MAX: usize = 200;
+
+/// Why one of several equal keys is not used.
+const LAST_COUNTS: &str = "the same key follows, and the last one counts";
+
 /// Collects what is wrong while trees are read.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
@@ -73,7 +79,11 @@ impl Decoder {
                 }
             }
             Some(members) => {
-                for member in last_of_each(members) {
+                let kept = last_of_each(members);
+                if kept.len() < members.len() {
+                    self.repeated(members, &kept);
+                }
+                for member in kept {
                     self.member(member, record, mode);
                 }
             }
@@ -84,6 +94,14 @@ impl Decoder {
     fn member(&mut self, member: &Member, record: &mut Record, mode: Mode) {
         let object = record.object;
         let row = object.row(&member.key);
+        let earlier = row.and_then(|row| record.get(row));
+        if let Some(earlier) = earlier
+            && !matches!(earlier.value, Value::Record(_))
+        {
+            let (key, reason) = (earlier.row.key.to_owned(), LAST_COUNTS);
+            let warning = WarningKind::NoEffect { key, reason };
+            self.warnings.push((warning, earlier.span));
+        }
         if mode == Mode::Typed && member.value.is_empty() {
             if row.is_none() {
                 self.no_effect(member, "its value holds nothing");
@@ -95,13 +113,15 @@ impl Decoder {
             if ignored.any(|row| same_folded(row.key, &member.key)) {
                 return self.no_effect(member, "the rule's action has no such option");
             }
-            let nearest = object.nearest(&member.key);
+            let few = self.problems.len() < GUESSES_MAX;
+            let nearest = few.then(|| object.nearest(&member.key)).flatten();
             let key = member.key.clone();
             return self.problem(member.key_span, ErrorKind::UnknownKey { key, nearest });
         };
         match row.support {
             Support::Yes => self.value(&member.value, row, record, mode),
-            Support::NotYet if matches!(member.value.value, Json::Null) => record.clear(row),
+            Support::NotYet if member.value.is_null() => record.clear(row),
+            Support::NotYet if member.value.is_empty() => {}
             // Off is what an absent key means too; `format` writes it back where Go does.
             Support::NotYet if matches!(member.value.value, Json::Bool(false)) => {
                 record.set(row, Value::Bool(false), member.value.span);
@@ -109,6 +129,16 @@ impl Decoder {
             Support::NotYet => {
                 let (noun, name) = ("key", member.key.clone());
                 self.problem(member.key_span, ErrorKind::NotSupportedYet { noun, name });
+            }
+        }
+    }
+
+    /// Warns of those among equal keys that do not count.
+    fn repeated(&mut self, members: &[Member], kept: &[&Member]) {
+        let mut kept = kept.iter().peekable();
+        for member in members {
+            if kept.next_if(|next| core::ptr::eq(**next, member)).is_none() {
+                self.no_effect(member, LAST_COUNTS);
             }
         }
     }
@@ -181,9 +211,11 @@ impl Decoder {
             self.wrong_type(node, "an array of objects");
             return None;
         };
-        let records = items.iter().map(|item| match item.value {
-            Json::Null => Record::new(object, item.span),
-            _ => self.object(item, object, mode),
+        let records = items.iter().map(|item| {
+            if item.is_null() {
+                return Record::new(object, item.span);
+            }
+            self.object(item, object, mode)
         });
         Some(Value::Records(records.collect()))
     }
@@ -218,9 +250,10 @@ impl Decoder {
     /// The shape that the object's `type` names; a problem when there is none.
     fn shape(&mut self, node: &Node, family: &'static Family) -> Option<&'static Object> {
         let Some(members) = node.members() else {
-            match node.value {
-                Json::Null => self.problem(node.span, ErrorKind::MissingField { key: "type" }),
-                _ => self.wrong_type(node, "an object"),
+            if node.is_null() {
+                self.problem(node.span, ErrorKind::MissingField { key: "type" });
+            } else {
+                self.wrong_type(node, "an object");
             }
             return None;
         };
@@ -276,7 +309,7 @@ impl Decoder {
     pub(super) fn no_trailing_comma(&mut self, node: &Node) {
         if let Some(span) = node.trailing_comma() {
             let found = Found::Char(',');
-            let wanted = "no `,` after the last item of an array here";
+            let wanted = "the array to end without `,` (sing-box takes none here)";
             self.problem(span, ErrorKind::Syntax { found, wanted });
         }
     }

@@ -30,10 +30,12 @@ impl Decoder {
             Kind::Address => self.address(node),
             Kind::Mark => self.mark(node, mode).map(Value::Mark),
             Kind::Duration => self.duration(node).map(Value::Duration),
-            Kind::Timeout => match &node.value {
-                Json::Number(literal) => self.seconds(node, literal, mode),
-                _ => self.duration(node).map(Value::Duration),
-            },
+            Kind::Timeout => {
+                if let Json::Number(literal) = &node.value {
+                    return self.seconds(node, literal, mode);
+                }
+                self.duration(node).map(Value::Duration)
+            }
             Kind::Networks => self.networks(node).map(Value::Networks),
             Kind::Strategy => self.strategy(node).map(Value::Strategy),
             Kind::TextArray => match node.items() {
@@ -148,7 +150,7 @@ impl Decoder {
     }
 
     fn networks(&mut self, node: &Node) -> Option<Vec<Network>> {
-        let items = node.items().unwrap_or(core::slice::from_ref(node));
+        let items = node.items().unwrap_or_else(|| core::slice::from_ref(node));
         let mut networks = Vec::new();
         for item in items {
             let network = match &item.value {
@@ -195,10 +197,7 @@ impl Decoder {
         let texts = items
             .iter()
             .filter_map(|item| {
-                let value = match item.value {
-                    Json::Null => "",
-                    _ => self.text(item)?,
-                };
+                let value = if item.is_null() { "" } else { self.text(item)? };
                 Some(Spanned {
                     value: value.to_owned(),
                     span: item.span,
@@ -231,9 +230,11 @@ impl Decoder {
         let before = self.problems.len();
         let ports = items
             .iter()
-            .filter_map(|item| match item.value {
-                Json::Null => Some(0),
-                _ => self.port(item, mode),
+            .filter_map(|item| {
+                if item.is_null() {
+                    return Some(0);
+                }
+                self.port(item, mode)
             })
             .collect();
         (self.problems.len() == before).then_some(ports)
@@ -250,11 +251,11 @@ impl Decoder {
             if member.value.is_empty() {
                 continue;
             }
-            let values = match member.value.value {
-                Json::Null => None,
-                _ => self
-                    .text_list(&member.value)
-                    .map(|texts| texts.into_iter().map(|text| text.value).collect()),
+            let values = if member.value.is_null() {
+                None
+            } else {
+                let texts = self.text_list(&member.value).into_iter().flatten();
+                Some(texts.map(|text| text.value).collect())
             };
             headers.push((member.key.clone(), values));
         }

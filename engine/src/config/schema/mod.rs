@@ -13,7 +13,7 @@ mod tables;
 mod value;
 mod write;
 
-pub(crate) use decode::{Decoder, decode};
+pub(crate) use decode::{Decoder, GUESSES_MAX, decode};
 pub(crate) use nearest::nearest;
 pub(crate) use record::{Field, Record, Value};
 pub(crate) use reference::reference_markdown;
@@ -41,7 +41,7 @@ pub(crate) struct Row {
 pub(crate) enum Support {
     /// It does.
     Yes,
-    /// sing-box does; here the key is refused, unless it is `null` or `false`.
+    /// sing-box does; here the key is refused, unless it is `null`, `false`, or holds nothing.
     NotYet,
 }
 
@@ -93,6 +93,8 @@ pub(crate) enum Kind {
 /// Rows that are matched together.
 #[derive(Debug)]
 pub(crate) struct Group {
+    /// Title on the reference page, for keys that several objects share.
+    pub(crate) title: Option<&'static str>,
     /// The rows in the order `format` writes them.
     pub(crate) rows: &'static [Row],
     /// Keys are matched by their exact case. Elsewhere letter case does not matter.
@@ -150,9 +152,9 @@ impl Object {
         })
     }
 
-    /// The key that is most like `key`.
+    /// The key that is most like `key`, in lower case as people write it.
     pub(crate) fn nearest(&self, key: &str) -> Option<String> {
-        nearest(key, self.rows().map(|row| row.key)).map(str::to_owned)
+        nearest(key, self.rows().map(|row| row.key)).map(str::to_lowercase)
     }
 }
 
@@ -166,3 +168,6 @@ pub(crate) fn same_folded(ascii: &str, key: &str) -> bool {
     };
     ascii.chars().map(fold).eq(key.chars().map(fold))
 }
+
+#[cfg(test)]
+mod tests;

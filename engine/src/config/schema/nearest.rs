@@ -21,7 +21,8 @@ pub(crate) fn nearest<'a>(
         let name: Vec<char> = candidate.chars().map(|c| c.to_ascii_lowercase()).collect();
         let edits_max = (name.len().min(wrong.len()) / 3).max(1);
         let edits = distance(&wrong, &name);
-        if edits <= edits_max && best.is_none_or(|(fewest, _)| edits < fewest) {
+        let half_is_right = edits * 2 <= name.len().max(wrong.len());
+        if edits <= edits_max && half_is_right && best.is_none_or(|(fewest, _)| edits < fewest) {
             best = Some((edits, candidate));
         }
     }
@@ -65,6 +66,7 @@ mod tests {
             ("tpye", Some("type")),
             ("Tag ", Some("tag")),
             ("user", Some("users")),
+            ("x", None),
             ("foo", None),
             ("", None),
         ] {

@@ -1,124 +1,156 @@
 //! The configuration reference, written from the tables.
 use super::{Family, Group, Kind, Object, Row, Support, tables};
 use core::fmt::Write as _;
+use std::collections::BTreeSet;
+
+const HEAD: &str = "\
+# Configuration reference
+
+<!-- Written by a test from the tables in engine/src/config/schema/tables. Do not edit; run
+`BLESS=1 cargo test -p sansbox-engine --test config_reference`. -->
+
+Keys, types and their meaning are those of sing-box 1.12. What sing-box knows and sansbox does not
+do yet is refused with its place in the file; it is never ignored.
+
+| word | meaning |
+|---|---|
+| text | a JSON string |
+| list of X | one X, or an array of X |
+| duration | text such as `300ms`, `1h30m` or `7d`; not negative |
+| mark | a number, or text such as `0x2023` |
+";
+
+const RULES: [&Object; 4] = [
+    &tables::RULE_ROUTE,
+    &tables::RULE_REJECT,
+    &tables::LOGICAL_ROUTE,
+    &tables::LOGICAL_REJECT,
+];
 
 /// The reference page in Markdown.
 pub(crate) fn reference_markdown() -> String {
-    let mut page = String::from(
-        "# Configuration reference\n\n\
-         <!-- Written by a test from the tables in engine/src/config/schema/tables. Do not edit: \
-         run `BLESS=1 cargo test -p sansbox-engine --test config_reference`. -->\n\n\
-         Keys, types and their meaning are those of sing-box 1.12. What sing-box knows and \
-         sansbox does not do yet is refused with its place in the file; it is never ignored.\n\n\
-         | word | meaning |\n|---|---|\n\
-         | text | a JSON string |\n\
-         | list of X | one X, or an array of X |\n\
-         | duration | text such as `300ms`, `1h30m` or `7d`; not negative |\n\
-         | mark | a number, or text such as `0x2023` |\n\n",
-    );
-    section(&tables::TOP, &mut page);
-    page
+    let mut page = Page {
+        text: HEAD.to_owned(),
+        shown: BTreeSet::new(),
+    };
+    page.object(&tables::TOP);
+    page.text
 }
 
-fn section(object: &'static Object, page: &mut String) {
-    let _ = writeln!(page, "## {}\n", object.title);
-    if !object.doc.is_empty() {
-        let _ = writeln!(page, "{}\n", object.doc);
-    }
-    let done = object.rows().filter(|row| row.support == Support::Yes);
-    let _ = writeln!(
-        page,
-        "| key | value | when absent | meaning |\n|---|---|---|---|"
-    );
-    for row in done {
-        let _ = writeln!(
-            page,
-            "| `{}` | {} | {} | {} |",
-            row.key.to_lowercase(),
-            kind_name(row.kind),
-            if row.default.is_empty() {
-                "-"
-            } else {
-                row.default
-            },
-            row.doc
-        );
-    }
-    page.push('\n');
-    not_yet(object, page);
-    for row in object.rows() {
-        match row.kind {
-            Kind::Object(nested) => section(nested, page),
-            Kind::Variants(family) => self::family(family, page),
-            Kind::Rules if object.title == "`route`" => rules(page),
-            _ => {}
+struct Page {
+    text: String,
+    /// Titles that have their section already.
+    shown: BTreeSet<&'static str>,
+}
+
+impl Page {
+    fn paragraph(&mut self, text: &str) {
+        if !text.is_empty() {
+            let _ = writeln!(self.text, "\n{text}");
         }
     }
-}
 
-fn not_yet(object: &'static Object, page: &mut String) {
-    let missing = |row: &&Row| row.support == Support::NotYet;
-    let names: Vec<String> = object
-        .groups
-        .iter()
-        .flat_map(|group: &Group| group.rows.iter())
-        .filter(missing)
-        .map(|row| format!("`{}` ({})", row.key, kind_name(row.kind)))
-        .collect();
-    if !names.is_empty() {
-        let _ = writeln!(page, "Not supported yet: {}.\n", names.join(", "));
-    }
-}
-
-fn family(family: &'static Family, page: &mut String) {
-    let built = family.variants.iter().filter_map(|v| v.object);
-    let planned: Vec<String> = family
-        .variants
-        .iter()
-        .filter(|v| v.object.is_none())
-        .map(|v| format!("`{}`", v.name))
-        .collect();
-    let _ = writeln!(
-        page,
-        "## Types of `{}s`\n\nOne section per type follows. Not supported yet: {}.\n",
-        family.noun,
-        planned.join(", ")
-    );
-    let mut users = None;
-    for object in built {
-        section(object, page);
+    /// The section of an object, then those of what is in it.
+    fn object(&mut self, object: &'static Object) {
+        if !self.shown.insert(object.title) {
+            return;
+        }
+        self.paragraph(&format!("## {}", object.title));
+        self.paragraph(object.doc);
+        for title in object.groups.iter().filter_map(|group| group.title) {
+            self.paragraph(&format!("Also the [{title}](#{}).", anchor(title)));
+        }
+        let own = |group: &&Group| group.title.is_none();
+        let rows: Vec<&Row> = object
+            .groups
+            .iter()
+            .filter(own)
+            .flat_map(|g| g.rows)
+            .collect();
+        self.rows(&rows);
+        for group in object.groups {
+            if let Some(title) = group.title
+                && self.shown.insert(title)
+            {
+                self.paragraph(&format!("## {title}"));
+                self.rows(&group.rows.iter().collect::<Vec<_>>());
+            }
+        }
         for row in object.rows() {
-            if let Kind::Objects(nested) = row.kind {
-                users = Some(nested);
+            if let Kind::Object(nested) | Kind::Objects(nested) = row.kind {
+                self.object(nested);
+            } else if let Kind::Variants(family) = row.kind {
+                self.family(family);
+            } else if matches!(row.kind, Kind::Rules) {
+                self.rules();
             }
         }
     }
-    if let Some(users) = users {
-        section(users, page);
+
+    fn rows(&mut self, rows: &[&Row]) {
+        let (done, missing): (Vec<&Row>, Vec<&Row>) =
+            rows.iter().partition(|row| row.support == Support::Yes);
+        if !done.is_empty() {
+            self.paragraph("| key | value | when absent | meaning |\n|---|---|---|---|");
+        }
+        for row in done {
+            let key = row.key.to_lowercase();
+            let default = if row.default.is_empty() {
+                "-"
+            } else {
+                row.default
+            };
+            let _ = writeln!(
+                self.text,
+                "| `{key}` | {} | {default} | {} |",
+                kind_name(row.kind),
+                row.doc
+            );
+        }
+        let missing = missing
+            .iter()
+            .map(|row| format!("`{}` ({})", row.key, kind_name(row.kind)));
+        self.not_yet("keys", missing.collect());
+    }
+
+    fn family(&mut self, family: &'static Family) {
+        let missing = family.variants.iter().filter(|v| v.object.is_none());
+        let missing = missing.map(|v| format!("`{}`", v.name)).collect();
+        self.paragraph(&format!("## Types of {}s", family.noun));
+        self.paragraph("`type` says which of the following shapes an object has.");
+        self.not_yet("types", missing);
+        for object in family.variants.iter().filter_map(|v| v.object) {
+            self.object(object);
+        }
+    }
+
+    fn rules(&mut self) {
+        if self.shown.insert("Rules") {
+            let actions = tables::ACTION_NAMES.iter().filter(|(_, done)| !done);
+            let actions = actions.map(|(name, _)| format!("`{name}`")).collect();
+            self.paragraph("## Rules");
+            self.paragraph("`type` and `action` say which of the following shapes a rule has.");
+            self.not_yet("actions", actions);
+            RULES.into_iter().for_each(|rule| self.object(rule));
+        }
+    }
+
+    fn not_yet(&mut self, what: &str, names: Vec<String>) {
+        if !names.is_empty() {
+            self.paragraph(&format!("Not supported yet, {what}: {}.", names.join(", ")));
+        }
     }
 }
 
-fn rules(page: &mut String) {
-    for object in [
-        &tables::RULE_ROUTE,
-        &tables::RULE_REJECT,
-        &tables::LOGICAL_ROUTE,
-        &tables::LOGICAL_REJECT,
-    ] {
-        section(object, page);
-    }
-    let planned: Vec<String> = tables::ACTION_NAMES
-        .iter()
-        .filter(|(_, done)| !done)
-        .map(|(name, _)| format!("`{name}`"))
-        .collect();
-    let _ = writeln!(page, "Actions not supported yet: {}.\n", planned.join(", "));
+/// The anchor that Markdown viewers give a title.
+fn anchor(title: &str) -> String {
+    title.to_lowercase().replace(' ', "-")
 }
 
 const fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Bool | Kind::Tristate => "boolean",
-        Kind::Text => "text",
+        Kind::Text | Kind::Strategy => "text",
         Kind::Port => "port",
         Kind::Integer => "number",
         Kind::Address => "IP address",
@@ -126,12 +158,10 @@ const fn kind_name(kind: Kind) -> &'static str {
         Kind::Duration => "duration",
         Kind::Timeout => "duration, or seconds as a number",
         Kind::Networks => "list of `tcp`, `udp`",
-        Kind::Strategy => "text",
         Kind::TextArray => "array of text",
         Kind::TextList => "list of text",
         Kind::PortList => "list of ports",
-        Kind::Headers => "object",
-        Kind::Object(_) => "object",
+        Kind::Headers | Kind::Object(_) => "object",
         Kind::Objects(_) | Kind::Variants(_) => "array of objects",
         Kind::Rules => "array of rules",
         Kind::Other(name) => name,

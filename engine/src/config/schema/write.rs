@@ -58,24 +58,21 @@ fn tree(record: &Record) -> Out {
 }
 
 fn is_default(row: &Row, value: &Value) -> bool {
-    let absent_differs = match row.kind {
-        Kind::Tristate => true,
-        Kind::Other(kind) => kind != "boolean",
-        _ => false,
-    };
+    let absent_differs = matches!(row.kind, Kind::Tristate)
+        || matches!(row.kind, Kind::Other(kind) if kind != "boolean");
     !absent_differs && value.is_zero()
 }
 
 /// What is written for a key that is always written and was absent.
 fn default(row: &Row) -> Out {
-    Out::Raw(
-        match row.kind {
-            Kind::Port | Kind::Integer => "0",
-            Kind::TextArray => "null",
-            _ => "\"\"",
-        }
-        .to_owned(),
-    )
+    let text = if matches!(row.kind, Kind::TextArray) {
+        "null"
+    } else if matches!(row.kind, Kind::Port | Kind::Integer) {
+        "0"
+    } else {
+        "\"\""
+    };
+    Out::Raw(text.to_owned())
 }
 
 fn value(row: &Row, value: &Value) -> Out {

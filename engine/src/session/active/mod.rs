@@ -76,8 +76,8 @@ impl Active {
     pub(crate) fn apply(&mut self, cx: &mut Cx<'_>, input: Input<'_>) -> Next {
         match input {
             Input::Tick => {
-                if let Some(reason) = self.handle_timeout(cx) {
-                    return self.abort(cx.fx, End::Reset, reason);
+                if let Some((how, reason)) = self.handle_timeout(cx) {
+                    return self.abort(cx.fx, how, reason);
                 }
             }
             Input::Received(slot, bytes) => self.received(cx.now, slot, bytes),
@@ -217,7 +217,8 @@ impl Active {
         let mut progress = Progress::NONE;
         match &mut self.link {
             Link::None => {}
-            Link::Connecting(connect) => match connect.pump(cx.now, cx.plan, &mut self.down) {
+            Link::Connecting(connect) => match connect.pump(cx.now, cx.plan, &mut self.down, cx.fx)
+            {
                 Ok(moved) => {
                     progress |= moved;
                     if let Some(upstream) = connect.take_ready() {
@@ -287,7 +288,11 @@ impl Active {
     fn abort(&mut self, fx: &mut Effects, how: End, reason: CloseReason) -> Next {
         self.unlink(fx, how);
         fx.push(Action::Close(Slot::CLIENT, how));
-        Next::Finish(self.reason.unwrap_or(reason))
+        let challenged = self
+            .inbound
+            .is_challenged()
+            .then_some(CloseReason::AuthFailed);
+        Next::Finish(self.reason.or(challenged).unwrap_or(reason))
     }
 
     /// Looks whether the session has come to an end or to passthrough.
@@ -308,7 +313,8 @@ impl Active {
         }
         let link_is_over = match &self.link {
             Link::None => true,
-            Link::Open(upstream) => upstream.tx.is_eof(),
+            // A tunnel has two ends; for an exchange the inbound's last word is the end.
+            Link::Open(upstream) => upstream.tx.is_eof() || !self.inbound.is_transparent(),
             Link::Connecting(_) => false,
             Link::Udp(_) => self.up.end() != End::Open,
         };
@@ -418,13 +424,18 @@ impl Active {
             .min()
     }
 
-    /// Handles what is due; the reason when the session ends of it.
-    fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> Option<CloseReason> {
+    /// Handles what is due; how and why the session ends, when it ends of it.
+    fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> Option<(End, CloseReason)> {
         if let Some(at) = self.linger {
-            return (at <= cx.now).then_some(CloseReason::Completed);
+            // Not a reset: the client may still be receiving the last words.
+            return (at <= cx.now).then_some((End::Fin, CloseReason::Completed));
         }
-        if self.idle.is_over(cx.now, self.idle_timeout) && !matches!(self.link, Link::Udp(_)) {
-            return Some(CloseReason::IdleTimeout);
+        if matches!(self.link, Link::Udp(_)) {
+            // An association lives as long as its control connection.
+            self.idle.touch(cx.now);
+        }
+        if self.idle.is_over(cx.now, self.idle_timeout) {
+            return Some((End::Reset, CloseReason::IdleTimeout));
         }
         if !self.deaf
             && self.inbound.poll_timeout().is_some_and(|at| at <= cx.now)

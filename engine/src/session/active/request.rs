@@ -18,7 +18,11 @@ impl Active {
             InboundEvent::Auth { username, password } => {
                 let users = &cx.plan.inbound(cx.record.inbound).users;
                 cx.record.user = users.verify(username.as_bytes(), password.as_bytes());
-                self.reason = cx.record.user.is_none().then_some(CloseReason::AuthFailed);
+                self.reason = None;
+                if cx.record.user.is_none() {
+                    self.reason = Some(CloseReason::AuthFailed);
+                    cx.fx.push(Action::Log(Stage::AuthFailed));
+                }
                 self.inbound.auth_result(cx.record.user.is_some());
             }
             InboundEvent::Connect(target) => {

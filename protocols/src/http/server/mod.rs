@@ -15,7 +15,7 @@ use crate::Secret;
 use bytes::BytesMut;
 use core::time::Duration;
 use flow::Flow;
-use request::{Asked, Exchange, Pending};
+use request::{Asked, Exchange, Head, Pending};
 use sansbox_core::{Instant, Pipe, Progress, Refusal, StreamProtocol, Target};
 
 /// Who may use the proxy.
@@ -72,7 +72,8 @@ pub enum ServerEvent {
 /// 4. `UpstreamDone { reusable: false }` comes when the exchange is over but the upstream cannot
 ///    be used again, and also when a kept upstream closes, or speaks unasked, before the next
 ///    request was accepted. `poll_event` gives it before a waiting `Request`. It may concern an
-///    upstream that the owner has already dropped; then it means nothing.
+///    upstream that the owner has already dropped; then it means nothing. A tunnel is never
+///    reported done: its ends travel in the pipes.
 /// 5. A kept upstream that closes after `accept` and before its first response byte is answered
 ///    with 502. Requests are never sent twice.
 /// 6. The owner may call `refuse` also after `accept`, as long as no final response has begun:
@@ -126,6 +127,7 @@ pub struct Server {
     /// An `Auth` or `Request` not yet polled.
     asked: Option<ServerEvent>,
     timer: Option<(Instant, Timer)>,
+    is_challenged: bool,
 }
 
 /// From the client.
@@ -138,7 +140,7 @@ enum Up {
     /// The owner dials.
     AwaitDial(Box<Pending>),
     /// The request head waits for room.
-    SendHead { head: BytesMut, flow: Flow },
+    SendHead { head: Head, flow: Flow },
     /// The request body streams.
     Body(Flow),
     /// The body of a refused request is dropped to keep the connection.
@@ -220,6 +222,7 @@ impl Server {
             done: None,
             asked: None,
             timer: Some((now + handshake_timeout, Timer::FirstByte)),
+            is_challenged: false,
         }
     }
 
@@ -257,7 +260,6 @@ impl Server {
                 self.down = Down::AwaitHead(HeadScanner::default());
             }
             Asked::Tunnel(_) => {
-                // A tunnel's upstream is never reported done: its ends travel in the pipes.
                 self.upstream = Upstream::None;
                 self.up = Up::Tunnel;
                 self.down = Down::Reply {
@@ -315,7 +317,14 @@ impl Server {
         matches!((&self.up, &self.down), (Up::Closed, Down::Closed))
     }
 
+    /// The last request was answered with 407: it had no credentials or wrong ones.
+    #[must_use]
+    pub const fn is_challenged(&self) -> bool {
+        self.is_challenged
+    }
+
     fn authorized(&mut self, pending: Box<Pending>) {
+        self.is_challenged = false;
         match pending.asked {
             Asked::Answer { status, why } => self.answer(status, why),
             Asked::Tunnel(ref target) | Asked::Forward { ref target, .. } => {
@@ -329,6 +338,7 @@ impl Server {
     }
 
     fn challenge(&mut self) {
+        self.is_challenged = true;
         let why = "a user name and a password of this proxy are needed";
         self.answer(Status::ProxyAuthRequired, why);
     }

@@ -9,6 +9,7 @@ use crate::http::{
     },
 };
 use bytes::BytesMut;
+use core::fmt;
 use sansbox_core::Target;
 
 /// What must be remembered of a request until its response is over.
@@ -51,13 +52,22 @@ impl Exchange {
     }
 }
 
+/// A head written for the server. It may hold cookies and passwords, so `Debug` shows no byte.
+pub(super) struct Head(pub(super) BytesMut);
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Head({} bytes)", self.0.len())
+    }
+}
+
 /// What a request asks for.
 #[derive(Debug)]
 pub(super) enum Asked {
     /// A tunnel.
     Tunnel(Target),
     /// One request, with its head rewritten for the server.
-    Forward { target: Target, head: BytesMut },
+    Forward { target: Target, head: Head },
     /// Something the proxy answers itself (RFC 9110 7.6.2).
     Answer { status: Status, why: &'static str },
 }
@@ -116,7 +126,7 @@ impl Pending {
                     drop_expect: is_http10,
                     max_forwards,
                 };
-                let head = rewrite::emit_request(&request, &url, edit);
+                let head = Head(rewrite::emit_request(&request, &url, edit));
                 let target = url.target;
                 Asked::Forward { target, head }
             }

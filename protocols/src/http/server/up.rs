@@ -33,7 +33,7 @@ impl Server {
                     if app.room() == 0 {
                         return Ok(Progress::NONE);
                     }
-                    app.push(core::mem::take(head));
+                    app.push(core::mem::take(&mut head.0));
                 }
                 self.up = match flow.is_done() {
                     true => Up::Done,

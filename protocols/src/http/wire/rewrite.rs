@@ -175,11 +175,11 @@ impl Head {
     }
 
     /// `Upgrade` and `Connection` of this hop, then the empty line.
-    fn connection(&mut self, fields: &Fields<'_>, upgrade: bool, close: bool) {
-        if upgrade {
-            for value in fields.all("Upgrade") {
-                self.field("Upgrade", value);
-            }
+    fn connection(&mut self, fields: &Fields<'_>, pass_upgrade: bool, close: bool) {
+        let mut upgrade = false;
+        for value in fields.all("Upgrade").filter(|_| pass_upgrade) {
+            self.field("Upgrade", value);
+            upgrade = true;
         }
         match (upgrade, close) {
             (true, true) => self.field("Connection", b"upgrade, close"),

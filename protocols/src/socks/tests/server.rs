@@ -290,6 +290,18 @@ fn the_control_connection_of_an_association_carries_only_its_end() {
 }
 
 #[test]
+fn an_association_may_name_a_host_that_is_none() {
+    // PySocks: the name `0` and the port that it has bound.
+    let named = "ver:05 cmd:03 rsv:00 atyp:03 len:01 name:30 port:1f40";
+    let bytes = [hex(GREETING), hex(named)].concat();
+    let outcome = open_owner().run(Input::ended(&bytes), Input::open(&[]), &Schedule::at_once());
+    assert_eq!(
+        outcome.events,
+        [request(Command::UdpAssociate, "0.0.0.0:8000")]
+    );
+}
+
+#[test]
 fn the_reset_of_a_control_connection_is_passed_on() {
     let mut server = open_owner().server();
     let [mut wire, mut app, mut local, mut out] = [(); 4].map(|()| Pipe::new(4096));

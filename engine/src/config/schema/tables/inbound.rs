@@ -1,6 +1,6 @@
 //! `inbounds`.
-use super::{always, not_yet, yes};
-use crate::config::schema::{Family, Group, Kind, Object, Row, Variant};
+use super::{always, exact, not_yet, own, shared, yes};
+use crate::config::schema::{Family, Kind, Object, Row, Variant};
 
 /// Types of `inbounds`.
 pub(crate) static INBOUNDS: Family = Family {
@@ -53,10 +53,7 @@ static HEAD: &[Row] = &[
 pub(crate) static TAG_ONLY: Object = Object {
     title: "",
     doc: "",
-    groups: &[Group {
-        exact: true,
-        rows: HEAD,
-    }],
+    groups: &[exact(own(HEAD))],
     ignores: &[],
 };
 
@@ -140,13 +137,10 @@ const USERS: Row = yes(
 static USER: Object = Object {
     title: "One of `users`",
     doc: "`format` writes these two keys with a capital, as sing-box does; case does not matter.",
-    groups: &[Group {
-        exact: false,
-        rows: &[
-            always("Username", Kind::Text, "empty", "The name."),
-            always("Password", Kind::Text, "empty", "The password."),
-        ],
-    }],
+    groups: &[own(&[
+        always("Username", Kind::Text, "empty", "The name."),
+        always("Password", Kind::Text, "empty", "The password."),
+    ])],
     ignores: &[],
 };
 
@@ -155,20 +149,7 @@ macro_rules! inbound {
         static $name: Object = Object {
             title: concat!("Inbound `", $title, "`"),
             doc: $doc,
-            groups: &[
-                Group {
-                    exact: true,
-                    rows: HEAD,
-                },
-                Group {
-                    exact: false,
-                    rows: LISTEN,
-                },
-                Group {
-                    exact: false,
-                    rows: $rows,
-                },
-            ],
+            groups: &[exact(own(HEAD)), shared("Listen keys", LISTEN), own($rows)],
             ignores: &[],
         };
     };

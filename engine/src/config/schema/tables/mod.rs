@@ -4,7 +4,7 @@ mod outbound;
 mod route;
 mod top;
 
-use super::{Kind, Row, Support};
+use super::{Group, Kind, Row, Support};
 
 pub(crate) use inbound::{INBOUNDS, TAG_ONLY};
 pub(crate) use outbound::OUTBOUNDS;
@@ -38,5 +38,30 @@ const fn not_yet(key: &'static str, kind: &'static str) -> Row {
     Row {
         support: Support::NotYet,
         ..yes(key, Kind::Other(kind), "", "")
+    }
+}
+
+/// Keys of one object.
+const fn own(rows: &'static [Row]) -> Group {
+    Group {
+        title: None,
+        exact: false,
+        rows,
+    }
+}
+
+/// Keys that several objects share; the reference page shows them once, under `title`.
+const fn shared(title: &'static str, rows: &'static [Row]) -> Group {
+    Group {
+        title: Some(title),
+        ..own(rows)
+    }
+}
+
+/// Keys whose letter case matters.
+const fn exact(group: Group) -> Group {
+    Group {
+        exact: true,
+        ..group
     }
 }

@@ -1,10 +1,10 @@
 //! `outbounds`.
 use super::{
-    always,
+    always, exact,
     inbound::{built, planned},
-    not_yet, yes,
+    not_yet, own, shared, yes,
 };
-use crate::config::schema::{Family, Group, Kind, Object, Row};
+use crate::config::schema::{Family, Kind, Object, Row};
 
 /// Types of `outbounds`.
 pub(crate) static OUTBOUNDS: Family = Family {
@@ -122,19 +122,13 @@ static SERVER: &[Row] = &[
 ];
 
 macro_rules! outbound {
-    ($name:ident, $title:literal, $doc:literal, [$($rows:expr),*]) => {
+    ($name:ident, $title:literal, $doc:literal, [$($groups:expr),*]) => {
         static $name: Object = Object {
             title: concat!("Outbound `", $title, "`"),
             doc: $doc,
             groups: &[
-                Group {
-                    exact: true,
-                    rows: HEAD,
-                },
-                $(Group {
-                    exact: false,
-                    rows: $rows,
-                }),*
+                exact(own(HEAD)),
+                $($groups),*
             ],
             ignores: &[],
         };
@@ -146,12 +140,12 @@ outbound!(
     "direct",
     "Dials the destination itself.",
     [
-        DIAL,
-        &[
+        shared("Dial keys", DIAL),
+        own(&[
             not_yet("override_address", "text"),
             not_yet("override_port", "port"),
             not_yet("proxy_protocol", "number"),
-        ]
+        ])
     ]
 );
 outbound!(
@@ -165,9 +159,9 @@ outbound!(
     "socks",
     "Goes through a SOCKS server.",
     [
-        DIAL,
-        SERVER,
-        &[
+        shared("Dial keys", DIAL),
+        own(SERVER),
+        own(&[
             yes("version", Kind::Text, "`5`", "`4`, `4a` or `5`."),
             yes("username", Kind::Text, "", "Name to log in with."),
             yes("password", Kind::Text, "", "Password to log in with."),
@@ -178,7 +172,7 @@ outbound!(
                 "What the server is used for: `tcp`, `udp` or a list of both.",
             ),
             not_yet("udp_over_tcp", "boolean or object"),
-        ]
+        ])
     ]
 );
 outbound!(
@@ -186,9 +180,9 @@ outbound!(
     "http",
     "Goes through an HTTP proxy, by CONNECT.",
     [
-        DIAL,
-        SERVER,
-        &[
+        shared("Dial keys", DIAL),
+        own(SERVER),
+        own(&[
             yes("username", Kind::Text, "", "Name to log in with."),
             yes("password", Kind::Text, "", "Password to log in with."),
             not_yet("tls", "object"),
@@ -204,14 +198,14 @@ outbound!(
                 "none",
                 "Header fields to add: names with text or an array of text.",
             ),
-        ]
+        ])
     ]
 );
 outbound!(
     SELECTOR,
     "selector",
     "One of several outbounds, chosen by hand.",
-    [&[
+    [own(&[
         always(
             "outbounds",
             Kind::TextArray,
@@ -230,5 +224,5 @@ outbound!(
             "`false`",
             "Close connections from inbounds when another member is chosen.",
         ),
-    ]]
+    ])]
 );

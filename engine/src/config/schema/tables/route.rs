@@ -1,6 +1,6 @@
 //! `route`.
-use super::{always, not_yet, yes};
-use crate::config::schema::{Group, Kind, Object, Row};
+use super::{always, exact, not_yet, own, shared, yes};
+use crate::config::schema::{Kind, Object, Row};
 
 /// Values of `type` in a rule.
 pub(crate) const RULE_TYPES: [&str; 2] = ["default", "logical"];
@@ -19,36 +19,33 @@ pub(crate) const ACTION_NAMES: [(&str, bool); 7] = [
 pub(super) static ROUTE: Object = Object {
     title: "`route`",
     doc: "",
-    groups: &[Group {
-        exact: false,
-        rows: &[
-            not_yet("geoip", "object"),
-            not_yet("geosite", "object"),
-            yes(
-                "rules",
-                Kind::Rules,
-                "none",
-                "Rules, tried in order; the first that matches decides.",
-            ),
-            not_yet("rule_set", "array of objects"),
-            yes(
-                "final",
-                Kind::Text,
-                "the first outbound",
-                "Tag of the outbound when no rule decides.",
-            ),
-            not_yet("find_process", "boolean"),
-            not_yet("auto_detect_interface", "boolean"),
-            not_yet("override_android_vpn", "boolean"),
-            not_yet("default_interface", "text"),
-            not_yet("default_mark", "number or text"),
-            not_yet("default_domain_resolver", "text or object"),
-            not_yet("default_network_strategy", "text"),
-            not_yet("default_network_type", "text or array of text"),
-            not_yet("default_fallback_network_type", "text or array of text"),
-            not_yet("default_fallback_delay", "duration"),
-        ],
-    }],
+    groups: &[own(&[
+        not_yet("geoip", "object"),
+        not_yet("geosite", "object"),
+        yes(
+            "rules",
+            Kind::Rules,
+            "none",
+            "Rules, tried in order; the first that matches decides.",
+        ),
+        not_yet("rule_set", "array of objects"),
+        yes(
+            "final",
+            Kind::Text,
+            "the first outbound",
+            "Tag of the outbound when no rule decides.",
+        ),
+        not_yet("find_process", "boolean"),
+        not_yet("auto_detect_interface", "boolean"),
+        not_yet("override_android_vpn", "boolean"),
+        not_yet("default_interface", "text"),
+        not_yet("default_mark", "number or text"),
+        not_yet("default_domain_resolver", "text or object"),
+        not_yet("default_network_strategy", "text"),
+        not_yet("default_network_type", "text or array of text"),
+        not_yet("default_fallback_network_type", "text or array of text"),
+        not_yet("default_fallback_delay", "duration"),
+    ])],
     ignores: &[],
 };
 
@@ -210,22 +207,10 @@ macro_rules! rule {
             title: $title,
             doc: $doc,
             groups: &[
-                Group {
-                    exact: true,
-                    rows: TYPE,
-                },
-                Group {
-                    exact: true,
-                    rows: $match,
-                },
-                Group {
-                    exact: true,
-                    rows: ACTION,
-                },
-                Group {
-                    exact: false,
-                    rows: $options,
-                },
+                exact(own(TYPE)),
+                exact($match),
+                exact(own(ACTION)),
+                own($options),
             ],
             ignores: $ignores,
         };
@@ -238,7 +223,7 @@ rule!(
     "Values of one key are alternatives. A connection has to match: one of the destination keys \
      (`domain*`, `ip_cidr`, `ip_is_private`), one of the destination port keys, one of the source \
      keys, one of the source port keys, and each of the others; keys that are absent match all.",
-    CONDITIONS,
+    shared("Conditions", CONDITIONS),
     ROUTE_OPTIONS,
     &[]
 );
@@ -246,7 +231,7 @@ rule!(
     RULE_REJECT,
     "Rule with action `reject`",
     "As above.",
-    CONDITIONS,
+    shared("Conditions", CONDITIONS),
     REJECT_OPTIONS,
     &[ROUTE_OPTIONS]
 );
@@ -254,7 +239,7 @@ rule!(
     LOGICAL_ROUTE,
     "Logical rule with action `route`",
     "",
-    COMBINATION,
+    own(COMBINATION),
     ROUTE_OPTIONS,
     &[]
 );
@@ -262,7 +247,7 @@ rule!(
     LOGICAL_REJECT,
     "Logical rule with action `reject`",
     "",
-    COMBINATION,
+    own(COMBINATION),
     REJECT_OPTIONS,
     &[ROUTE_OPTIONS]
 );

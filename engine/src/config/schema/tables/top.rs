@@ -1,77 +1,105 @@
 //! The whole file and `log`.
-use super::{INBOUNDS, OUTBOUNDS, not_yet, route::ROUTE, yes};
-use crate::config::schema::{Group, Kind, Object};
+use super::{INBOUNDS, OUTBOUNDS, not_yet, own, route::ROUTE, yes};
+use crate::config::schema::{Kind, Object};
 
 /// The whole file.
 pub(crate) static TOP: Object = Object {
     title: "The whole file",
     doc: "JSON with comments (`#`, `//`, `/* */`) and trailing commas, as sing-box 1.12 reads it.",
-    groups: &[Group {
-        exact: false,
-        rows: &[
-            yes(
-                "$schema",
-                Kind::Text,
-                "",
-                "For editors; it does nothing here.",
-            ),
-            yes("log", Kind::Object(&LOG), "", "What is logged, and where."),
-            not_yet("dns", "object"),
-            not_yet("ntp", "object"),
-            not_yet("certificate", "object"),
-            not_yet("endpoints", "array of objects"),
-            yes(
-                "inbounds",
-                Kind::Variants(&INBOUNDS),
-                "none",
-                "What listens.",
-            ),
-            yes(
-                "outbounds",
-                Kind::Variants(&OUTBOUNDS),
-                "one `direct`",
-                "What dials. The first is used when no rule decides and `route.final` is absent.",
-            ),
-            yes(
-                "route",
-                Kind::Object(&ROUTE),
-                "",
-                "Which connection goes where.",
-            ),
-            not_yet("services", "array of objects"),
-            not_yet("experimental", "object"),
-        ],
-    }],
+    groups: &[own(&[
+        yes(
+            "$schema",
+            Kind::Text,
+            "",
+            "For editors; it does nothing here.",
+        ),
+        yes("log", Kind::Object(&LOG), "", "What is logged, and where."),
+        not_yet("dns", "object"),
+        not_yet("ntp", "object"),
+        not_yet("certificate", "object"),
+        not_yet("endpoints", "array of objects"),
+        yes(
+            "inbounds",
+            Kind::Variants(&INBOUNDS),
+            "none",
+            "What listens.",
+        ),
+        yes(
+            "outbounds",
+            Kind::Variants(&OUTBOUNDS),
+            "one `direct`",
+            "What dials. The first is used when no rule decides and `route.final` is absent.",
+        ),
+        yes(
+            "route",
+            Kind::Object(&ROUTE),
+            "",
+            "Which connection goes where.",
+        ),
+        not_yet("services", "array of objects"),
+        not_yet("experimental", "object"),
+        yes(
+            "sansbox",
+            Kind::Object(&SANSBOX),
+            "",
+            "What sing-box has no key for. sing-box refuses a file that holds it.",
+        ),
+    ])],
     ignores: &[],
 };
 
 static LOG: Object = Object {
     title: "`log`",
     doc: "",
-    groups: &[Group {
-        exact: false,
-        rows: &[
-            yes("disabled", Kind::Bool, "`false`", "Log nothing."),
-            yes(
-                "level",
-                Kind::Text,
-                "`trace`",
-                "Least severe level written: `trace`, `debug`, `info`, `warn`, `error`, `fatal` \
+    groups: &[own(&[
+        yes("disabled", Kind::Bool, "`false`", "Log nothing."),
+        yes(
+            "level",
+            Kind::Text,
+            "`info`",
+            "Least severe level written: `trace`, `debug`, `info`, `warn`, `error`, `fatal` \
                  or `panic`.",
-            ),
-            yes(
-                "output",
-                Kind::Text,
-                "`stderr`",
-                "`stderr`, `stdout` or the path of a file.",
-            ),
-            yes(
-                "timestamp",
-                Kind::Bool,
-                "`false`",
-                "Begin lines with date and time.",
-            ),
-        ],
-    }],
+        ),
+        yes(
+            "output",
+            Kind::Text,
+            "`stderr`",
+            "`stderr`, `stdout` or the path of a file.",
+        ),
+        yes(
+            "timestamp",
+            Kind::Bool,
+            "`false`",
+            "Begin lines with date and time.",
+        ),
+    ])],
+    ignores: &[],
+};
+
+static SANSBOX: Object = Object {
+    title: "`sansbox`",
+    doc: "Not of sing-box.",
+    groups: &[own(&[
+        yes(
+            "workers",
+            Kind::Integer,
+            "one for each usable CPU",
+            "Threads that serve.",
+        ),
+        yes(
+            "max_connections",
+            Kind::Integer,
+            "no limit",
+            "Most sessions and UDP associations at a time; accepting pauses there.",
+        ),
+        yes(
+            "loopback_congestion",
+            Kind::Text,
+            "`cheap`",
+            "Congestion control of sockets whose peer is on this machine, where there is no \
+                 congestion: `cheap` takes the one that costs least, `system` leaves the \
+                 administrator's choice.",
+        ),
+    ])],
     ignores: &[],
 };

@@ -1,4 +1,5 @@
 //! Sessions driven by hand, one input at a time.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 use bytes::BytesMut;
 use sansbox_core::{End, Instant, Refusal, Seed};
 use sansbox_engine::{
@@ -9,6 +10,8 @@ use sansbox_engine::{
     record::CloseReason,
 };
 use std::{sync::Arc, time::Duration};
+
+mod http;
 
 const T0: Instant = Instant::ZERO;
 

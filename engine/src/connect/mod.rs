@@ -1,28 +1,26 @@
 //! From "reach this target through that outbound" to a connected stream: resolve, race the
 //! addresses, run the handshakes of the proxies on the way.
+mod hop;
+
 use crate::{
     config::model::DomainStrategy,
     effects::Effects,
     eyeballs::{Attempt, BUDGET_DEFAULT, HappyEyeballs, STAGGER_DEFAULT, Step},
     ids::{ActionId, OutboundId, Slot},
     machine::{Action, Families, Outcome},
-    plan::{Path, Plan, Proxy, ProxyProtocol},
+    plan::{Path, Plan, Proxy},
 };
 use core::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
-use sansbox_core::{End, Host, Instant, Pipe, Progress, Refusal, StreamProtocol, Target};
-use sansbox_protocols::{
-    http,
-    socks::{self, Command},
-};
+use hop::Hop;
+use sansbox_core::{End, Host, Instant, Pipe, Progress, Refusal, Target};
+use sansbox_protocols::socks::Command;
 use std::collections::VecDeque;
 
 /// Budget of a name's resolution (sing-box's DNS timeout).
 pub(crate) const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Budget of one upstream proxy's handshake.
-const UPSTREAM_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes that each pipe of an upstream connection holds before its writer pauses.
 pub(crate) const PIPE_LIMIT: usize = 64 * 1024;
 
@@ -60,6 +58,15 @@ enum Stage {
         race: HappyEyeballs,
         dials: Vec<Dialing>,
     },
+    /// A SOCKS4 proxy takes addresses only, so the target's name is resolved here.
+    Naming {
+        id: ActionId,
+        port: u16,
+        deadline: Instant,
+        proxy: OutboundId,
+        command: Command,
+        upstream: Box<Upstream>,
+    },
     Handshaking {
         upstream: Box<Upstream>,
         hop: Box<Hop>,
@@ -74,14 +81,6 @@ struct Dialing {
     attempt: Attempt,
     to: SocketAddr,
     local: Option<SocketAddr>,
-}
-
-/// The client side of one proxy on the way. Transparent once its handshake is over, so it is
-/// dropped then.
-#[derive(Debug)]
-enum Hop {
-    Socks(socks::Client),
-    Http(http::Client),
 }
 
 impl Connect {
@@ -139,6 +138,8 @@ impl Connect {
                 id: wanted, port, ..
             } if *wanted == id => {
                 let port = *port;
+                // Answered, so there is nothing to cancel any more.
+                self.stage = Stage::Ready(None);
                 match outcome {
                     Outcome::Resolved(addresses) => {
                         let strategy = plan.outbound(self.dial).dial.domain_strategy;
@@ -165,7 +166,14 @@ impl Connect {
                 self.poll_race(now, plan, fx)?;
                 Ok(true)
             }
-            Stage::Resolving { .. } | Stage::Handshaking { .. } | Stage::Ready(_) => Ok(false),
+            Stage::Naming { id: wanted, .. } if *wanted == id => {
+                self.named(now, plan, outcome)?;
+                Ok(true)
+            }
+            Stage::Resolving { .. }
+            | Stage::Naming { .. }
+            | Stage::Handshaking { .. }
+            | Stage::Ready(_) => Ok(false),
         }
     }
 
@@ -225,7 +233,7 @@ impl Connect {
                         bound: winner.local.unwrap_or(unspecified).into(),
                     });
                     self.stage = Stage::Ready(Some(upstream));
-                    self.next_hop(now, plan)?;
+                    self.next_hop(now, plan, fx)?;
                 }
                 Some(Step::Lost(why)) => {
                     self.stage = Stage::Ready(None);
@@ -237,7 +245,7 @@ impl Connect {
     }
 
     /// Begins the handshake of the next proxy on the way, if there is one.
-    fn next_hop(&mut self, now: Instant, plan: &Plan) -> Result<(), Refusal> {
+    fn next_hop(&mut self, now: Instant, plan: &Plan, fx: &mut Effects) -> Result<(), Refusal> {
         let Some(id) = self.proxies.pop_front() else {
             return Ok(());
         };
@@ -245,16 +253,64 @@ impl Connect {
             Some(next) => (Command::Connect, proxy_of(plan, *next)?.server.clone()),
             None => (self.command, self.target.clone()),
         };
-        let Stage::Ready(upstream) = &mut self.stage else {
+        let proxy = proxy_of(plan, id)?;
+        if let (Host::Domain(name), true) = (&target.host, proxy.takes_only_ipv4())
+            && let Some(upstream) = self.take_ready()
+        {
+            let (name, families, lookup) = (name.clone(), Families::V4, fx.action_id());
+            fx.push(Action::Resolve {
+                id: lookup,
+                name,
+                families,
+            });
+            self.stage = Stage::Naming {
+                id: lookup,
+                port: target.port,
+                deadline: now + RESOLVE_TIMEOUT,
+                proxy: id,
+                command,
+                upstream,
+            };
+            return Ok(());
+        }
+        self.handshake(now, proxy, command, target)
+    }
+
+    /// The target's name is resolved, for a proxy that takes addresses only.
+    fn named(&mut self, now: Instant, plan: &Plan, outcome: Outcome<'_>) -> Result<(), Refusal> {
+        let stage = core::mem::replace(&mut self.stage, Stage::Ready(None));
+        let Stage::Naming {
+            port,
+            proxy,
+            command,
+            upstream,
+            ..
+        } = stage
+        else {
             return Ok(());
         };
+        self.stage = Stage::Ready(Some(upstream));
+        let ip = match outcome {
+            Outcome::Resolved(addresses) => addresses.iter().find(|ip| ip.is_ipv4()),
+            Outcome::Failed(why) => return Err(why),
+            Outcome::Connected(_) | Outcome::Bound(_) => return Err(Refusal::General),
+        };
+        let ip = ip.ok_or(Refusal::NameNotFound)?;
+        let target = Target::new(Host::Ip(*ip), port);
+        self.handshake(now, proxy_of(plan, proxy)?, command, target)
+    }
+
+    fn handshake(
+        &mut self,
+        now: Instant,
+        proxy: &Proxy,
+        command: Command,
+        target: Target,
+    ) -> Result<(), Refusal> {
         // On failure the upstream stays where `abort` finds it.
-        let hop = Hop::new(now, proxy_of(plan, id)?, command, target)?;
-        if let Some(upstream) = upstream.take() {
-            self.stage = Stage::Handshaking {
-                upstream,
-                hop: Box::new(hop),
-            };
+        let hop = Box::new(Hop::new(now, proxy, command, target)?);
+        if let Some(upstream) = self.take_ready() {
+            self.stage = Stage::Handshaking { upstream, hop };
         }
         Ok(())
     }
@@ -265,6 +321,7 @@ impl Connect {
         now: Instant,
         plan: &Plan,
         down: &mut Pipe,
+        fx: &mut Effects,
     ) -> Result<Progress, Refusal> {
         let mut progress = Progress::NONE;
         while let Stage::Handshaking { upstream, hop } = &mut self.stage {
@@ -286,7 +343,7 @@ impl Connect {
                 if let Stage::Handshaking { upstream, .. } = stage {
                     self.stage = Stage::Ready(Some(upstream));
                 }
-                self.next_hop(now, plan)?;
+                self.next_hop(now, plan, fx)?;
                 progress = Progress::MADE;
             } else if step == Progress::NONE {
                 break;
@@ -299,14 +356,17 @@ impl Connect {
     pub(crate) fn take_ready(&mut self) -> Option<Box<Upstream>> {
         match &mut self.stage {
             Stage::Ready(upstream) => upstream.take(),
-            Stage::Resolving { .. } | Stage::Racing { .. } | Stage::Handshaking { .. } => None,
+            Stage::Resolving { .. }
+            | Stage::Racing { .. }
+            | Stage::Naming { .. }
+            | Stage::Handshaking { .. } => None,
         }
     }
 
     /// The connected stream, while its handshakes run.
     pub(crate) fn upstream(&self) -> Option<&Upstream> {
         match &self.stage {
-            Stage::Handshaking { upstream, .. } => Some(upstream),
+            Stage::Naming { upstream, .. } | Stage::Handshaking { upstream, .. } => Some(upstream),
             Stage::Ready(upstream) => upstream.as_deref(),
             Stage::Resolving { .. } | Stage::Racing { .. } => None,
         }
@@ -315,7 +375,7 @@ impl Connect {
     /// The same, to put received bytes in.
     pub(crate) fn upstream_mut(&mut self) -> Option<&mut Upstream> {
         match &mut self.stage {
-            Stage::Handshaking { upstream, .. } => Some(upstream),
+            Stage::Naming { upstream, .. } | Stage::Handshaking { upstream, .. } => Some(upstream),
             Stage::Ready(upstream) => upstream.as_deref_mut(),
             Stage::Resolving { .. } | Stage::Racing { .. } => None,
         }
@@ -323,7 +383,7 @@ impl Connect {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match &self.stage {
-            Stage::Resolving { deadline, .. } => Some(*deadline),
+            Stage::Resolving { deadline, .. } | Stage::Naming { deadline, .. } => Some(*deadline),
             Stage::Racing { race, .. } => race.poll_timeout(),
             Stage::Handshaking { hop, .. } => hop.poll_timeout(),
             Stage::Ready(_) => None,
@@ -337,10 +397,14 @@ impl Connect {
         fx: &mut Effects,
     ) -> Result<(), Refusal> {
         match &mut self.stage {
-            Stage::Resolving { deadline, .. } if *deadline <= now => Err(Refusal::TimedOut),
+            Stage::Resolving { deadline, .. } | Stage::Naming { deadline, .. }
+                if *deadline <= now =>
+            {
+                Err(Refusal::TimedOut)
+            }
             Stage::Racing { .. } => self.poll_race(now, plan, fx),
             Stage::Handshaking { hop, .. } => hop.handle_timeout(now),
-            Stage::Resolving { .. } | Stage::Ready(_) => Ok(()),
+            Stage::Resolving { .. } | Stage::Naming { .. } | Stage::Ready(_) => Ok(()),
         }
     }
 
@@ -348,6 +412,10 @@ impl Connect {
     pub(crate) fn abort(self, fx: &mut Effects) {
         match self.stage {
             Stage::Resolving { id, .. } => fx.push(Action::Cancel(id)),
+            Stage::Naming { id, upstream, .. } => {
+                fx.push(Action::Cancel(id));
+                fx.push(Action::Close(upstream.slot, End::Reset));
+            }
             Stage::Racing { mut race, dials } => {
                 // Far in the future the race is lost, which names every attempt still running.
                 while let Some(step) = race.poll(Instant::FAR) {
@@ -394,92 +462,4 @@ pub(crate) fn order(addresses: &[IpAddr], strategy: DomainStrategy) -> Vec<IpAdd
 /// The proxy of an outbound; paths name only outbounds that have one.
 fn proxy_of(plan: &Plan, id: OutboundId) -> Result<&Proxy, Refusal> {
     plan.outbound(id).proxy.as_ref().ok_or(Refusal::General)
-}
-
-impl Hop {
-    fn new(now: Instant, proxy: &Proxy, command: Command, target: Target) -> Result<Self, Refusal> {
-        let timeout = UPSTREAM_HANDSHAKE_TIMEOUT;
-        match &proxy.protocol {
-            ProxyProtocol::Socks {
-                version,
-                credentials,
-                networks,
-            } => {
-                let allowed = match command {
-                    Command::Connect => networks.tcp,
-                    Command::UdpAssociate => networks.udp && *version == socks::Version::V5,
-                };
-                if !allowed {
-                    return Err(Refusal::CommandUnsupported);
-                }
-                let credentials = credentials.clone();
-                let client =
-                    socks::Client::new(now, *version, credentials, command, target, timeout);
-                client.map(Self::Socks).map_err(|e| e.refusal())
-            }
-            ProxyProtocol::Http(_) if command != Command::Connect => {
-                Err(Refusal::CommandUnsupported)
-            }
-            ProxyProtocol::Http(options) => Ok(Self::Http(http::Client::new(
-                now, &target, options, timeout,
-            ))),
-        }
-    }
-
-    fn pump(
-        &mut self,
-        now: Instant,
-        rx: &mut Pipe,
-        tx: &mut Pipe,
-        down: &mut Pipe,
-    ) -> Result<Progress, Refusal> {
-        // No payload goes out before the handshake is over.
-        let mut nothing = Pipe::new(0);
-        match self {
-            Self::Socks(client) => {
-                let received = client.handle_input(now, rx, down);
-                let sent = client.poll_transmit(now, &mut nothing, tx);
-                Ok(received.map_err(|e| e.refusal())? | sent.map_err(|e| e.refusal())?)
-            }
-            Self::Http(client) => {
-                let received = client.handle_input(now, rx, down);
-                let sent = client.poll_transmit(now, &mut nothing, tx);
-                Ok(received.map_err(|e| e.refusal())? | sent.map_err(|e| e.refusal())?)
-            }
-        }
-    }
-
-    /// The proxy's consent, once, with the bound address where the protocol tells one.
-    fn poll_connected(&mut self) -> Option<Option<Target>> {
-        match self {
-            Self::Socks(client) => {
-                let socks::ClientEvent::Connected { bound } = client.poll_event()?;
-                Some(Some(bound))
-            }
-            Self::Http(client) => client.poll_event().map(|http::ClientEvent::Connected| None),
-        }
-    }
-
-    fn is_transparent(&self) -> bool {
-        match self {
-            Self::Socks(client) => client.is_transparent(),
-            Self::Http(client) => client.is_transparent(),
-        }
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        match self {
-            Self::Socks(client) => client.poll_timeout(),
-            Self::Http(client) => client.poll_timeout(),
-        }
-    }
-
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Refusal> {
-        let progress = match self {
-            Self::Socks(client) => client.handle_timeout(now).map_err(|e| e.refusal())?,
-            Self::Http(client) => client.handle_timeout(now).map_err(|e| e.refusal())?,
-        };
-        let _ = progress;
-        Ok(())
-    }
 }

@@ -1,0 +1,222 @@
+//! Configuration files, read and compiled.
+use crate::{
+    fatal::{Fatal, reason},
+    logger::{Level, Logger},
+};
+use sansbox_engine::{
+    Plan,
+    config::{
+        self, ConfigError, ReadOptions, Source, Sources, Warning,
+        model::{Config, InboundKind, OutboundKind},
+    },
+};
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::Path,
+};
+
+/// The file that is read when none is named.
+const DEFAULT_FILE: &str = "config.json";
+/// The name that stands for standard input.
+pub(crate) const STDIN: &str = "stdin";
+/// What is served when there is no file at all.
+const BUILT_IN: &str = r#"{
+  "inbounds": [
+    { "type": "mixed", "tag": "mixed-in", "listen": "127.0.0.1", "listen_port": 2080 }
+  ],
+  "outbounds": [{ "type": "direct", "tag": "direct" }]
+}
+"#;
+
+/// Which files to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Inputs {
+    /// Files, or `stdin`.
+    pub(crate) files: Vec<String>,
+    /// Folders whose `*.json` are read.
+    pub(crate) folders: Vec<String>,
+}
+
+impl Inputs {
+    /// No file is named, and the default one is not there either.
+    pub(crate) fn are_absent(&self) -> bool {
+        let is_missing = || {
+            fs::symlink_metadata(DEFAULT_FILE).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+        };
+        self.files.is_empty() && self.folders.is_empty() && is_missing()
+    }
+
+    /// Reads all of them.
+    pub(crate) fn read(&self) -> Result<Sources, Fatal> {
+        let mut files = Vec::new();
+        for folder in &self.folders {
+            let cannot = |e| Fatal::new(format!("read config directory at {folder}: {e}"));
+            let open = |e: &io::Error| cannot(format!("open {folder}: {}", reason(e)));
+            for entry in fs::read_dir(folder).map_err(|e| open(&e))? {
+                let path = entry.map_err(|e| open(&e))?.path();
+                if path.extension() != Some("json".as_ref()) || path.is_dir() {
+                    continue;
+                }
+                let path = path.into_os_string().into_string();
+                let path = path.map_err(|name| cannot(format!("{name:?} is not UTF-8")))?;
+                files.push(read_file(path)?);
+            }
+        }
+        for path in &self.files {
+            files.push(read_file(path.clone())?);
+        }
+        if self.files.is_empty() && self.folders.is_empty() {
+            files.push(read_file(DEFAULT_FILE.to_owned())?);
+        }
+        if let ([folder, ..], []) = (&*self.folders, &*files) {
+            let text = format!("read config directory at {folder}: no *.json there");
+            return Err(Fatal::new(text));
+        }
+        Ok(Sources::new(files))
+    }
+}
+
+fn read_file(path: String) -> Result<(String, Vec<u8>), Fatal> {
+    let bytes = if path == STDIN {
+        let mut bytes = Vec::new();
+        let read = io::stdin().lock().read_to_end(&mut bytes);
+        read.map(|_| bytes).map_err(|e| ("read", e))
+    } else if Path::new(&path).is_dir() {
+        Err(("read", io::ErrorKind::IsADirectory.into()))
+    } else {
+        fs::read(&path).map_err(|e| ("open", e))
+    };
+    match bytes {
+        Ok(bytes) => Ok((path, bytes)),
+        Err((what, e)) => Err(Fatal::io(
+            format!("read config at {path}: {what} {path}"),
+            &e,
+        )),
+    }
+}
+
+/// What is served when there is no file at all.
+pub(crate) fn built_in() -> Sources {
+    Sources::single("(built in)", BUILT_IN)
+}
+
+/// A configuration that can be served.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    pub(crate) plan: Plan,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+impl Loaded {
+    /// Logs what should be changed.
+    pub(crate) fn warn(&self, logger: &Logger, sources: &Sources) {
+        for Warning { kind, path, span } in &self.warnings {
+            let file = sources.file(*span).map_or("", Source::path);
+            logger.write(Level::Warn, None, format_args!("{file}: {path}: {kind}"));
+        }
+    }
+}
+
+/// Reads and compiles.
+pub(crate) fn load(sources: &Sources) -> Result<Loaded, Fatal> {
+    let read = config::read(sources, &ReadOptions::default());
+    let (config, warnings) = read.map_err(|errors| refuse(&errors, sources))?;
+    let plan = Plan::build(&config).map_err(|errors| {
+        let errors: Vec<_> = errors
+            .iter()
+            .map(|e| ConfigError::at(sources, e.span(), e))
+            .collect();
+        refuse(&errors, sources)
+    })?;
+    Ok(Loaded {
+        config,
+        plan,
+        warnings,
+    })
+}
+
+/// The first error as one line, and all of them with their places.
+pub(crate) fn refuse(errors: &[ConfigError], sources: &Sources) -> Fatal {
+    let message = match errors.first() {
+        Some(first) => match sources.file(first.span) {
+            Some(file) => format!("decode config at {}: {first}", file.path()),
+            None => format!("decode config: {first}"),
+        },
+        None => "decode config".to_owned(),
+    };
+    Fatal {
+        message,
+        details: errors.iter().map(|e| e.render(sources)).collect(),
+    }
+}
+
+/// What inbounds and outbounds are called in the log, in the order of their ids.
+#[derive(Debug)]
+pub(crate) struct Labels {
+    pub(crate) inbounds: Vec<String>,
+    pub(crate) outbounds: Vec<String>,
+}
+
+impl Labels {
+    pub(crate) fn new(config: &Config) -> Self {
+        let inbounds = config.inbounds.iter().map(|inbound| {
+            let kind = match inbound.kind {
+                InboundKind::Socks { .. } => "socks",
+                InboundKind::Http { .. } => "http",
+                InboundKind::Mixed { .. } => "mixed",
+                InboundKind::Direct { .. } => "direct",
+            };
+            format!("inbound/{kind}[{}]", inbound.tag)
+        });
+        let outbounds = config.outbounds.iter().map(|outbound| {
+            let kind = match outbound.kind {
+                OutboundKind::Direct => "direct",
+                OutboundKind::Block => "block",
+                OutboundKind::Socks { .. } => "socks",
+                OutboundKind::Http { .. } => "http",
+                OutboundKind::Selector { .. } => "selector",
+            };
+            format!("outbound/{kind}[{}]", outbound.tag)
+        });
+        let mut outbounds: Vec<String> = outbounds.collect();
+        if outbounds.is_empty() {
+            // The one that every plan without outbounds gets.
+            outbounds.push("outbound/direct[direct]".to_owned());
+        }
+        Self {
+            inbounds: inbounds.collect(),
+            outbounds,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_configuration_is_good() {
+        let loaded = load(&built_in()).expect("it reads");
+        assert!(loaded.warnings.is_empty());
+        let labels = Labels::new(&loaded.config);
+        assert_eq!(labels.inbounds, ["inbound/mixed[mixed-in]"]);
+        assert_eq!(labels.outbounds, ["outbound/direct[direct]"]);
+    }
+
+    #[test]
+    fn what_a_plan_refuses_is_shown_where_it_stands() {
+        let text = "{\"route\": {\"rules\": [\n {\"domain_regex\": [\"a\", \"(\"], \"action\": \"reject\"}]}}";
+        let fatal = load(&Sources::single("a.json", text)).expect_err("a bad expression");
+        let path = "route.rules[0].domain_regex[1]";
+        assert!(
+            fatal
+                .message
+                .starts_with(&format!("decode config at a.json: {path}: bad regular")),
+            "{}",
+            fatal.message
+        );
+        assert!(fatal.details.contains("a.json:2:25"), "{}", fatal.details);
+    }
+}

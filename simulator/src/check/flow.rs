@@ -1,0 +1,193 @@
+//! Byte flows from one host to another, through whatever is between: what arrives must be what
+//! was sent, and the end of it must not be made up.
+use super::Invariant;
+use std::collections::BTreeMap;
+
+/// The `len` bytes of the flow called `name` that begin at `first`: the same everywhere, so nothing
+/// is stored.
+#[must_use]
+pub fn payload(name: &str, first: u64, len: usize) -> Vec<u8> {
+    let hash = name_hash(name);
+    let bytes = (first..).map(|index| byte(hash, index));
+    bytes.take(len).collect()
+}
+
+/// FNV-1a.
+fn name_hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The finalizer of SplitMix64 over blocks of eight bytes.
+const fn byte(hash: u64, index: u64) -> u8 {
+    let mut word = hash.wrapping_add((index / 8).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (word >> (8 * (index % 8))) as u8
+}
+
+#[derive(Debug, Default)]
+struct Flow {
+    sent: u64,
+    delivered: u64,
+    fin_sent: bool,
+    fin_delivered: bool,
+    /// Either end knows that it broke.
+    failed: bool,
+}
+
+type Broken = (Invariant, String);
+
+/// All flows of a world.
+#[derive(Debug, Default)]
+pub struct Flows {
+    flows: BTreeMap<String, Flow>,
+}
+
+impl Flows {
+    fn flow(&mut self, name: &str) -> &mut Flow {
+        if !self.flows.contains_key(name) {
+            self.flows.insert(name.into(), Flow::default());
+        }
+        self.flows.entry(name.into()).or_default()
+    }
+
+    /// The sender handed `n` more bytes to its kernel.
+    pub fn sent(&mut self, name: &str, n: usize) {
+        self.flow(name).sent += n as u64;
+    }
+
+    /// The sender ended the flow.
+    pub fn fin_sent(&mut self, name: &str) {
+        self.flow(name).fin_sent = true;
+    }
+
+    /// One end saw the flow break, or broke it.
+    pub fn failed(&mut self, name: &str) {
+        self.flow(name).failed = true;
+    }
+
+    /// Bytes delivered so far.
+    #[must_use]
+    pub fn delivered_len(&self, name: &str) -> u64 {
+        self.flows.get(name).map_or(0, |flow| flow.delivered)
+    }
+
+    /// Bytes sent so far.
+    #[must_use]
+    pub fn sent_len(&self, name: &str) -> u64 {
+        self.flows.get(name).map_or(0, |flow| flow.sent)
+    }
+
+    /// The receiver got `bytes`.
+    ///
+    /// # Errors
+    /// When they are not what was sent next, or follow a FIN.
+    pub fn delivered(&mut self, name: &str, bytes: &[u8]) -> Result<(), Broken> {
+        let flow = self.flow(name);
+        let first = flow.delivered;
+        if flow.fin_delivered {
+            let what = format!("{} bytes after the FIN of {name}", bytes.len());
+            return Err((Invariant::NothingAfterFin, what));
+        }
+        let hash = name_hash(name);
+        let wrong = (first..).zip(bytes).find(|(i, b)| byte(hash, *i) != **b);
+        if let Some((at, byte)) = wrong {
+            let what = format!("byte {at} of {name} is {byte:#04x}");
+            return Err((Invariant::PrefixDelivered, what));
+        }
+        flow.delivered += bytes.len() as u64;
+        if flow.delivered > flow.sent {
+            let what = format!("{} of {} bytes of {name}", flow.delivered, flow.sent);
+            return Err((Invariant::PrefixDelivered, what));
+        }
+        Ok(())
+    }
+
+    /// The receiver saw the end.
+    ///
+    /// # Errors
+    /// When the sender had not ended, or something before the end is missing.
+    pub fn fin_delivered(&mut self, name: &str) -> Result<(), Broken> {
+        let flow = self.flow(name);
+        flow.fin_delivered = true;
+        if flow.fin_sent && flow.delivered == flow.sent {
+            return Ok(());
+        }
+        let Flow {
+            sent,
+            delivered,
+            fin_sent,
+            ..
+        } = flow;
+        let what = format!(
+            "FIN of {name} behind {delivered} of {sent} bytes; sender has ended: {fin_sent}"
+        );
+        Err((Invariant::EndsDelivered, what))
+    }
+
+    /// Checks what must hold when nothing moves any more.
+    ///
+    /// # Errors
+    /// When a flow was ended by its sender, and its receiver saw neither the end nor an error.
+    pub fn check_ends(&self) -> Result<(), Broken> {
+        let is_lost = |flow: &Flow| flow.fin_sent && !flow.fin_delivered && !flow.failed;
+        match self.flows.iter().find(|(_, flow)| is_lost(flow)) {
+            Some((name, flow)) => {
+                let what = format!("{name} ended unseen: {flow:?}");
+                Err((Invariant::EndsDelivered, what))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(name: &str, from: u64, to: u64) -> Vec<u8> {
+        payload(name, from, (to - from) as usize)
+    }
+
+    #[test]
+    fn a_clean_flow_passes() {
+        let mut flows = Flows::default();
+        flows.sent("up", 10);
+        flows.fin_sent("up");
+        assert_eq!(flows.delivered("up", &bytes("up", 0, 4)), Ok(()));
+        assert_eq!(flows.delivered("up", &bytes("up", 4, 10)), Ok(()));
+        assert_eq!(flows.fin_delivered("up"), Ok(()));
+        assert_eq!(flows.check_ends(), Ok(()));
+    }
+
+    #[test]
+    fn wrong_early_and_late_bytes_are_found() {
+        let mut flows = Flows::default();
+        flows.sent("up", 4);
+        let broken = |r: Result<(), Broken>| r.map_err(|(invariant, _)| invariant);
+        let wrong = flows.delivered("up", &bytes("up", 1, 3));
+        assert_eq!(broken(wrong), Err(Invariant::PrefixDelivered));
+        let unsent = flows.delivered("up", &bytes("up", 0, 5));
+        assert_eq!(broken(unsent), Err(Invariant::PrefixDelivered));
+        let mut flows = Flows::default();
+        flows.sent("up", 4);
+        flows.fin_sent("up");
+        assert_eq!(
+            broken(flows.fin_delivered("up")),
+            Err(Invariant::EndsDelivered)
+        );
+        let late = flows.delivered("up", &bytes("up", 0, 4));
+        assert_eq!(broken(late), Err(Invariant::NothingAfterFin));
+    }
+
+    #[test]
+    fn an_end_nobody_saw_is_found_unless_an_error_was() {
+        let mut flows = Flows::default();
+        flows.fin_sent("up");
+        assert!(flows.check_ends().is_err());
+        flows.failed("up");
+        assert_eq!(flows.check_ends(), Ok(()));
+    }
+}

@@ -1,0 +1,89 @@
+//! What must hold in every run.
+mod flow;
+
+pub use flow::{Flows, payload};
+
+use core::fmt;
+use sansbox_core::Instant;
+use sansbox_engine::record::CloseReason;
+
+/// A property that every run must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Invariant {
+    /// Delivered bytes are a prefix of the bytes sent.
+    PrefixDelivered,
+    /// No byte follows a FIN.
+    NothingAfterFin,
+    /// A FIN arrives only behind everything, and arrives unless an error is reported.
+    EndsDelivered,
+    /// A pipe holds at most its limit and one read.
+    PipeBounded,
+    /// Every effect is answered or cancelled before its machine is finished.
+    EffectsSettled,
+    /// Effects and slots are named once, and only live ones are used.
+    NamesAreFresh,
+    /// A handshake ends within its deadline.
+    HandshakeDeadline,
+    /// A deadline that has come is cleared or moved.
+    NoBusyLoop,
+    /// A second drain at the same instant does nothing.
+    DrainIsIdempotent,
+    /// Somebody can still move, or everybody is done.
+    NoDeadlock,
+    /// After the end nothing is left: slots, sockets, timers, machines.
+    NothingLeft,
+    /// A machine has exactly one close reason.
+    OneCloseReason,
+    /// A refusal that names a failure follows from such a failure.
+    RefusalHasCause,
+    /// All pipes are empty when a machine hands over to passthrough.
+    PassthroughEmpty,
+    /// A script went as written.
+    ScriptHolds,
+    /// What a scenario expects of its end.
+    Expected,
+}
+
+/// A broken invariant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// When.
+    pub at: Instant,
+    /// Where.
+    pub host: String,
+    /// Which.
+    pub invariant: Invariant,
+    /// What was seen.
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            at,
+            host,
+            invariant,
+            detail,
+        } = self;
+        write!(f, "{invariant:?} broken at {at} on {host}: {detail}")
+    }
+}
+
+impl std::error::Error for Violation {}
+
+/// How a machine ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// When.
+    pub at: Instant,
+    /// On which host.
+    pub host: String,
+    /// Why, where the machine keeps a record.
+    pub reason: Option<CloseReason>,
+    /// Payload bytes from the client.
+    pub bytes_up: u64,
+    /// Payload bytes to the client.
+    pub bytes_down: u64,
+    /// Most bytes that its pipes held at once.
+    pub buffered_max: usize,
+}

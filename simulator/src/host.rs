@@ -1,0 +1,267 @@
+//! What lives in a world: hosts, what they are told, and what they can do.
+use crate::{
+    check::{Invariant, Violation},
+    net::Net,
+    rng::StreamId,
+    tcp::Side,
+    transcript::Tag,
+};
+use bytes::BytesMut;
+use core::net::{IpAddr, SocketAddr};
+use sansbox_core::{Instant, Refusal};
+use sansbox_engine::machine::Families;
+
+/// A host of a world, in the order they were added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(pub(crate) u32);
+
+/// One end of a TCP connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId {
+    pub(crate) conn: u32,
+    pub(crate) side: Side,
+}
+
+impl SocketId {
+    /// The number that traces show.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.conn as u64 * 2 + matches!(self.side, Side::Acceptor) as u64
+    }
+}
+
+/// A UDP socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UdpId(pub(crate) u32);
+
+/// A dial on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DialId(pub(crate) u32);
+
+/// A name lookup on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryId(pub(crate) u32);
+
+/// What somebody outside the world tells a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// End everything that runs.
+    Stop,
+}
+
+/// What happened to a host.
+#[derive(Debug)]
+pub enum HostInput {
+    /// The world begins.
+    Start,
+    /// The host's own deadline has come.
+    Timer,
+    /// Somebody outside speaks.
+    Command(Command),
+    /// A connection came in on a listener of this host.
+    Accepted {
+        /// This end of it.
+        socket: SocketId,
+        /// Who dialled.
+        remote: SocketAddr,
+        /// Where they dialled.
+        local: SocketAddr,
+    },
+    /// A dial ended: connected from this address, or failed.
+    Dialed(DialId, Result<(SocketId, SocketAddr), Refusal>),
+    /// Bytes, a FIN or a reset can be read. Comes once; what is left unread is not told again.
+    Readable(SocketId),
+    /// There is room again after a short write.
+    Writable(SocketId),
+    /// A datagram came in.
+    Datagram {
+        /// The receiving socket.
+        socket: UdpId,
+        /// Who sent it.
+        from: SocketAddr,
+        /// Its payload.
+        data: BytesMut,
+    },
+    /// A name lookup ended.
+    Resolved(QueryId, Result<Vec<IpAddr>, Refusal>),
+}
+
+/// A program in a world.
+pub trait Host {
+    /// Handles one thing that happened, and drains everything that follows from it.
+    fn handle(&mut self, cx: &mut Cx<'_>, input: HostInput);
+
+    /// When the host wants [`HostInput::Timer`] next. Pure.
+    fn poll_timeout(&self) -> Option<Instant>;
+
+    /// What the host still waits for; `None` when it has nothing left to do.
+    fn waiting(&self) -> Option<String>;
+}
+
+/// What reading a socket gave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Some bytes, at least one.
+    Bytes(BytesMut),
+    /// The other side's direction has ended.
+    Fin,
+    /// The connection is dead.
+    Reset,
+    /// Nothing yet.
+    WouldBlock,
+}
+
+/// The socket is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WasReset;
+
+/// A host's way to the world: time, randomness, sockets, names.
+pub struct Cx<'a> {
+    pub(crate) net: &'a mut Net,
+    pub(crate) host: HostId,
+}
+
+impl Cx<'_> {
+    /// The current virtual time.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.net.core.now
+    }
+
+    /// This host's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.net.core.host_name(self.host)
+    }
+
+    /// This host's random stream for `purpose`.
+    pub fn stream(&mut self, purpose: &str) -> StreamId {
+        let name = format!("{}/{purpose}", self.name());
+        self.net.core.streams.open(&name)
+    }
+
+    /// The random streams of the world, to draw from.
+    pub const fn streams(&mut self) -> &mut crate::rng::Streams {
+        &mut self.net.core.streams
+    }
+
+    /// Accepts TCP connections to `addr`.
+    pub fn listen(&mut self, addr: SocketAddr) {
+        self.net.tcp.listen(self.host, addr);
+    }
+
+    /// Begins a connection; ends in [`HostInput::Dialed`].
+    pub fn dial(&mut self, to: SocketAddr) -> DialId {
+        self.net.tcp.dial(&mut self.net.core, self.host, to)
+    }
+
+    /// Drops a dial; its outcome never comes.
+    pub fn cancel_dial(&mut self, dial: DialId) {
+        self.net.tcp.cancel_dial(&mut self.net.core, dial);
+    }
+
+    /// Reads up to `max` bytes.
+    pub fn read(&mut self, socket: SocketId, max: usize) -> Read {
+        self.net.tcp.read(&mut self.net.core, socket, max)
+    }
+
+    /// Writes; returns how many bytes the kernel took. After fewer than all,
+    /// [`HostInput::Writable`] comes.
+    ///
+    /// # Errors
+    /// When the connection is dead.
+    pub fn write(&mut self, socket: SocketId, bytes: &[u8]) -> Result<usize, WasReset> {
+        self.net.tcp.write(&mut self.net.core, socket, bytes)
+    }
+
+    /// Ends this direction behind what was written.
+    pub fn shutdown(&mut self, socket: SocketId) {
+        self.net.tcp.shutdown(&mut self.net.core, socket);
+    }
+
+    /// Closes as a kernel does: what was written still goes out, then FIN; but unread bytes turn
+    /// the close into a reset.
+    pub fn close(&mut self, socket: SocketId) {
+        self.net.tcp.close(&mut self.net.core, socket);
+    }
+
+    /// Resets the connection.
+    pub fn abort(&mut self, socket: SocketId) {
+        self.net.tcp.abort(&mut self.net.core, socket);
+    }
+
+    /// Stops answering on a connection: what is on the way still arrives, nothing else ever
+    /// does, and the other side hears of it from its keep-alive alone.
+    pub fn vanish(&mut self, socket: SocketId) {
+        self.net.tcp.vanish(&mut self.net.core, socket);
+    }
+
+    /// Opens a UDP socket; port 0 lets the system choose. Returns the address as bound.
+    ///
+    /// # Errors
+    /// When the address is not this host's or the port is taken.
+    pub fn bind(&mut self, local: SocketAddr) -> Result<(UdpId, SocketAddr), Refusal> {
+        self.net.udp.bind(&mut self.net.core, self.host, local)
+    }
+
+    /// Sends a datagram.
+    pub fn send_to(&mut self, socket: UdpId, to: SocketAddr, data: &[u8]) {
+        self.net.udp.send(&mut self.net.core, socket, to, data);
+    }
+
+    /// Closes a UDP socket.
+    pub fn unbind(&mut self, socket: UdpId) {
+        self.net.udp.unbind(socket);
+    }
+
+    /// Begins a name lookup; ends in [`HostInput::Resolved`].
+    pub fn resolve(&mut self, name: &str, families: Families) -> QueryId {
+        self.net
+            .names
+            .resolve(&mut self.net.core, self.host, name, families)
+    }
+
+    /// Drops a name lookup; its outcome never comes.
+    pub fn cancel_resolve(&mut self, query: QueryId) {
+        self.net.names.cancel(query);
+    }
+
+    /// Sockets of this host that are open, listeners aside.
+    #[must_use]
+    pub fn open_sockets(&self) -> usize {
+        self.net.tcp.open_sockets(self.host) + self.net.udp.open_sockets(self.host)
+    }
+
+    /// Checks of byte flows across hosts.
+    pub const fn flows(&mut self) -> &mut crate::check::Flows {
+        &mut self.net.flows
+    }
+
+    /// What machines ended with.
+    pub const fn ledger(&mut self) -> &mut Vec<crate::check::Closed> {
+        &mut self.net.ledger
+    }
+
+    /// Adds an entry to the transcript.
+    pub fn note(&mut self, tag: Tag, number: u64, text: std::fmt::Arguments<'_>) {
+        let host = self.host;
+        self.net.core.note_text(host, tag, number, text);
+    }
+
+    /// An invariant is broken: there is no point in going on.
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
+        self.net.core.violation.is_some()
+    }
+
+    /// Reports a broken invariant; the world stops at the first.
+    pub fn violate(&mut self, invariant: Invariant, detail: impl Into<String>) {
+        let violation = Violation {
+            at: self.now(),
+            host: self.name().into(),
+            invariant,
+            detail: detail.into(),
+        };
+        self.net.core.violation.get_or_insert(violation);
+    }
+}

@@ -1,0 +1,31 @@
+//! A world in virtual time around the machines of sansbox: the same sessions and associations
+//! that a runtime drives, on a network that delays, splits, loses, resets and vanishes as a seed
+//! says. The same seed gives the same run, byte for byte, so any failure replays.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`world`] | [`World`]: hosts, events, time |
+//! | [`host`] | [`Host`], [`Cx`]: what a program in a world is told and can do |
+//! | [`tcp`], [`net`] | connections, datagrams, names |
+//! | [`rng`] | named random streams and the decision log |
+//! | [`transcript`] | the digest and the trace |
+//! | [`peers`] | scripted clients and servers |
+//! | [`drive`] | [`MachineHost`]: drives machines as a runtime does |
+//! | [`scenario`] | the registry of scenarios and how they are run |
+//! | [`check`] | what must hold in every run |
+pub mod check;
+pub mod drive;
+mod event;
+pub mod host;
+pub mod net;
+pub mod peers;
+pub mod rng;
+pub mod scenario;
+mod scenarios;
+pub mod tcp;
+pub mod transcript;
+pub mod world;
+
+pub use drive::MachineHost;
+pub use host::{Cx, Host, HostInput};
+pub use world::World;

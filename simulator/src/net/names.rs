@@ -1,0 +1,100 @@
+//! What names resolve to, and how long that takes.
+use super::Core;
+use crate::{
+    event::Event,
+    host::{HostId, HostInput, QueryId},
+    transcript::Tag,
+};
+use core::{net::IpAddr, time::Duration};
+use sansbox_core::Refusal;
+use sansbox_engine::machine::Families;
+use std::collections::BTreeMap;
+
+/// How long a lookup takes unless said otherwise.
+const LOOKUP_TIME: Duration = Duration::from_millis(5);
+
+/// What the resolver says of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// These addresses, in this order.
+    Addresses(Vec<IpAddr>),
+    /// The same, so much later.
+    Slow(Duration, Vec<IpAddr>),
+    /// It does not exist.
+    NotFound,
+    /// The resolver fails.
+    Failed,
+    /// The resolver never answers.
+    Never,
+}
+
+#[derive(Debug)]
+struct Query {
+    host: HostId,
+    outcome: Result<Vec<IpAddr>, Refusal>,
+}
+
+/// The resolver. Unknown names do not exist.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    answers: BTreeMap<String, Answer>,
+    queries: BTreeMap<QueryId, Query>,
+    next_id: u32,
+}
+
+impl Names {
+    pub(crate) fn set(&mut self, name: &str, answer: Answer) {
+        self.answers.insert(name.into(), answer);
+    }
+
+    pub(crate) fn resolve(
+        &mut self,
+        core: &mut Core,
+        host: HostId,
+        name: &str,
+        families: Families,
+    ) -> QueryId {
+        let id = QueryId(self.next_id);
+        self.next_id += 1;
+        let text = format_args!("{name} {families:?}");
+        core.note_text(host, Tag::Resolve, id.0.into(), text);
+        let answer = self.answers.get(name).unwrap_or(&Answer::NotFound);
+        let wanted = |ip: &&IpAddr| match families {
+            Families::Any => true,
+            Families::V4 => ip.is_ipv4(),
+            Families::V6 => ip.is_ipv6(),
+        };
+        let pick = |all: &[IpAddr]| match all.iter().filter(wanted).copied().collect() {
+            some if Vec::is_empty(&some) => Err(Refusal::NameNotFound),
+            some => Ok(some),
+        };
+        let (after, outcome) = match answer {
+            Answer::Addresses(all) => (Some(LOOKUP_TIME), pick(all)),
+            Answer::Slow(after, all) => (Some(*after), pick(all)),
+            Answer::NotFound => (Some(LOOKUP_TIME), Err(Refusal::NameNotFound)),
+            Answer::Failed => (Some(LOOKUP_TIME), Err(Refusal::ResolverFailed)),
+            Answer::Never => (None, Err(Refusal::ResolverFailed)),
+        };
+        if let Some(after) = after {
+            core.queue.push(core.now + after, Event::Resolved(id));
+        }
+        self.queries.insert(id, Query { host, outcome });
+        id
+    }
+
+    pub(crate) fn cancel(&mut self, id: QueryId) {
+        self.queries.remove(&id);
+    }
+
+    pub(crate) fn resolved(&mut self, core: &mut Core, id: QueryId) -> Option<(HostId, HostInput)> {
+        let Query { host, outcome } = self.queries.remove(&id)?;
+        let text = format_args!("{outcome:?}");
+        core.note_text(host, Tag::Resolved, id.0.into(), text);
+        Some((host, HostInput::Resolved(id, outcome)))
+    }
+
+    /// Lookups nobody has answered or cancelled.
+    pub(crate) fn live(&self) -> usize {
+        self.queries.len()
+    }
+}

@@ -1,0 +1,241 @@
+//! A host that runs scripts: on connections it dials, and on connections it accepts.
+use super::{actor::Actor, script::Script};
+use crate::{
+    check::Invariant,
+    host::{Cx, DialId, Host, HostInput, SocketId, UdpId},
+};
+use bytes::BytesMut;
+use core::{net::SocketAddr, time::Duration};
+use sansbox_core::Instant;
+use std::collections::BTreeMap;
+
+/// Nobody dials before everybody listens.
+const BOOT: Duration = Duration::from_millis(1);
+
+type Serve = Box<dyn Fn(u64) -> Script>;
+
+struct Listener {
+    addr: SocketAddr,
+    serve: Serve,
+    served: u64,
+}
+
+struct Planned {
+    at: Instant,
+    to: Option<SocketAddr>,
+    script: Script,
+}
+
+/// Scripted clients and servers on one host.
+#[derive(Default)]
+pub struct ScriptHost {
+    planned: Vec<Planned>,
+    listeners: Vec<Listener>,
+    echoes: Vec<SocketAddr>,
+    echo_sockets: Vec<UdpId>,
+    actors: BTreeMap<usize, Actor>,
+    next_actor: usize,
+    dials: BTreeMap<DialId, usize>,
+    sockets: BTreeMap<SocketId, usize>,
+    udp: BTreeMap<UdpId, usize>,
+}
+
+impl ScriptHost {
+    /// A host that does nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Dials `to` at the start and runs a script on the connection.
+    #[must_use]
+    pub fn dial(self, to: SocketAddr, script: Script) -> Self {
+        self.dial_at(Duration::ZERO, to, script)
+    }
+
+    /// Dials `to` at a time after the start.
+    #[must_use]
+    pub fn dial_at(mut self, after: Duration, to: SocketAddr, script: Script) -> Self {
+        self.planned.push(Planned {
+            at: Instant::ZERO + after + BOOT,
+            to: Some(to),
+            script,
+        });
+        self
+    }
+
+    /// Runs a script without a connection, for datagrams alone.
+    #[must_use]
+    pub fn offline(mut self, after: Duration, script: Script) -> Self {
+        self.planned.push(Planned {
+            at: Instant::ZERO + after + BOOT,
+            to: None,
+            script,
+        });
+        self
+    }
+
+    /// Accepts connections to `addr`; the n-th is served by the n-th script.
+    #[must_use]
+    pub fn serve(mut self, addr: SocketAddr, serve: impl Fn(u64) -> Script + 'static) -> Self {
+        self.listeners.push(Listener {
+            addr,
+            serve: Box::new(serve),
+            served: 0,
+        });
+        self
+    }
+
+    /// Sends every datagram to `addr` back.
+    #[must_use]
+    pub fn echo_datagrams(mut self, addr: SocketAddr) -> Self {
+        self.echoes.push(addr);
+        self
+    }
+
+    fn start(&mut self, cx: &mut Cx<'_>) {
+        for listener in &self.listeners {
+            cx.listen(listener.addr);
+        }
+        for addr in &self.echoes {
+            match cx.bind(*addr) {
+                Ok((socket, _)) => self.echo_sockets.push(socket),
+                Err(why) => cx.violate(Invariant::ScriptHolds, format!("bind {addr}: {why}")),
+            }
+        }
+        self.begin_due(cx);
+    }
+
+    fn begin_due(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now();
+        let (due, later) = core::mem::take(&mut self.planned)
+            .into_iter()
+            .partition(|planned| planned.at <= now);
+        self.planned = later;
+        let due: Vec<Planned> = due;
+        for planned in due {
+            let actor = self.admit("client", planned.script);
+            match planned.to {
+                Some(to) => {
+                    self.dials.insert(cx.dial(to), actor);
+                }
+                None => self.run(cx, actor),
+            }
+        }
+    }
+
+    fn admit(&mut self, role: &str, script: Script) -> usize {
+        let number = self.next_actor;
+        self.next_actor += 1;
+        let actor = Actor::new(format!("{role} {number}"), script);
+        self.actors.insert(number, actor);
+        number
+    }
+
+    fn run(&mut self, cx: &mut Cx<'_>, number: usize) {
+        let Some(actor) = self.actors.get_mut(&number) else {
+            return;
+        };
+        actor.run(cx);
+        if let Some(udp) = actor.udp {
+            self.udp.insert(udp, number);
+        }
+        if actor.is_over {
+            self.actors.remove(&number);
+            self.sockets.retain(|_, of| *of != number);
+            self.udp.retain(|_, of| *of != number);
+        }
+    }
+
+    fn accept(&mut self, cx: &mut Cx<'_>, socket: SocketId, local: SocketAddr) {
+        let Some(listener) = self.listeners.iter_mut().find(|l| l.addr == local) else {
+            cx.abort(socket);
+            return;
+        };
+        let script = (listener.serve)(listener.served);
+        listener.served += 1;
+        let number = self.admit("server", script);
+        self.connected(cx, number, socket);
+    }
+
+    fn connected(&mut self, cx: &mut Cx<'_>, number: usize, socket: SocketId) {
+        if let Some(actor) = self.actors.get_mut(&number) {
+            actor.socket = Some(socket);
+        }
+        self.sockets.insert(socket, number);
+        self.run(cx, number);
+    }
+
+    fn fire(&mut self, cx: &mut Cx<'_>) {
+        self.begin_due(cx);
+        let now = cx.now();
+        let is_due = |actor: &Actor| actor.until.is_some_and(|until| until <= now);
+        let due: Vec<usize> = self
+            .actors
+            .iter()
+            .filter(|(_, actor)| is_due(actor))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in due {
+            self.run(cx, number);
+        }
+    }
+
+    fn datagram(&mut self, cx: &mut Cx<'_>, socket: UdpId, from: SocketAddr, data: BytesMut) {
+        if self.echo_sockets.contains(&socket) {
+            cx.send_to(socket, from, &data);
+            return;
+        }
+        let Some(number) = self.udp.get(&socket).copied() else {
+            return;
+        };
+        if let Some(actor) = self.actors.get_mut(&number) {
+            actor.datagrams.push_back(data);
+        }
+        self.run(cx, number);
+    }
+}
+
+impl Host for ScriptHost {
+    fn handle(&mut self, cx: &mut Cx<'_>, input: HostInput) {
+        match input {
+            HostInput::Start => self.start(cx),
+            HostInput::Timer => self.fire(cx),
+            HostInput::Command(_) | HostInput::Resolved(..) => {}
+            HostInput::Accepted { socket, local, .. } => self.accept(cx, socket, local),
+            HostInput::Dialed(dial, outcome) => {
+                let Some(number) = self.dials.remove(&dial) else {
+                    return;
+                };
+                match outcome {
+                    Ok((socket, _)) => self.connected(cx, number, socket),
+                    Err(why) => {
+                        let what = format!("client {number} could not connect: {why}");
+                        cx.violate(Invariant::ScriptHolds, what);
+                    }
+                }
+            }
+            HostInput::Readable(socket) | HostInput::Writable(socket) => {
+                if let Some(number) = self.sockets.get(&socket).copied() {
+                    self.run(cx, number);
+                }
+            }
+            HostInput::Datagram { socket, from, data } => self.datagram(cx, socket, from, data),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let planned = self.planned.iter().map(|planned| planned.at);
+        let actors = self.actors.values().filter_map(|actor| actor.until);
+        planned.chain(actors).min()
+    }
+
+    fn waiting(&self) -> Option<String> {
+        let first = self.actors.values().next()?;
+        Some(format!(
+            "{} scripts left; {}",
+            self.actors.len(),
+            first.describe()
+        ))
+    }
+}

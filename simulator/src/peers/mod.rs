@@ -1,0 +1,8 @@
+//! Scripted peers: clients and servers whose every byte is written down in a scenario.
+mod actor;
+mod datagrams;
+mod host;
+mod script;
+
+pub use host::ScriptHost;
+pub use script::{Exchange, Script, Step};

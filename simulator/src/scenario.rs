@@ -1,0 +1,167 @@
+//! Scenarios: worlds with a name, and how to run them.
+use crate::{World, check::Violation, scenarios};
+use core::fmt;
+use sansbox_core::Instant;
+
+/// How a run ended.
+pub type Verdict = Result<(), Violation>;
+
+/// One behaviour, shown in a world of its own.
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    /// Its name, unique.
+    pub name: &'static str,
+    /// One sentence that says what must hold.
+    pub about: &'static str,
+    /// Fills an empty world and runs it.
+    pub body: fn(&mut World) -> Verdict,
+}
+
+impl fmt::Debug for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scenario({})", self.name)
+    }
+}
+
+/// What one run of a scenario gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// SHA-256 over all that crossed between hosts, machines and network.
+    pub digest: [u8; 32],
+    /// When the last event happened.
+    pub virtual_time: Instant,
+    /// Events handled.
+    pub events: u64,
+    /// Random choices made.
+    pub decisions: usize,
+    /// The first broken invariant, if one was.
+    pub outcome: Verdict,
+    /// What crossed, as text, where asked for.
+    pub trace: Vec<String>,
+}
+
+impl Scenario {
+    /// Runs it with a seed.
+    #[must_use]
+    pub fn run(&self, seed: u64, trace: bool) -> Report {
+        let mut world = World::new(seed, trace);
+        let outcome = (self.body)(&mut world);
+        Report {
+            digest: world.digest(),
+            virtual_time: world.now(),
+            events: world.events(),
+            decisions: world.decisions().len(),
+            outcome,
+            trace: world.trace().to_vec(),
+        }
+    }
+}
+
+/// All scenarios, in the order of their files.
+#[must_use]
+pub fn all() -> Vec<Scenario> {
+    scenarios::GROUPS
+        .iter()
+        .copied()
+        .flatten()
+        .copied()
+        .collect()
+}
+
+/// The scenario called `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<Scenario> {
+    all().into_iter().find(|scenario| scenario.name == name)
+}
+
+/// Names that resemble `name`, the nearest first, at most three.
+#[must_use]
+pub fn near(name: &str) -> Vec<&'static str> {
+    let mut scored: Vec<(usize, &'static str)> = all()
+        .iter()
+        .map(|scenario| {
+            let is_part = scenario.name.contains(name) || name.contains(scenario.name);
+            let distance = distance(name.as_bytes(), scenario.name.as_bytes());
+            (if is_part { 0 } else { distance }, scenario.name)
+        })
+        .filter(|(distance, other)| *distance <= other.len() / 2)
+        .collect();
+    scored.sort_unstable();
+    scored.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// Levenshtein's distance.
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (y, cell) in b.iter().zip(row.iter_mut().skip(1)) {
+            let above = *cell;
+            *cell = (diagonal + usize::from(x != y))
+                .min(above + 1)
+                .min(left + 1);
+            diagonal = above;
+            left = *cell;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+pub(crate) fn check(name: &str) {
+    /// Seeds that every scenario's test runs.
+    const SEEDS: u64 = 8;
+    let scenario = find(name).expect("registered");
+    for seed in 0..SEEDS {
+        let report = scenario.run(seed, false);
+        if let Err(violation) = report.outcome {
+            panic!("{violation}\nsansbox-sim run {name} --seed {seed} --trace");
+        }
+    }
+    let twice = [scenario.run(0, false), scenario.run(0, true)];
+    assert_eq!(twice[0].digest, twice[1].digest, "{name} does not replay");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_every_scenario_says_what_it_is_about() {
+        let all = all();
+        let names: BTreeSet<&str> = all.iter().map(|s| s.name).collect();
+        assert_eq!(names.len(), all.len());
+        assert!(all.len() >= 25, "{} scenarios", all.len());
+        for scenario in all {
+            let about = scenario.about.trim();
+            assert!(
+                about.ends_with('.') && about.len() > 20,
+                "{scenario:?}: {about}"
+            );
+        }
+    }
+
+    #[test]
+    fn distances_are_levenshtein() {
+        for (a, b, expected) in [
+            ("", "abc", 3),
+            ("kitten", "sitting", 3),
+            ("same", "same", 0),
+        ] {
+            assert_eq!(distance(a.as_bytes(), b.as_bytes()), expected, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_name_finds_its_like() {
+        let first = all()[0].name;
+        let mistyped = first.replacen(['e', 'o'], "x", 1);
+        assert!(near(&mistyped).contains(&first), "{mistyped}");
+        assert!(near("qqqqqqqqqqqqqqqqqqqqqqqqq").is_empty());
+    }
+}

@@ -1,0 +1,71 @@
+//! All scenarios. One file holds one behaviour or a group of like ones; [`lab`] holds the hosts
+//! that most of them share.
+mod auth;
+mod connect;
+mod dial;
+mod direct;
+mod flood;
+mod forward;
+mod half_close;
+mod lab;
+mod names;
+mod pace;
+mod reset;
+mod route;
+mod stop;
+mod udp;
+mod upstream;
+mod vanish;
+
+use crate::scenario::Scenario;
+
+/// Registers functions as scenarios, with their first line of documentation as the description,
+/// and makes a test of each.
+macro_rules! scenarios {
+    ($(
+        $(#[doc = $about:literal])+
+        fn $name:ident($world:ident) $body:block
+    )+) => {
+        pub(super) const ALL: &[$crate::scenario::Scenario] = &[$(
+            $crate::scenario::Scenario {
+                name: stringify!($name),
+                about: concat!($($about),+),
+                body: $name,
+            }
+        ),+];
+
+        $(
+            $(#[doc = $about])+
+            fn $name($world: &mut $crate::World) -> $crate::scenario::Verdict $body
+        )+
+
+        #[cfg(test)]
+        mod tests {
+            $(
+                #[test]
+                fn $name() {
+                    $crate::scenario::check(stringify!($name));
+                }
+            )+
+        }
+    };
+}
+use scenarios;
+
+pub(crate) const GROUPS: &[&[Scenario]] = &[
+    connect::ALL,
+    dial::ALL,
+    names::ALL,
+    half_close::ALL,
+    reset::ALL,
+    vanish::ALL,
+    pace::ALL,
+    flood::ALL,
+    auth::ALL,
+    forward::ALL,
+    upstream::ALL,
+    route::ALL,
+    udp::ALL,
+    direct::ALL,
+    stop::ALL,
+];

@@ -1,0 +1,5 @@
+//! Servers of our own: the far end of what goes through the proxy.
+pub mod dns;
+pub mod http;
+pub mod tcp;
+pub mod udp;

@@ -1,0 +1,11 @@
+//! The program under test between clients and servers, seen from outside.
+
+mod bad_input;
+mod bodies;
+mod clients;
+mod direct;
+mod log;
+mod protected;
+mod refusals;
+mod relay;
+mod udp;

@@ -1,0 +1,5 @@
+//! The command line: what scripts and other programs depend on.
+
+mod errors;
+mod lifecycle;
+mod recorded;
