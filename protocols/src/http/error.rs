@@ -96,13 +96,13 @@ impl ProtocolError for Error {
     fn closing(&self) -> Closing {
         match self {
             Self::BadRequest(_)
+            | Self::Truncated
             | Self::ResponseBroken(_)
             | Self::Timeout {
                 phase: Phase::RequestHead | Phase::RefusedBody,
             } => Closing::Reply,
             Self::Reset => Closing::Reset,
-            Self::Truncated
-            | Self::Timeout {
+            Self::Timeout {
                 phase: Phase::FirstByte | Phase::Connect,
             }
             | Self::Refused { .. }

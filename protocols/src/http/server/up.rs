@@ -1,5 +1,5 @@
 //! From the client to the upstream.
-use super::{Auth, Down, Error, Pending, Server, ServerEvent, Timer, Up, flow::Stage};
+use super::{Auth, Down, Error, Pending, Server, ServerEvent, Then, Timer, Up, flow::Stage};
 use crate::http::{EMPTY_LINES_MAX, wire::Malformed};
 use sansbox_core::{End, Instant, Pipe, Progress};
 
@@ -58,7 +58,7 @@ impl Server {
                     Ok(Progress::MADE)
                 }
                 Ok((Stage::Waiting, progress)) => Ok(progress),
-                Ok((Stage::Truncated, _)) | Err(_) => self.end_without_reply(),
+                Ok((Stage::Truncated, _)) | Err(_) => self.skip_truncated(),
             },
             Up::Tunnel => Ok(wire.transfer(app)),
             Up::Discard => {
@@ -73,6 +73,17 @@ impl Server {
                 Ok(Progress::MADE)
             }
         }
+    }
+
+    /// The body of a refused request breaks off. The refusal itself may still wait for room.
+    fn skip_truncated(&mut self) -> Step {
+        let Down::Reply { then, .. } = &mut self.down else {
+            return self.end_without_reply();
+        };
+        *then = Then::Close;
+        self.up = Up::Closed;
+        self.timer = None;
+        Err(Error::Truncated)
     }
 
     fn read_head(&mut self, now: Instant, wire: &mut Pipe) -> Step {

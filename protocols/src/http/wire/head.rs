@@ -179,6 +179,10 @@ impl<'a> Response<'a> {
     /// # Errors
     /// [`Malformed`] when it is no response head.
     pub fn parse_whole(head: &'a [u8]) -> Result<Self, Malformed> {
+        // Empty lines are skipped before requests only (RFC 9112 2.2); httparse skips one.
+        if head.starts_with(b"\r\n") {
+            return Err(Malformed::StatusLine);
+        }
         let mut places = places();
         let mut parsed = httparse::Response::new(&mut places);
         match parsed.parse(head) {
