@@ -1,5 +1,8 @@
 //! Outbound sockets, and what their errors mean.
-use crate::sockets::{CheapController, is_loopback, set_route_options, set_tcp_options};
+use crate::{
+    slots::Stream,
+    sockets::{CheapController, is_loopback, set_route_options, set_tcp_options},
+};
 use core::net::{IpAddr, SocketAddr};
 use rustix::io::Errno;
 use sansbox_core::Refusal;
@@ -13,13 +16,10 @@ pub(crate) fn connect(
     to: SocketAddr,
     options: &Dial,
     cheap: Option<CheapController>,
-) -> io::Result<TcpStream> {
+) -> io::Result<Stream> {
     let socket = open(to, Type::STREAM, Protocol::TCP, options)?;
     if is_loopback(to) {
         socket.set_tcp_nodelay(true)?;
-        if let Some(cheap) = cheap {
-            cheap.apply(&socket);
-        }
         // No keep-alive: the kernel that holds both ends cannot vanish without both.
     } else {
         set_tcp_options(&socket, None, None)?;
@@ -32,7 +32,13 @@ pub(crate) fn connect(
         Err(error) if is_in_progress(&error) => {}
         Err(error) => return Err(error),
     }
-    TcpStream::from_std(socket.into())
+    Ok(Stream::new(TcpStream::from_std(socket.into())?, to, cheap))
+}
+
+/// Whether a connection that has just begun is there already. On loopback the handshake is over
+/// before `connect` returns, and knowing that saves a turn through the event loop.
+pub(crate) fn is_connected(stream: &Stream, to: SocketAddr) -> bool {
+    is_loopback(to) && stream.tcp.peer_addr().is_ok()
 }
 
 /// Opens a UDP socket bound to `local`; an outbound's `options` may choose the source address.

@@ -139,6 +139,9 @@ impl Direction {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            if self.burst >= SPLICE_AFTER {
+                to.bulk_begins();
+            }
             match self.poll_fill(cx, from, &to.tcp, stores) {
                 Poll::Pending => {
                     if turn < BULK_WAKE {

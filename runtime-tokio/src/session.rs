@@ -199,7 +199,13 @@ impl<S: Service, M: Recorded> Drive<S, M> {
             None => Err(io::ErrorKind::Unsupported.into()),
         };
         match connecting {
-            Ok(tcp) => self.slots.insert(slot, Socket::Connecting(tcp, id)),
+            Ok(stream) => {
+                let local = dial::is_connected(&stream, to).then(|| stream.tcp.local_addr());
+                self.slots.insert(slot, Socket::Connecting(stream, id));
+                if let Some(local) = local {
+                    self.connected(now, slot, id, local);
+                }
+            }
             Err(e) => self.fail(now, id, &e),
         }
     }
@@ -330,7 +336,8 @@ impl<S: Service, M: Recorded> Drive<S, M> {
                     true
                 })
             }
-            Socket::Connecting(tcp, id) => {
+            Socket::Connecting(stream, id) => {
+                let tcp = &stream.tcp;
                 let id = *id;
                 let Poll::Ready(decided) = poll_connected(tcp, cx) else {
                     return false;
@@ -372,12 +379,12 @@ impl<S: Service, M: Recorded> Drive<S, M> {
         id: ActionId,
         decided: io::Result<SocketAddr>,
     ) {
-        let Some(Socket::Connecting(tcp, _)) = self.slots.remove(slot) else {
+        let Some(Socket::Connecting(stream, _)) = self.slots.remove(slot) else {
             return;
         };
         match decided {
             Ok(local) => {
-                self.slots.insert(slot, Socket::Stream(tcp.into()));
+                self.slots.insert(slot, Socket::Stream(stream));
                 let outcome = Outcome::Connected(canonical(local));
                 self.machine.apply(now, Input::Done(id, outcome));
             }

@@ -11,23 +11,25 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(75);
 /// Controllers that cost little, the cheapest first.
 const CHEAP_CONTROLLERS: [&[u8]; 2] = [b"reno", b"cubic"];
 
-/// A cheap congestion controller that this process may use.
+/// A cheap congestion controller that this process may use: a place in [`CHEAP_CONTROLLERS`], so
+/// that every connection can afford to remember one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct CheapController(&'static [u8]);
+pub(crate) struct CheapController(u8);
 
 impl CheapController {
     /// Asks the kernel; `None` when it allows none of them.
     pub(crate) fn find() -> Option<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).ok()?;
-        CHEAP_CONTROLLERS
-            .into_iter()
-            .find(|name| socket.set_tcp_congestion(name).is_ok())
-            .map(Self)
+        let mut numbered = CHEAP_CONTROLLERS.into_iter().zip(0..);
+        let found = numbered.find(|(name, _)| socket.set_tcp_congestion(name).is_ok());
+        found.map(|(_, number)| Self(number))
     }
 
     /// Gives it to a socket. Without it the socket works as well, only slower.
     pub(crate) fn apply<'s>(self, socket: impl Into<SockRef<'s>>) {
-        let _slower = socket.into().set_tcp_congestion(self.0);
+        if let Some(name) = CHEAP_CONTROLLERS.get(usize::from(self.0)) {
+            let _slower = socket.into().set_tcp_congestion(name);
+        }
     }
 }
 
