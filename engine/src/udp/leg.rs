@@ -1,5 +1,4 @@
 //! The upstream side of an association: sockets of our own, or another proxy's association.
-use super::QUEUE_MAX;
 use crate::{
     connect::{Connect, Upstream},
     effects::Effects,
@@ -320,14 +319,4 @@ fn relay_address(upstream: &Upstream) -> Result<SocketAddr, Refusal> {
         Host::Ip(ip) if !ip.is_unspecified() => Ok(SocketAddr::new(*ip, *port)),
         Host::Ip(_) | Host::Domain(_) => Ok(SocketAddr::new(upstream.remote.ip(), *port)),
     }
-}
-
-/// Adds a datagram to a queue, unless it is full.
-#[must_use]
-pub(crate) fn enqueue(queue: &mut Queue, to: SocketAddr, data: BytesMut) -> bool {
-    let fits = queue.len() < QUEUE_MAX;
-    if fits {
-        queue.push((to, data));
-    }
-    fits
 }

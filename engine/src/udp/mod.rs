@@ -24,7 +24,7 @@ use core::net::{IpAddr, SocketAddr};
 use flow::{Flow, Flows, Way};
 pub(crate) use framing::Framing;
 use framing::{FromClient, with_header};
-use leg::{Control, Leg, Queue, Socket, enqueue};
+use leg::{Control, Leg, Queue, Socket};
 use sansbox_core::{End, Host, Instant, Pipe, Progress, Refusal, Target};
 use sansbox_protocols::socks::Command;
 use std::collections::BTreeMap;
@@ -100,21 +100,18 @@ impl UdpRelay {
             FromClient::Fragment => return cx.record.drop_datagram(Drop::Fragment),
             FromClient::Malformed => return cx.record.drop_datagram(Drop::Malformed),
         };
-        if !self.flows.contains(&target) {
-            self.open_flow(cx, &target);
+        match self.flows.is_resolving(&target) {
+            None => self.open_flow(cx, &target),
+            Some(true) if self.queue_is_full() => return cx.record.drop_datagram(Drop::Overflow),
+            Some(_) => {}
         }
         let Some(flow) = self.flows.use_flow(&target) else {
-            return cx.record.drop_datagram(Drop::Unreachable);
+            return cx.record.drop_datagram(Drop::Overflow);
         };
         let len = data.len() as u64;
         match &mut flow.way {
             Way::Rejected => return cx.record.drop_datagram(Drop::Policy),
-            Way::Resolving { waiting, .. } => {
-                if waiting.len() >= QUEUE_MAX {
-                    return cx.record.drop_datagram(Drop::Overflow);
-                }
-                waiting.push(data);
-            }
+            Way::Resolving { waiting, .. } => waiting.push(data),
             Way::Direct { outbound, to } => {
                 let (outbound, to) = (*outbound, *to);
                 self.send(cx, outbound, to, data);
@@ -128,7 +125,15 @@ impl UdpRelay {
         cx.record.bytes_up += len;
     }
 
-    /// Routes a target that is new to this association.
+    /// Whether as many datagrams wait as may: for names, sockets and proxies together, so that a
+    /// client cannot multiply the limit by the number of its targets.
+    fn queue_is_full(&self) -> bool {
+        let for_legs: usize = self.waiting.values().map(Queue::len).sum();
+        for_legs + self.flows.waiting() >= QUEUE_MAX
+    }
+
+    /// Routes a target that is new to this association. There is no flow afterwards when it had
+    /// to wait for a name and nothing more may wait.
     fn open_flow(&mut self, cx: &mut Cx<'_>, target: &Target) {
         cx.record.target = Some(target.clone());
         let user = cx
@@ -154,18 +159,21 @@ impl UdpRelay {
         };
         let way = way.unwrap_or_else(|why| {
             cx.fx.push(Action::Log(Stage::Refused(why)));
-            Way::Rejected
+            Some(Way::Rejected)
         });
-        self.flows.insert(target.clone(), Flow::new(way));
+        if let Some(way) = way {
+            self.flows.insert(target.clone(), Flow::new(way));
+        }
     }
 
-    /// How datagrams for `target` leave through `outbound`; opens the leg when it is new.
+    /// How datagrams for `target` leave through `outbound`; opens the leg when it is new. `None`
+    /// when its name would have to be resolved and nothing more may wait.
     fn way(
         &mut self,
         cx: &mut Cx<'_>,
         outbound: OutboundId,
         target: &Target,
-    ) -> Result<Way, Refusal> {
+    ) -> Result<Option<Way>, Refusal> {
         let Path::Through { dial, proxies } = &cx.plan.outbound(outbound).path else {
             return Err(Refusal::Policy);
         };
@@ -177,11 +185,12 @@ impl UdpRelay {
                     v6: Socket::Unbound,
                 };
                 self.legs.entry(outbound).or_insert(leg);
-                Ok(match &target.host {
+                Ok(Some(match &target.host {
                     Host::Ip(ip) => Way::Direct {
                         outbound,
                         to: SocketAddr::new(*ip, target.port),
                     },
+                    Host::Domain(_) if self.queue_is_full() => return Ok(None),
                     Host::Domain(name) => {
                         let id = cx.fx.action_id();
                         let families = families(cx.plan.outbound(*dial).dial.domain_strategy);
@@ -198,13 +207,13 @@ impl UdpRelay {
                             waiting: Vec::new(),
                         }
                     }
-                })
+                }))
             }
             [proxy] if is_socks(cx.plan, *proxy) => {
                 if !self.legs.contains_key(&outbound) {
                     self.associate(cx, outbound, *dial)?;
                 }
-                Ok(Way::Proxy { outbound })
+                Ok(Some(Way::Proxy { outbound }))
             }
             // Datagrams cannot follow a control connection through a second proxy.
             _ => Err(Refusal::CommandUnsupported),
@@ -238,11 +247,8 @@ impl UdpRelay {
             .and_then(|leg| leg.route(cx.plan, to, cx.fx));
         match route {
             Some((slot, to)) => cx.fx.push(Action::Send { slot, to, data }),
-            None => {
-                if !enqueue(self.waiting.entry(outbound).or_default(), to, data) {
-                    cx.record.drop_datagram(Drop::Overflow);
-                }
-            }
+            None if self.queue_is_full() => cx.record.drop_datagram(Drop::Overflow),
+            None => self.waiting.entry(outbound).or_default().push((to, data)),
         }
     }
 
