@@ -20,7 +20,7 @@ use crate::{
 };
 pub use association::Association;
 use bytes::BytesMut;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use flow::{Flow, Flows, Way};
 pub(crate) use framing::Framing;
 use framing::{FromClient, with_header};
@@ -49,13 +49,19 @@ pub(crate) struct UdpRelay {
 }
 
 impl UdpRelay {
-    /// A relay with a client-facing socket of its own at `ip`.
-    pub(crate) fn bind(framing: Framing, source: SocketAddr, ip: IpAddr, fx: &mut Effects) -> Self {
+    /// A relay with a client-facing socket of its own, at the address of `local`.
+    pub(crate) fn bind(
+        framing: Framing,
+        source: SocketAddr,
+        mut local: SocketAddr,
+        fx: &mut Effects,
+    ) -> Self {
         let (id, slot) = (fx.action_id(), fx.slot());
+        local.set_port(0);
         fx.push(Action::Bind {
             id,
             slot,
-            local: SocketAddr::new(ip, 0),
+            local,
             outbound: None,
         });
         Self::new(framing, source, Socket::Binding { id, slot })

@@ -55,6 +55,14 @@ fn datagram(s: &mut Session, slot: Slot, from: &str, parts: &[&[u8]]) {
     );
 }
 
+fn bind(s: &mut Session) -> (ActionId, Slot) {
+    match action(s) {
+        Some(Action::Bind { id, slot, .. }) => (id, slot),
+        other => panic!("{other:?}"),
+    }
+}
+
+const V4_TARGET: &[u8] = &[0, 0, 0, 1, 192, 0, 2, 7, 0, 53];
 #[test]
 fn a_client_cannot_make_an_association_hold_more_than_its_queue() {
     let (mut s, slot) = open("127.0.0.1:50000", "127.0.0.1:2080");
@@ -96,4 +104,20 @@ fn a_name_that_was_refused_for_lack_of_room_is_asked_for_again() {
     s.apply(T0, Input::Done(id, Outcome::Failed(Refusal::NameNotFound)));
     named(&mut s, b"next.test");
     assert!(matches!(action(&mut s), Some(Action::Resolve { .. })));
+}
+
+#[test]
+fn a_link_local_client_is_served_on_its_interface() {
+    let (_, _, _, local) = asked("[fe80::5%3]:50000", "[fe80::1%3]:2080");
+    assert_eq!(local, addr("[fe80::1%3]:0"));
+    let (mut s, slot) = open("[fe80::5%3]:50000", "[fe80::1%3]:2080");
+    datagram(&mut s, slot, "[fe80::5%3]:50001", &[V4_TARGET, b"ask"]);
+    let (id, upstream) = bind(&mut s);
+    s.apply(T0, Input::Done(id, Outcome::Bound(addr("0.0.0.0:41000"))));
+    assert!(matches!(action(&mut s), Some(Action::Send { .. })));
+    datagram(&mut s, upstream, "192.0.2.7:53", &[b"answer"]);
+    match action(&mut s) {
+        Some(Action::Send { to, .. }) => assert_eq!(to, addr("[fe80::5%3]:50001")),
+        other => panic!("{other:?}"),
+    }
 }

@@ -97,7 +97,7 @@ impl Active {
     fn associate(&mut self, cx: &mut Cx<'_>, declared: &Target) {
         cx.record.target = None;
         let framing = Framing::socks(cx.record.peer, declared);
-        let udp = UdpRelay::bind(framing, cx.record.peer, self.local.ip(), cx.fx);
+        let udp = UdpRelay::bind(framing, cx.record.peer, self.local, cx.fx);
         self.link = Link::Udp(Box::new(udp));
     }
 }
