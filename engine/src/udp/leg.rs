@@ -157,6 +157,16 @@ impl Leg {
         matches!(self, Self::Proxy { .. })
     }
 
+    /// Whether there is neither a socket for datagrams to `to` nor one on its way.
+    pub(crate) const fn lacks(&self, to: SocketAddr) -> bool {
+        let socket = match self {
+            Self::Direct { v4, .. } if to.is_ipv4() => v4,
+            Self::Direct { v6, .. } => v6,
+            Self::Proxy { socket, .. } => socket,
+        };
+        matches!(socket, Socket::Unbound)
+    }
+
     /// Whether a datagram on `slot` from `from` belongs to this leg.
     pub(crate) fn receives(&self, slot: Slot, from: SocketAddr) -> bool {
         match self {
@@ -171,7 +181,7 @@ impl Leg {
     }
 
     /// Takes the answer to an action; `Ok(false)` when the action is not this leg's. On an error
-    /// the leg is over.
+    /// a proxy's leg is over, a direct one lacks a socket.
     pub(crate) fn done(
         &mut self,
         now: Instant,

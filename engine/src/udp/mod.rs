@@ -131,8 +131,7 @@ impl UdpRelay {
         cx.record.bytes_up += len;
     }
 
-    /// Whether as many datagrams wait as may: for names, sockets and proxies together, so that a
-    /// client cannot multiply the limit by the number of its targets.
+    /// Whether as many datagrams wait as may, whatever for and to however many targets.
     fn queue_is_full(&self) -> bool {
         let for_legs: usize = self.waiting.values().map(Queue::len).sum();
         for_legs + self.flows.waiting() >= QUEUE_MAX
@@ -326,16 +325,31 @@ impl UdpRelay {
                 Ok(false) => {}
                 Ok(true) => break,
                 Err(why) => {
-                    over = Some((*outbound, why));
+                    over = Some((*outbound, why, leg.is_proxy()));
                     break;
                 }
             }
         }
-        if let Some((outbound, why)) = over {
-            self.lose(cx, outbound, why);
+        match over {
+            Some((outbound, why, true)) => self.lose(cx, outbound, why),
+            Some((outbound, why, false)) => self.lack(cx, outbound, why),
+            None => {}
         }
         self.flush(cx.plan, cx.fx);
         Ok(None)
+    }
+
+    /// A direct leg got no socket of one family. The other family's stays, and with it the
+    /// address that peers know the client by; the next datagram asks again.
+    fn lack(&mut self, cx: &mut Cx<'_>, outbound: OutboundId, why: Refusal) {
+        cx.fx.push(Action::Log(Stage::Refused(why)));
+        let (Some(leg), Some(queue)) = (self.legs.get(&outbound), self.waiting.get_mut(&outbound))
+        else {
+            return;
+        };
+        for _ in queue.extract_if(.., |(to, _)| leg.lacks(*to)) {
+            cx.record.drop_datagram(Drop::Unreachable);
+        }
     }
 
     fn resolved(

@@ -63,6 +63,10 @@ fn bind(s: &mut Session) -> (ActionId, Slot) {
 }
 
 const V4_TARGET: &[u8] = &[0, 0, 0, 1, 192, 0, 2, 7, 0, 53];
+const V6_TARGET: &[u8] = &[
+    0, 0, 0, 4, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 53,
+];
+
 #[test]
 fn a_client_cannot_make_an_association_hold_more_than_its_queue() {
     let (mut s, slot) = open("127.0.0.1:50000", "127.0.0.1:2080");
@@ -120,4 +124,26 @@ fn a_link_local_client_is_served_on_its_interface() {
         Some(Action::Send { to, .. }) => assert_eq!(to, addr("[fe80::5%3]:50001")),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_family_without_sockets_leaves_the_other_familys_alone() {
+    let (mut s, slot) = open("127.0.0.1:50000", "127.0.0.1:2080");
+    datagram(&mut s, slot, "127.0.0.1:50001", &[V4_TARGET, b"one"]);
+    let (id, v4) = bind(&mut s);
+    s.apply(T0, Input::Done(id, Outcome::Bound(addr("0.0.0.0:41000"))));
+    assert!(matches!(action(&mut s), Some(Action::Send { slot, .. }) if slot == v4));
+
+    datagram(&mut s, slot, "127.0.0.1:50001", &[V6_TARGET, b"lost"]);
+    let (id, _) = bind(&mut s);
+    let failed = Outcome::Failed(Refusal::NetworkUnreachable);
+    s.apply(T0, Input::Done(id, failed));
+    assert!(action(&mut s).is_none(), "the IPv4 socket stays");
+    let drops = s.record().drops.as_deref().copied().unwrap();
+    assert_eq!(drops.unreachable, 1);
+
+    datagram(&mut s, slot, "127.0.0.1:50001", &[V4_TARGET, b"two"]);
+    assert!(matches!(action(&mut s), Some(Action::Send { slot, .. }) if slot == v4));
+    datagram(&mut s, slot, "127.0.0.1:50001", &[V6_TARGET, b"again"]);
+    assert!(matches!(action(&mut s), Some(Action::Bind { .. })));
 }
