@@ -215,12 +215,15 @@ impl Active {
 
     fn pump_link(&mut self, cx: &mut Cx<'_>) -> Progress {
         let mut progress = Progress::NONE;
+        let early = self.down.len();
         match &mut self.link {
             Link::None => {}
             Link::Connecting(connect) => match connect.pump(cx.now, cx.plan, &mut self.down, cx.fx)
             {
                 Ok(moved) => {
                     progress |= moved;
+                    // What comes behind the last proxy's answer is payload already.
+                    cx.record.bytes_down += self.down.len().saturating_sub(early) as u64;
                     if let Some(upstream) = connect.take_ready() {
                         cx.fx.push(Action::Log(Stage::Connected));
                         self.inbound.accept(&upstream.bound);
