@@ -9,7 +9,7 @@ use super::{
 use crate::{
     connect::{Connect, PIPE_LIMIT, Upstream},
     effects::{Cx, Effects},
-    ids::{ActionId, InboundId, Slot},
+    ids::{ActionId, InboundId, Slot, UserId},
     machine::{Action, Input, Outcome, SlotPipes, Stage},
     plan::Plan,
     record::CloseReason,
@@ -33,8 +33,8 @@ pub(crate) struct Active {
     down: Pipe,
     inbound: Inbound,
     link: Link,
-    /// The target that `link` leads to, to use it for the next request.
-    connected: Option<Target>,
+    /// The target that `link` leads to and who was routed there, to use it for the next request.
+    connected: Option<(Target, Option<UserId>)>,
     idle: Idle,
     idle_timeout: Duration,
     /// Why the session will have ended, when it is not in good order.

@@ -30,7 +30,10 @@ impl Active {
             }
             InboundEvent::Forward(target) => {
                 let is_open = matches!(&self.link, Link::Open(u) if u.rx.end() == End::Open);
-                if is_open && self.connected.as_ref() == Some(&target) {
+                let connected = self.connected.as_ref();
+                let is_same =
+                    connected.is_some_and(|(to, user)| *to == target && *user == cx.record.user);
+                if is_open && is_same {
                     self.inbound.accept(&target);
                 } else {
                     self.unlink(cx.fx, End::Fin);
@@ -88,7 +91,7 @@ impl Active {
         ) {
             Ok(connect) => {
                 self.link = Link::Connecting(Box::new(connect));
-                self.connected = Some(target);
+                self.connected = Some((target, cx.record.user));
             }
             Err(why) => self.refuse(cx.fx, why),
         }
