@@ -19,7 +19,10 @@ pub(crate) use inbound::fixed_target;
 pub(crate) use relay::Idle;
 use relay::Relay;
 use sansbox_core::{End, Instant, Seed};
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 /// Both addresses of an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +44,13 @@ impl Peer {
     }
 }
 
+/// IPv4 never inside IPv6; an IPv6 address keeps its scope, without which a link-local one cannot
+/// be reached (RFC 4007 section 11).
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
 }
 
 /// One accepted connection.

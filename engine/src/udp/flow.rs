@@ -65,8 +65,10 @@ pub(crate) struct Flows {
 }
 
 impl Flows {
-    pub(crate) fn contains(&self, target: &Target) -> bool {
-        self.flows.contains_key(target)
+    /// Whether datagrams for `target` wait for its name; `None` when there is no such flow.
+    pub(crate) fn is_resolving(&self, target: &Target) -> Option<bool> {
+        let flow = self.flows.get(target)?;
+        Some(matches!(flow.way, Way::Resolving { .. }))
     }
 
     pub(crate) fn use_flow(&mut self, target: &Target) -> Option<&mut Flow> {
@@ -74,6 +76,15 @@ impl Flows {
         let flow = self.flows.get_mut(target)?;
         flow.used = self.uses;
         Some(flow)
+    }
+
+    /// Datagrams that wait for names.
+    pub(crate) fn waiting(&self) -> usize {
+        let waiting = self.flows.values().map(|flow| match &flow.way {
+            Way::Resolving { waiting, .. } => waiting.len(),
+            Way::Rejected | Way::Direct { .. } | Way::Proxy { .. } => 0,
+        });
+        waiting.sum()
     }
 
     pub(crate) fn insert(&mut self, target: Target, mut flow: Flow) {

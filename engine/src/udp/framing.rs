@@ -1,6 +1,7 @@
 //! How datagrams look on the client's side of an association, and from whom they are taken.
+use crate::session::canonical;
 use bytes::BytesMut;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use sansbox_core::{Host, Target};
 use sansbox_protocols::socks::wire::{Address, udp::Header};
 
@@ -17,7 +18,8 @@ pub(crate) enum Framing {
 /// connection, at the port it declared or first sends from.
 #[derive(Debug)]
 pub(crate) struct Client {
-    ip: IpAddr,
+    /// Its end of the control connection, with the scope of a link-local address.
+    control: SocketAddr,
     port: Option<u16>,
 }
 
@@ -37,15 +39,17 @@ pub(crate) enum FromClient {
 impl Framing {
     /// A SOCKS5 association for the client behind a control connection.
     pub(crate) fn socks(control: SocketAddr, declared: &Target) -> Self {
-        let ip = control.ip().to_canonical();
+        let control = canonical(control);
         // A declared address that is not the client's as seen from here was written behind a NAT,
         // and its port says nothing.
         let is_ours = match &declared.host {
-            Host::Ip(declared) => declared.is_unspecified() || declared.to_canonical() == ip,
+            Host::Ip(declared) => {
+                declared.is_unspecified() || declared.to_canonical() == control.ip()
+            }
             Host::Domain(_) => false,
         };
         let port = (is_ours && declared.port != 0).then_some(declared.port);
-        Self::Socks(Client { ip, port })
+        Self::Socks(Client { control, port })
     }
 
     /// Takes a datagram from the client and strips its header.
@@ -57,7 +61,7 @@ impl Framing {
             Self::Fixed { .. } => FromClient::Stranger,
             Self::Socks(client) => {
                 let known = client.port.is_none_or(|port| port == from.port());
-                if from.ip().to_canonical() != client.ip || !known {
+                if from.ip().to_canonical() != client.control.ip() || !known {
                     return FromClient::Stranger;
                 }
                 let Ok((header, len)) = Header::parse(data) else {
@@ -80,7 +84,11 @@ impl Framing {
     pub(crate) fn client(&self) -> Option<SocketAddr> {
         match self {
             Self::Fixed { client, .. } => Some(*client),
-            Self::Socks(client) => client.port.map(|port| SocketAddr::new(client.ip, port)),
+            Self::Socks(client) => {
+                let mut address = client.control;
+                address.set_port(client.port?);
+                Some(address)
+            }
         }
     }
 

@@ -1,5 +1,4 @@
 //! The upstream side of an association: sockets of our own, or another proxy's association.
-use super::QUEUE_MAX;
 use crate::{
     connect::{Connect, Upstream},
     effects::Effects,
@@ -158,6 +157,16 @@ impl Leg {
         matches!(self, Self::Proxy { .. })
     }
 
+    /// Whether there is neither a socket for datagrams to `to` nor one on its way.
+    pub(crate) const fn lacks(&self, to: SocketAddr) -> bool {
+        let socket = match self {
+            Self::Direct { v4, .. } if to.is_ipv4() => v4,
+            Self::Direct { v6, .. } => v6,
+            Self::Proxy { socket, .. } => socket,
+        };
+        matches!(socket, Socket::Unbound)
+    }
+
     /// Whether a datagram on `slot` from `from` belongs to this leg.
     pub(crate) fn receives(&self, slot: Slot, from: SocketAddr) -> bool {
         match self {
@@ -172,7 +181,7 @@ impl Leg {
     }
 
     /// Takes the answer to an action; `Ok(false)` when the action is not this leg's. On an error
-    /// the leg is over.
+    /// a proxy's leg is over, a direct one lacks a socket.
     pub(crate) fn done(
         &mut self,
         now: Instant,
@@ -320,14 +329,4 @@ fn relay_address(upstream: &Upstream) -> Result<SocketAddr, Refusal> {
         Host::Ip(ip) if !ip.is_unspecified() => Ok(SocketAddr::new(*ip, *port)),
         Host::Ip(_) | Host::Domain(_) => Ok(SocketAddr::new(upstream.remote.ip(), *port)),
     }
-}
-
-/// Adds a datagram to a queue, unless it is full.
-#[must_use]
-pub(crate) fn enqueue(queue: &mut Queue, to: SocketAddr, data: BytesMut) -> bool {
-    let fits = queue.len() < QUEUE_MAX;
-    if fits {
-        queue.push((to, data));
-    }
-    fits
 }

@@ -20,11 +20,11 @@ use crate::{
 };
 pub use association::Association;
 use bytes::BytesMut;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use flow::{Flow, Flows, Way};
 pub(crate) use framing::Framing;
 use framing::{FromClient, with_header};
-use leg::{Control, Leg, Queue, Socket, enqueue};
+use leg::{Control, Leg, Queue, Socket};
 use sansbox_core::{End, Host, Instant, Pipe, Progress, Refusal, Target};
 use sansbox_protocols::socks::Command;
 use std::collections::BTreeMap;
@@ -49,13 +49,19 @@ pub(crate) struct UdpRelay {
 }
 
 impl UdpRelay {
-    /// A relay with a client-facing socket of its own at `ip`.
-    pub(crate) fn bind(framing: Framing, source: SocketAddr, ip: IpAddr, fx: &mut Effects) -> Self {
+    /// A relay with a client-facing socket of its own, at the address of `local`.
+    pub(crate) fn bind(
+        framing: Framing,
+        source: SocketAddr,
+        mut local: SocketAddr,
+        fx: &mut Effects,
+    ) -> Self {
         let (id, slot) = (fx.action_id(), fx.slot());
+        local.set_port(0);
         fx.push(Action::Bind {
             id,
             slot,
-            local: SocketAddr::new(ip, 0),
+            local,
             outbound: None,
         });
         Self::new(framing, source, Socket::Binding { id, slot })
@@ -100,21 +106,18 @@ impl UdpRelay {
             FromClient::Fragment => return cx.record.drop_datagram(Drop::Fragment),
             FromClient::Malformed => return cx.record.drop_datagram(Drop::Malformed),
         };
-        if !self.flows.contains(&target) {
-            self.open_flow(cx, &target);
+        match self.flows.is_resolving(&target) {
+            None => self.open_flow(cx, &target),
+            Some(true) if self.queue_is_full() => return cx.record.drop_datagram(Drop::Overflow),
+            Some(_) => {}
         }
         let Some(flow) = self.flows.use_flow(&target) else {
-            return cx.record.drop_datagram(Drop::Unreachable);
+            return cx.record.drop_datagram(Drop::Overflow);
         };
         let len = data.len() as u64;
         match &mut flow.way {
             Way::Rejected => return cx.record.drop_datagram(Drop::Policy),
-            Way::Resolving { waiting, .. } => {
-                if waiting.len() >= QUEUE_MAX {
-                    return cx.record.drop_datagram(Drop::Overflow);
-                }
-                waiting.push(data);
-            }
+            Way::Resolving { waiting, .. } => waiting.push(data),
             Way::Direct { outbound, to } => {
                 let (outbound, to) = (*outbound, *to);
                 self.send(cx, outbound, to, data);
@@ -128,7 +131,14 @@ impl UdpRelay {
         cx.record.bytes_up += len;
     }
 
-    /// Routes a target that is new to this association.
+    /// Whether as many datagrams wait as may, whatever for and to however many targets.
+    fn queue_is_full(&self) -> bool {
+        let for_legs: usize = self.waiting.values().map(Queue::len).sum();
+        for_legs + self.flows.waiting() >= QUEUE_MAX
+    }
+
+    /// Routes a target that is new to this association. There is no flow afterwards when it had
+    /// to wait for a name and nothing more may wait.
     fn open_flow(&mut self, cx: &mut Cx<'_>, target: &Target) {
         cx.record.target = Some(target.clone());
         let user = cx
@@ -154,18 +164,21 @@ impl UdpRelay {
         };
         let way = way.unwrap_or_else(|why| {
             cx.fx.push(Action::Log(Stage::Refused(why)));
-            Way::Rejected
+            Some(Way::Rejected)
         });
-        self.flows.insert(target.clone(), Flow::new(way));
+        if let Some(way) = way {
+            self.flows.insert(target.clone(), Flow::new(way));
+        }
     }
 
-    /// How datagrams for `target` leave through `outbound`; opens the leg when it is new.
+    /// How datagrams for `target` leave through `outbound`; opens the leg when it is new. `None`
+    /// when its name would have to be resolved and nothing more may wait.
     fn way(
         &mut self,
         cx: &mut Cx<'_>,
         outbound: OutboundId,
         target: &Target,
-    ) -> Result<Way, Refusal> {
+    ) -> Result<Option<Way>, Refusal> {
         let Path::Through { dial, proxies } = &cx.plan.outbound(outbound).path else {
             return Err(Refusal::Policy);
         };
@@ -177,11 +190,12 @@ impl UdpRelay {
                     v6: Socket::Unbound,
                 };
                 self.legs.entry(outbound).or_insert(leg);
-                Ok(match &target.host {
+                Ok(Some(match &target.host {
                     Host::Ip(ip) => Way::Direct {
                         outbound,
                         to: SocketAddr::new(*ip, target.port),
                     },
+                    Host::Domain(_) if self.queue_is_full() => return Ok(None),
                     Host::Domain(name) => {
                         let id = cx.fx.action_id();
                         let families = families(cx.plan.outbound(*dial).dial.domain_strategy);
@@ -198,13 +212,13 @@ impl UdpRelay {
                             waiting: Vec::new(),
                         }
                     }
-                })
+                }))
             }
             [proxy] if is_socks(cx.plan, *proxy) => {
                 if !self.legs.contains_key(&outbound) {
                     self.associate(cx, outbound, *dial)?;
                 }
-                Ok(Way::Proxy { outbound })
+                Ok(Some(Way::Proxy { outbound }))
             }
             // Datagrams cannot follow a control connection through a second proxy.
             _ => Err(Refusal::CommandUnsupported),
@@ -238,11 +252,8 @@ impl UdpRelay {
             .and_then(|leg| leg.route(cx.plan, to, cx.fx));
         match route {
             Some((slot, to)) => cx.fx.push(Action::Send { slot, to, data }),
-            None => {
-                if !enqueue(self.waiting.entry(outbound).or_default(), to, data) {
-                    cx.record.drop_datagram(Drop::Overflow);
-                }
-            }
+            None if self.queue_is_full() => cx.record.drop_datagram(Drop::Overflow),
+            None => self.waiting.entry(outbound).or_default().push((to, data)),
         }
     }
 
@@ -314,16 +325,31 @@ impl UdpRelay {
                 Ok(false) => {}
                 Ok(true) => break,
                 Err(why) => {
-                    over = Some((*outbound, why));
+                    over = Some((*outbound, why, leg.is_proxy()));
                     break;
                 }
             }
         }
-        if let Some((outbound, why)) = over {
-            self.lose(cx, outbound, why);
+        match over {
+            Some((outbound, why, true)) => self.lose(cx, outbound, why),
+            Some((outbound, why, false)) => self.lack(cx, outbound, why),
+            None => {}
         }
         self.flush(cx.plan, cx.fx);
         Ok(None)
+    }
+
+    /// A direct leg got no socket of one family. The other family's stays, and with it the
+    /// address that peers know the client by; the next datagram asks again.
+    fn lack(&mut self, cx: &mut Cx<'_>, outbound: OutboundId, why: Refusal) {
+        cx.fx.push(Action::Log(Stage::Refused(why)));
+        let (Some(leg), Some(queue)) = (self.legs.get(&outbound), self.waiting.get_mut(&outbound))
+        else {
+            return;
+        };
+        for _ in queue.extract_if(.., |(to, _)| leg.lacks(*to)) {
+            cx.record.drop_datagram(Drop::Unreachable);
+        }
     }
 
     fn resolved(

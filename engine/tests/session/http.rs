@@ -58,6 +58,29 @@ fn a_kept_upstream_serves_the_next_request_for_the_same_target_only() {
 }
 
 #[test]
+fn a_kept_upstream_serves_no_request_of_another_user() {
+    let plan = plan(&[("alice", "a"), ("bob", "b")]);
+    let mut s = session(&plan);
+    let get = |credentials: &str| {
+        let head = "GET http://192.0.2.1/a HTTP/1.1\r\nHost: 192.0.2.1\r\n";
+        format!("{head}Proxy-Authorization: Basic {credentials}\r\n\r\n")
+    };
+    send(&mut s, Slot::CLIENT, get("YWxpY2U6YQ==").as_bytes());
+    let (id, a, _) = dial(&mut s);
+    connected(&mut s, id);
+    assert!(text(&take(&mut s, a)).starts_with("GET /a"));
+    send(&mut s, a, OK);
+    assert!(text(&take(&mut s, Slot::CLIENT)).ends_with("hi"));
+
+    // A rule may send this user elsewhere, or nowhere.
+    send(&mut s, Slot::CLIENT, get("Ym9iOmI=").as_bytes());
+    assert!(matches!(action(&mut s), Some(Action::Close(slot, End::Fin)) if slot == a));
+    let (id, b, _) = dial(&mut s);
+    connected(&mut s, id);
+    assert!(text(&take(&mut s, b)).starts_with("GET /a"));
+}
+
+#[test]
 fn a_refused_request_is_told_and_the_connection_serves_on() {
     let plan = plan(&[]);
     let mut s = session(&plan);

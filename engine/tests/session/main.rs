@@ -12,6 +12,7 @@ use sansbox_engine::{
 use std::{sync::Arc, time::Duration};
 
 mod http;
+mod udp;
 
 const T0: Instant = Instant::ZERO;
 

@@ -117,7 +117,22 @@ scenarios! {
             let reply = [&GRANTED[..], b"banner"].concat();
             socks_server(&reply).then(Step::Echo)
         });
-        run(world, &[Completed])
+        run(world, &[Completed])?;
+        let counted = world.closed().first().map(|c| (c.bytes_up, c.bytes_down));
+        world.expect(counted == Some((1, 7)), format!("{counted:?} bytes counted"))
+    }
+
+    /// Payload that an HTTP upstream sends right behind its answer is kept, and counted.
+    fn upstream_http_speaks_at_once(world) {
+        proxy(world, &config(INBOUNDS, HTTP_OUT, "{}"))?;
+        clients(world, SOCKS, [socks5_connect(NAME).expect("banner").send("x").expect("x")]);
+        upstream(world, |_| {
+            let reply = [ESTABLISHED, "banner"].concat();
+            http_server(&reply).then(Step::Echo)
+        });
+        run(world, &[Completed])?;
+        let counted = world.closed().first().map(|c| (c.bytes_up, c.bytes_down));
+        world.expect(counted == Some((1, 7)), format!("{counted:?} bytes counted"))
     }
 
     /// A refusal of a SOCKS5 upstream reaches the client with the same meaning.

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     connect::{Connect, PIPE_LIMIT, Upstream},
     effects::{Cx, Effects},
-    ids::{ActionId, InboundId, Slot},
+    ids::{ActionId, InboundId, Slot, UserId},
     machine::{Action, Input, Outcome, SlotPipes, Stage},
     plan::Plan,
     record::CloseReason,
@@ -33,8 +33,8 @@ pub(crate) struct Active {
     down: Pipe,
     inbound: Inbound,
     link: Link,
-    /// The target that `link` leads to, to use it for the next request.
-    connected: Option<Target>,
+    /// The target that `link` leads to and who was routed there, to use it for the next request.
+    connected: Option<(Target, Option<UserId>)>,
     idle: Idle,
     idle_timeout: Duration,
     /// Why the session will have ended, when it is not in good order.
@@ -215,12 +215,15 @@ impl Active {
 
     fn pump_link(&mut self, cx: &mut Cx<'_>) -> Progress {
         let mut progress = Progress::NONE;
+        let early = self.down.len();
         match &mut self.link {
             Link::None => {}
             Link::Connecting(connect) => match connect.pump(cx.now, cx.plan, &mut self.down, cx.fx)
             {
                 Ok(moved) => {
                     progress |= moved;
+                    // What comes behind the last proxy's answer is payload already.
+                    cx.record.bytes_down += self.down.len().saturating_sub(early) as u64;
                     if let Some(upstream) = connect.take_ready() {
                         cx.fx.push(Action::Log(Stage::Connected));
                         self.inbound.accept(&upstream.bound);

@@ -30,7 +30,10 @@ impl Active {
             }
             InboundEvent::Forward(target) => {
                 let is_open = matches!(&self.link, Link::Open(u) if u.rx.end() == End::Open);
-                if is_open && self.connected.as_ref() == Some(&target) {
+                let connected = self.connected.as_ref();
+                let is_same =
+                    connected.is_some_and(|(to, user)| *to == target && *user == cx.record.user);
+                if is_open && is_same {
                     self.inbound.accept(&target);
                 } else {
                     self.unlink(cx.fx, End::Fin);
@@ -88,7 +91,7 @@ impl Active {
         ) {
             Ok(connect) => {
                 self.link = Link::Connecting(Box::new(connect));
-                self.connected = Some(target);
+                self.connected = Some((target, cx.record.user));
             }
             Err(why) => self.refuse(cx.fx, why),
         }
@@ -97,7 +100,7 @@ impl Active {
     fn associate(&mut self, cx: &mut Cx<'_>, declared: &Target) {
         cx.record.target = None;
         let framing = Framing::socks(cx.record.peer, declared);
-        let udp = UdpRelay::bind(framing, cx.record.peer, self.local.ip(), cx.fx);
+        let udp = UdpRelay::bind(framing, cx.record.peer, self.local, cx.fx);
         self.link = Link::Udp(Box::new(udp));
     }
 }
