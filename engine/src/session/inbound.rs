@@ -57,7 +57,7 @@ pub(crate) enum Inbound {
 impl Inbound {
     pub(crate) fn new(now: Instant, service: &Service, has_users: bool, local: SocketAddr) -> Self {
         match service {
-            Service::Socks => Self::socks(now, has_users),
+            Service::Socks => Self::socks(now, has_users, HANDSHAKE_TIMEOUT),
             Service::Http => Self::http(now, has_users),
             Service::Mixed => Self::Detect {
                 has_users,
@@ -74,13 +74,13 @@ impl Inbound {
         }
     }
 
-    fn socks(now: Instant, has_users: bool) -> Self {
+    fn socks(now: Instant, has_users: bool, timeout: Duration) -> Self {
         let auth = if has_users {
             socks::Auth::Password
         } else {
             socks::Auth::None
         };
-        Self::Socks(Box::new(socks::Server::new(now, auth, HANDSHAKE_TIMEOUT)))
+        Self::Socks(Box::new(socks::Server::new(now, auth, timeout)))
     }
 
     fn http(now: Instant, has_users: bool) -> Self {
@@ -99,10 +99,15 @@ impl Inbound {
         app: &mut Pipe,
     ) -> Result<Progress, Failure> {
         match self {
-            Self::Detect { has_users, .. } => {
+            Self::Detect {
+                has_users,
+                deadline,
+            } => {
                 let has_users = *has_users;
+                // One budget for the whole handshake. HTTP gives each request head its own.
+                let left = deadline.saturating_duration_since(now);
                 match wire.first().first() {
-                    Some(4 | 5) => *self = Self::socks(now, has_users),
+                    Some(4 | 5) => *self = Self::socks(now, has_users, left),
                     Some(_) => *self = Self::http(now, has_users),
                     None if wire.is_eof() => return Err(Failure::LEFT),
                     None => return Ok(Progress::NONE),

@@ -9,7 +9,7 @@ use crate::{
     session::{Idle, Peer, canonical, fixed_target},
 };
 use core::time::Duration;
-use sansbox_core::{End, Instant, Progress, Seed};
+use sansbox_core::{End, Instant, Progress, Refusal, Seed};
 use std::sync::Arc;
 
 /// Idle time of an association (sing-box's `udp_timeout` default).
@@ -37,12 +37,20 @@ impl Association {
             Service::Direct { host, port, .. } => fixed_target(host.as_ref(), *port, peer.local),
             Service::Socks | Service::Http | Service::Mixed => peer.local.into(),
         };
-        let serves = service.serves(peer.remote.ip());
+        let refusal = if !service.serves(peer.remote.ip()) {
+            Some(CloseReason::PublicSource)
+        } else if target.socket_addr() == Some(canonical(peer.local)) {
+            Some(CloseReason::Refused(Refusal::Loop))
+        } else {
+            None
+        };
         let framing = Framing::Fixed {
             client: peer.remote,
             target,
         };
-        let relay = serves.then(|| Box::new(UdpRelay::on_listener(framing, peer.remote)));
+        let relay = refusal
+            .is_none()
+            .then(|| Box::new(UdpRelay::on_listener(framing, peer.remote)));
         let mut association = Self {
             plan,
             record,
@@ -50,10 +58,9 @@ impl Association {
             idle: Idle::new(now, timeout),
             relay,
         };
-        if serves {
-            association.fx.push(Action::Log(Stage::Opened));
-        } else {
-            association.close(CloseReason::PublicSource);
+        match refusal {
+            None => association.fx.push(Action::Log(Stage::Opened)),
+            Some(reason) => association.close(reason),
         }
         association
     }

@@ -55,6 +55,10 @@ impl Flow {
     pub(crate) const fn new(way: Way) -> Self {
         Self { used: 0, way }
     }
+
+    const fn is_resolving(&self) -> bool {
+        matches!(self.way, Way::Resolving { .. })
+    }
 }
 
 /// The targets of an association, at most [`FLOWS_MAX`].
@@ -62,13 +66,15 @@ impl Flow {
 pub(crate) struct Flows {
     flows: BTreeMap<Target, Flow>,
     uses: u64,
+    /// How many wait for their name: with none, the questions about them cost nothing.
+    resolving: usize,
 }
 
 impl Flows {
     /// Whether datagrams for `target` wait for its name; `None` when there is no such flow.
     pub(crate) fn is_resolving(&self, target: &Target) -> Option<bool> {
         let flow = self.flows.get(target)?;
-        Some(matches!(flow.way, Way::Resolving { .. }))
+        Some(flow.is_resolving())
     }
 
     pub(crate) fn use_flow(&mut self, target: &Target) -> Option<&mut Flow> {
@@ -80,6 +86,9 @@ impl Flows {
 
     /// Datagrams that wait for names.
     pub(crate) fn waiting(&self) -> usize {
+        if self.resolving == 0 {
+            return 0;
+        }
         let waiting = self.flows.values().map(|flow| match &flow.way {
             Way::Resolving { waiting, .. } => waiting.len(),
             Way::Rejected | Way::Direct { .. } | Way::Proxy { .. } => 0,
@@ -89,10 +98,7 @@ impl Flows {
 
     pub(crate) fn insert(&mut self, target: Target, mut flow: Flow) {
         if self.flows.len() >= FLOWS_MAX {
-            let idle = self
-                .flows
-                .iter()
-                .filter(|(_, f)| !matches!(f.way, Way::Resolving { .. }));
+            let idle = self.flows.iter().filter(|(_, f)| !f.is_resolving());
             let oldest = idle
                 .min_by_key(|(_, f)| f.used)
                 .map(|(target, _)| target.clone());
@@ -103,7 +109,9 @@ impl Flows {
             };
         }
         flow.used = self.uses;
-        self.flows.insert(target, flow);
+        self.resolving += usize::from(flow.is_resolving());
+        let replaced = self.flows.insert(target, flow);
+        self.resolving -= usize::from(replaced.is_some_and(|old| old.is_resolving()));
     }
 
     /// The flow whose name this action resolves, taken out.
@@ -111,6 +119,9 @@ impl Flows {
         &mut self,
         wanted: ActionId,
     ) -> Option<(Target, OutboundId, Vec<BytesMut>)> {
+        if self.resolving == 0 {
+            return None;
+        }
         let is_it = |flow: &Flow| matches!(flow.way, Way::Resolving { id, .. } if id == wanted);
         let target = self
             .flows
@@ -120,7 +131,10 @@ impl Flows {
         match self.flows.remove(&target)?.way {
             Way::Resolving {
                 outbound, waiting, ..
-            } => Some((target, outbound, waiting)),
+            } => {
+                self.resolving -= 1;
+                Some((target, outbound, waiting))
+            }
             Way::Rejected | Way::Direct { .. } | Way::Proxy { .. } => None,
         }
     }
@@ -138,6 +152,9 @@ impl Flows {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if self.resolving == 0 {
+            return None;
+        }
         let deadlines = self.flows.values().filter_map(|flow| match flow.way {
             Way::Resolving { deadline, .. } => Some(deadline),
             Way::Rejected | Way::Direct { .. } | Way::Proxy { .. } => None,
@@ -147,6 +164,7 @@ impl Flows {
 
     /// Gives up names that took too long.
     pub(crate) fn expire(&mut self, cx: &mut Cx<'_>) {
+        let resolving = &mut self.resolving;
         self.flows.retain(|_, flow| match &flow.way {
             Way::Resolving {
                 id,
@@ -159,6 +177,7 @@ impl Flows {
                 for _ in waiting {
                     cx.record.drop_datagram(Drop::Unreachable);
                 }
+                *resolving -= 1;
                 false
             }
             Way::Resolving { .. } | Way::Rejected | Way::Direct { .. } | Way::Proxy { .. } => true,
@@ -167,10 +186,12 @@ impl Flows {
 
     /// Forgets the flows through an outbound.
     pub(crate) fn forget(&mut self, outbound: OutboundId, fx: &mut Effects) {
+        let resolving = &mut self.resolving;
         self.flows.retain(|_, flow| {
             let goes = flow.way.outbound() == Some(outbound);
             if let (true, Way::Resolving { id, .. }) = (goes, &flow.way) {
                 fx.push(Action::Cancel(*id));
+                *resolving -= 1;
             }
             !goes
         });

@@ -4,9 +4,14 @@ use bytes::BytesMut;
 use sansbox_core::{End, Instant, Refusal, Seed};
 use sansbox_engine::{
     Peer, Plan, Session,
-    config::model::{Config, Inbound, InboundKind, Listen, User},
+    config::{
+        ReadOptions, Sources,
+        model::{Config, Inbound, InboundKind, Listen, User},
+        read,
+    },
     ids::{InboundId, Slot},
     machine::{Action, Input, Machine, Outcome, Stage},
+    plan::{CHAIN_MAX, PlanError},
     record::CloseReason,
 };
 use std::{sync::Arc, time::Duration};
@@ -205,4 +210,22 @@ fn a_silent_client_runs_into_the_handshake_timeout() {
     while action(&mut s).is_some() {}
     assert!(s.is_finished());
     assert_eq!(s.record().closed, Some(CloseReason::HandshakeTimeout));
+}
+
+#[test]
+fn chains_of_detours_are_bounded() {
+    let chain = |len: usize| {
+        let one = |n: usize| format!(r#"{{"type":"direct","tag":"{n}","detour":"{}"}},"#, n + 1);
+        let all: String = (1..len).map(one).collect();
+        let text = format!(r#"{{"outbounds":[{all}{{"type":"direct","tag":"{len}"}}]}}"#);
+        let sources = Sources::single("config.json", text);
+        let (config, _) = read(&sources, &ReadOptions::default()).unwrap();
+        Plan::build(&config)
+    };
+    assert!(chain(CHAIN_MAX).is_ok());
+    let errors = chain(CHAIN_MAX + 1).unwrap_err();
+    assert!(
+        matches!(errors[..], [PlanError::ChainTooLong { .. }]),
+        "{errors:?}"
+    );
 }

@@ -76,6 +76,8 @@ pub enum Refusal {
     UpstreamAuth,
     /// The upstream proxy broke its protocol.
     UpstreamProtocol,
+    /// The connection would come back to the listener it came from.
+    Loop,
     /// Out of files, memory or connections.
     Exhausted,
     /// Anything else.
@@ -84,7 +86,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of counters and tables.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ConnectionRefused,
         Self::NetworkUnreachable,
         Self::HostUnreachable,
@@ -98,6 +100,7 @@ impl Refusal {
         Self::AddressUnsupported,
         Self::UpstreamAuth,
         Self::UpstreamProtocol,
+        Self::Loop,
         Self::Exhausted,
         Self::General,
     ];
@@ -119,6 +122,7 @@ impl Refusal {
             Self::AddressUnsupported => "address type not supported",
             Self::UpstreamAuth => "upstream proxy refused the credentials",
             Self::UpstreamProtocol => "upstream proxy broke its protocol",
+            Self::Loop => "the connection would come back to this listener",
             Self::Exhausted => "out of resources",
             Self::General => "general failure",
         }

@@ -42,6 +42,19 @@ scenarios! {
         run(world, &[Refused(Refusal::ConnectionRefused)])
     }
 
+    /// A listener without a fixed target would connect to itself for ever: it is refused.
+    fn direct_loop_refused(world) {
+        let inbound = r#"[{"type": "direct", "listen": "10.0.0.2", "listen_port": 5300}]"#;
+        proxy(world, &config(inbound, r#"[{"type": "direct"}]"#, "{}"))?;
+        client(world, LISTEN, Script::new().send("hello").then(Step::ExpectReset).tolerant());
+        let data = b"hello".to_vec();
+        let datagram = Script::of([Step::Bind, Step::ToAddr(addr(LISTEN), data)]);
+        let silence = Step::ExpectNoDatagram(Duration::from_secs(1));
+        let host = ScriptHost::new().offline(Duration::ZERO, datagram.then(silence));
+        world.host("stranger", &ips(&["10.0.0.6"]), host);
+        run(world, &[Refused(Refusal::Loop); 2])
+    }
+
     /// Datagrams of two clients are kept apart, and each association ends by its idle time.
     fn direct_datagrams(world) {
         proxy(world, &fixed())?;

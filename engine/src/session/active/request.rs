@@ -81,6 +81,9 @@ impl Active {
         cx.record.outbound = Some(outbound);
         cx.fx.push(Action::Log(Stage::Routed));
         let path = &cx.plan.outbound(outbound).path;
+        if path.is_direct() && target.socket_addr() == Some(self.local) {
+            return self.refuse(cx.fx, Refusal::Loop);
+        }
         match Connect::new(
             cx.now,
             cx.plan,

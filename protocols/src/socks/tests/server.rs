@@ -119,6 +119,7 @@ fn every_refusal_has_its_reply_code() {
         (Refusal::AddressUnsupported, Some(8)),
         (Refusal::UpstreamAuth, Some(1)),
         (Refusal::UpstreamProtocol, Some(1)),
+        (Refusal::Loop, Some(1)),
         (Refusal::Exhausted, Some(1)),
         (Refusal::General, Some(1)),
     ];

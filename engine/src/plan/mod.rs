@@ -1,13 +1,14 @@
 //! The plan: everything a configuration decides, compiled once and shared by all sessions.
+mod paths;
+
 use crate::{
-    config::model::{
-        self, Config, Dial, Listen, Networks, OutboundKind, SocksVersion, Span, Spanned,
-    },
+    config::model::{self, Config, Dial, Listen, Networks, OutboundKind, SocksVersion, Span},
     ids::{InboundId, OutboundId},
     router::{CompileError, Metadata, Router, Verdict},
     users::Users,
 };
 use core::net::IpAddr;
+use paths::Paths;
 use sansbox_core::Target;
 use sansbox_protocols::{http, socks};
 
@@ -221,6 +222,16 @@ pub enum Path {
     },
 }
 
+impl Path {
+    /// The target itself is dialled.
+    pub(crate) fn is_direct(&self) -> bool {
+        matches!(self, Self::Through { proxies, .. } if proxies.is_empty())
+    }
+}
+
+/// Most outbounds that one connection may lead through by detours and selections.
+pub const CHAIN_MAX: usize = 64;
+
 /// Why no plan can be built from a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -241,6 +252,12 @@ pub enum PlanError {
         /// The outbound where it was noticed.
         span: Span,
     },
+    /// Detours and selections that lead through more than [`CHAIN_MAX`] outbounds.
+    #[error("more than {CHAIN_MAX} outbounds in one chain of detours and selections")]
+    ChainTooLong {
+        /// The outbound where the chain was given up.
+        span: Span,
+    },
     /// An outbound whose own options cannot be used.
     #[error("{reason}")]
     BadOutbound {
@@ -249,7 +266,7 @@ pub enum PlanError {
         /// The outbound.
         span: Span,
     },
-    /// More than 65,535 inbounds or outbounds.
+    /// More than 65,535 inbounds, outbounds or users of one inbound.
     #[error("too many {0}")]
     TooMany(&'static str),
     /// A rule that cannot be compiled.
@@ -264,6 +281,7 @@ impl PlanError {
         match self {
             Self::UnknownOutbound { span, .. }
             | Self::Circular { span, .. }
+            | Self::ChainTooLong { span }
             | Self::BadOutbound { span, .. } => *span,
             Self::TooMany(_) => Span::default(),
             Self::Rule(e) => e.span,
@@ -281,17 +299,22 @@ impl Plan {
         if outbounds.is_empty() {
             outbounds.push(default_direct());
         }
+        let users = config.inbounds.iter().map(|inbound| match &inbound.kind {
+            model::InboundKind::Socks { users }
+            | model::InboundKind::Http { users }
+            | model::InboundKind::Mixed { users } => users.len(),
+            model::InboundKind::Direct { .. } => 0,
+        });
         for (what, len) in [
             ("inbounds", config.inbounds.len()),
             ("outbounds", outbounds.len()),
+            ("users of one inbound", users.max().unwrap_or(0)),
         ] {
             if u16::try_from(len).is_err() {
                 return Err(vec![PlanError::TooMany(what)]);
             }
         }
-        let paths = Paths {
-            outbounds: &outbounds,
-        };
+        let paths = Paths::new(&outbounds);
         let mut errors = Vec::new();
         let mut planned = Vec::new();
         for (outbound, id) in outbounds.iter().zip(0..) {
@@ -414,79 +437,5 @@ fn default_direct() -> model::Outbound {
         span: Span::default(),
         dial: Dial::default(),
         kind: OutboundKind::Direct,
-    }
-}
-
-/// Finds the paths of outbounds through detours and selections.
-struct Paths<'a> {
-    outbounds: &'a [model::Outbound],
-}
-
-impl Paths<'_> {
-    fn id_of(&self, tag: &Spanned<String>) -> Result<OutboundId, PlanError> {
-        let found = self
-            .outbounds
-            .iter()
-            .zip(0..)
-            .find(|(o, _)| o.tag == tag.value);
-        found
-            .map(|(_, id)| OutboundId(id))
-            .ok_or_else(|| PlanError::UnknownOutbound {
-                tag: tag.value.clone(),
-                span: tag.span,
-            })
-    }
-
-    fn find(&self, id: OutboundId, visited: &mut Vec<OutboundId>) -> Result<Path, PlanError> {
-        let outbound = self
-            .outbounds
-            .get(usize::from(id.0))
-            .ok_or(PlanError::TooMany("outbounds"))?;
-        if visited.contains(&id) {
-            return Err(self.circular(visited, id, outbound.span));
-        }
-        visited.push(id);
-        if let OutboundKind::Selector {
-            outbounds, default, ..
-        } = &outbound.kind
-        {
-            for member in outbounds {
-                self.id_of(member)?;
-            }
-            return match default.as_ref().or_else(|| outbounds.first()) {
-                Some(chosen) => self.find(self.id_of(chosen)?, visited),
-                None => Ok(Path::Blocked),
-            };
-        }
-        let below = match &outbound.dial.detour {
-            Some(tag) => self.find(self.id_of(tag)?, visited)?,
-            None => Path::Through {
-                dial: id,
-                proxies: Vec::new(),
-            },
-        };
-        Ok(match (&outbound.kind, below) {
-            (OutboundKind::Block, _) | (_, Path::Blocked) => Path::Blocked,
-            (
-                OutboundKind::Socks { .. } | OutboundKind::Http { .. },
-                Path::Through { dial, mut proxies },
-            ) => {
-                proxies.push(id);
-                Path::Through { dial, proxies }
-            }
-            (OutboundKind::Direct | OutboundKind::Selector { .. }, below) => below,
-        })
-    }
-
-    fn circular(&self, visited: &[OutboundId], id: OutboundId, span: Span) -> PlanError {
-        let around = visited.iter().skip_while(|v| **v != id).chain([&id]);
-        let tags: Vec<&str> = around
-            .filter_map(|v| self.outbounds.get(usize::from(v.0)))
-            .map(|o| o.tag.as_str())
-            .collect();
-        PlanError::Circular {
-            tags: tags.join(" -> "),
-            span,
-        }
     }
 }
