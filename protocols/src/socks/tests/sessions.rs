@@ -319,7 +319,7 @@ proptest! {
         let owner = Owner { auth: Auth::None, lets_in: true, verdict: Err(why) };
         let Some(session) = join(&dial, owner, (b"up", b"down"), 64) else { return Ok(()) };
         let hosts = [Refusal::NameNotFound, Refusal::ResolverFailed, Refusal::TimedOut];
-        let upstream = [Refusal::UpstreamAuth, Refusal::UpstreamProtocol, Refusal::Exhausted];
+        let upstream = [Refusal::UpstreamAuth, Refusal::UpstreamProtocol, Refusal::Loop, Refusal::Exhausted];
         let expected = if why == Refusal::Dropped {
             Refusal::UpstreamProtocol
         } else if dial.version != Version::V5 || upstream.contains(&why) {
