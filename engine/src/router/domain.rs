@@ -5,7 +5,7 @@
 //! one rule with a thousand.
 //!
 //! Records lie in one byte arena in the order of their hash bucket. A directory holds where each
-//! bucket starts, and beside it a small filter over the bucket's hashes: a probe that finds nothing
+//! bucket starts, and another array a small filter over each bucket's hashes: a probe that finds nothing
 //! nearly always ends at that one word, and one that finds something reads the arena once. A record
 //! costs its name, two bytes and its share of the directory. The hash runs over the name backwards,
 //! so that each label boundary costs one more probe and no more hashing. Its seed is fixed: what is
@@ -120,30 +120,32 @@ impl<'a> Builder<'a> {
             .map(|r| 2 + extra_len + r.key.len())
             .sum();
         let mut arena = Vec::with_capacity(arena_len);
-        let mut directory = vec![Bucket::default(); buckets + 1];
+        let mut starts = vec![0; buckets + 1];
+        let mut filters = vec![0; buckets];
         let mut started = 0;
         for record in &self.records {
             let start = u32::try_from(arena.len()).map_err(|_| TooLarge)?;
             let index = bucket_of(record.hash, buckets);
             // Empty buckets before this one start, and end, where it starts.
-            for bucket in directory.iter_mut().take(index + 1).skip(started) {
-                bucket.start = start;
+            for place in starts.iter_mut().take(index + 1).skip(started) {
+                *place = start;
             }
             started = index + 1;
-            if let Some(bucket) = directory.get_mut(index) {
-                bucket.filter |= filter_of(record.hash);
+            if let Some(filter) = filters.get_mut(index) {
+                *filter |= filter_of(record.hash);
             }
             record.emit(extra_len, &mut arena);
         }
         let end = u32::try_from(arena.len()).map_err(|_| TooLarge)?;
-        for bucket in directory.iter_mut().skip(started) {
-            bucket.start = end;
+        for place in starts.iter_mut().skip(started) {
+            *place = end;
         }
         Ok(DomainTable {
             records: self.records.len(),
             depths: self.depths,
             extra_len,
-            directory: directory.into(),
+            starts: starts.into(),
+            filters: filters.into(),
             arena: arena.into(),
         })
     }
@@ -170,22 +172,17 @@ fn filter_of(hash: u32) -> u32 {
     1 << (hash & 31) | 1 << (hash >> 5 & 31)
 }
 
-/// A run of records in the arena, up to the start of the next bucket.
-#[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
-    start: u32,
-    /// Union of the records' [`filter_of`].
-    filter: u32,
-}
-
 /// The compiled names of all rules.
 #[derive(Debug)]
 pub(super) struct DomainTable {
     records: usize,
     depths: Depths,
     extra_len: usize,
-    /// The buckets, and one more where the last one ends.
-    directory: Box<[Bucket]>,
+    /// Where each bucket's run of records starts in the arena, and where the last one ends.
+    starts: Box<[u32]>,
+    /// For each bucket the union of its records' [`filter_of`]. Apart from the starts, so that
+    /// probes that find nothing, which most do, stay in a small array.
+    filters: Box<[u32]>,
     arena: Box<[u8]>,
 }
 
@@ -201,7 +198,7 @@ impl DomainTable {
 
     /// Heap bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.directory) + size_of_val(&*self.arena)
+        size_of_val(&*self.starts) + size_of_val(&*self.filters) + size_of_val(&*self.arena)
     }
 
     /// The lowest atoms from `from` on that list `name` or a suffix of it, in order.
@@ -222,36 +219,54 @@ impl DomainTable {
         let name = name.as_bytes();
         let mut hash = NameHash::EMPTY;
         let mut dots = 0;
+        let mut probes = Probes::default();
         for (at, &byte) in name.iter().enumerate().rev() {
             if byte == b'.' {
-                if self.depths.contains(dots) {
-                    let key = name.get(at + 1..).unwrap_or_default();
-                    self.probe(hash.finish(), key, BELOW, &mut found);
+                if self.depths.contains(dots) && !probes.push(hash.finish(), at + 1, BELOW) {
+                    self.probe(name, &mut probes, &mut found);
+                    probes.push(hash.finish(), at + 1, BELOW);
                 }
                 dots += 1;
                 if self.depths.is_behind(dots) {
-                    return;
+                    return self.probe(name, &mut probes, &mut found);
                 }
             }
             hash = hash.push(byte);
         }
-        if self.depths.contains(dots) {
-            self.probe(hash.finish(), name, ITSELF, &mut found);
+        if self.depths.contains(dots) && !probes.push(hash.finish(), 0, ITSELF) {
+            self.probe(name, &mut probes, &mut found);
+            probes.push(hash.finish(), 0, ITSELF);
         }
+        self.probe(name, &mut probes, &mut found);
     }
 
-    fn probe(&self, hash: u32, key: &[u8], kind: u8, found: &mut impl FnMut(Atom)) {
-        let index = bucket_of(hash, self.directory.len().saturating_sub(1));
-        let Some([bucket, next]) = self.directory.get(index..index + 2) else {
+    /// Makes the probes that were gathered. All filters are read before any is acted on: a large
+    /// table lies outside the nearest cache, and reads that do not wait for each other overlap.
+    fn probe(&self, name: &[u8], probes: &mut Probes, found: &mut impl FnMut(Atom)) {
+        let mut passed = 0_u32;
+        for (number, probe) in probes.gathered().enumerate() {
+            let filter = filter_of(probe.hash);
+            let bucket = self.filters.get(bucket_of(probe.hash, self.filters.len()));
+            let passes = bucket.is_some_and(|bucket| bucket & filter == filter);
+            passed |= u32::from(passes) << number;
+        }
+        for (number, probe) in probes.gathered().enumerate() {
+            if passed >> number & 1 != 0 {
+                let key = name.get(usize::from(probe.at)..).unwrap_or_default();
+                self.search(probe.hash, key, probe.kind, found);
+            }
+        }
+        probes.len = 0;
+    }
+
+    fn search(&self, hash: u32, key: &[u8], kind: u8, found: &mut impl FnMut(Atom)) {
+        let index = bucket_of(hash, self.filters.len());
+        let Some([start, end]) = self.starts.get(index..index + 2) else {
             return;
         };
-        let filter = filter_of(hash);
-        if bucket.filter & filter != filter {
-            return;
-        }
         let mut rest = self
             .arena
-            .get(bucket.start as usize..next.start as usize)
+            .get(*start as usize..*end as usize)
             .unwrap_or_default();
         let mut is_found = false;
         while let [len, tag, tail @ ..] = rest {
@@ -278,6 +293,41 @@ impl DomainTable {
         }
     }
 }
+
+/// A suffix of the name to look for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Probe {
+    hash: u32,
+    /// Where the suffix starts.
+    at: u8,
+    kind: u8,
+}
+
+/// Probes that are made together; names have fewer labels than this, as a rule.
+#[derive(Debug, Default)]
+struct Probes {
+    probes: [Probe; 8],
+    len: usize,
+}
+
+impl Probes {
+    /// Adds a probe; `false` when there is no room.
+    fn push(&mut self, hash: u32, at: usize, kind: u8) -> bool {
+        let at = u8::try_from(at).unwrap_or(u8::MAX);
+        let Some(place) = self.probes.get_mut(self.len) else {
+            return false;
+        };
+        *place = Probe { hash, at, kind };
+        self.len += 1;
+        true
+    }
+
+    fn gathered(&self) -> impl Iterator<Item = &Probe> {
+        self.probes.iter().take(self.len)
+    }
+}
+
+const _: () = assert!(Name::LEN_MAX <= 1 + u8::MAX as usize);
 
 /// A window on the atoms that match one name: the lowest from a start on, up to [`HITS_MAX`].
 #[derive(Debug)]
