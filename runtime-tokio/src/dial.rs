@@ -1,8 +1,5 @@
 //! Outbound sockets, and what their errors mean.
-use crate::{
-    slots::Stream,
-    sockets::{CheapController, is_loopback, set_route_options, set_tcp_options},
-};
+use crate::sockets::{CheapController, is_loopback, set_route_options, set_tcp_options};
 use core::net::{IpAddr, SocketAddr};
 use rustix::io::Errno;
 use sansbox_core::Refusal;
@@ -16,10 +13,14 @@ pub(crate) fn connect(
     to: SocketAddr,
     options: &Dial,
     cheap: Option<CheapController>,
-) -> io::Result<Stream> {
+) -> io::Result<TcpStream> {
     let socket = open(to, Type::STREAM, Protocol::TCP, options)?;
     if is_loopback(to) {
         socket.set_tcp_nodelay(true)?;
+        // Before the connection exists: a controller that paces leaves its timers behind.
+        if let Some(cheap) = cheap {
+            cheap.apply(&socket);
+        }
         // No keep-alive: the kernel that holds both ends cannot vanish without both.
     } else {
         set_tcp_options(&socket, None, None)?;
@@ -32,13 +33,13 @@ pub(crate) fn connect(
         Err(error) if is_in_progress(&error) => {}
         Err(error) => return Err(error),
     }
-    Ok(Stream::new(TcpStream::from_std(socket.into())?, to, cheap))
+    TcpStream::from_std(socket.into())
 }
 
 /// Whether a connection that has just begun is there already. On loopback the handshake is over
 /// before `connect` returns, and knowing that saves a turn through the event loop.
-pub(crate) fn is_connected(stream: &Stream, to: SocketAddr) -> bool {
-    is_loopback(to) && stream.tcp.peer_addr().is_ok()
+pub(crate) fn is_connected(tcp: &TcpStream, to: SocketAddr) -> bool {
+    is_loopback(to) && tcp.peer_addr().is_ok()
 }
 
 /// Opens a UDP socket bound to `local`; an outbound's `options` may choose the source address.

@@ -4,8 +4,8 @@ use crate::{
     runtime::StartError,
     service::{InboundSockets, Network, Service},
     session::Drive,
-    slots::{Slots, Socket as SlotSocket, Stream},
-    sockets::{canonical, set_route_options, set_tcp_options},
+    slots::{Slots, Socket as SlotSocket},
+    sockets::{CheapController, canonical, is_loopback, set_route_options, set_tcp_options},
     worker::Worker,
 };
 use core::net::SocketAddr;
@@ -50,12 +50,14 @@ struct Binding<'l> {
     inbound: InboundId,
     listen: &'l Listen,
     network: Network,
+    cheap: Option<CheapController>,
 }
 
 /// Binds every listener once for each of `cpus`; the outer list has one entry for each.
 pub(crate) fn bind_all(
     inbounds: &[InboundSockets],
     cpus: &[Option<usize>],
+    cheap: Option<CheapController>,
 ) -> Result<Vec<BoundSockets>, StartError> {
     let mut workers: Vec<BoundSockets> = cpus.iter().map(|_| Vec::new()).collect();
     for InboundSockets {
@@ -71,6 +73,7 @@ pub(crate) fn bind_all(
                 inbound: *inbound,
                 listen,
                 network,
+                cheap,
             };
             let sockets = binding.bind(cpus).map_err(|source| StartError::Bind {
                 inbound: *inbound,
@@ -157,6 +160,9 @@ impl Binding<'_> {
                 listen.tcp_keep_alive,
                 listen.tcp_keep_alive_interval,
             )?;
+            if let Some(cheap) = self.cheap.filter(|_| is_loopback(at)) {
+                cheap.apply(&socket);
+            }
         }
         Ok(socket)
     }
@@ -220,6 +226,13 @@ impl<S: Service> Acceptor<S> {
         if local.ip().is_unspecified() {
             // Gone already if the peer has reset the connection; then the session will see that.
             local = tcp.local_addr().unwrap_or(local);
+            if let Some(cheap) = worker
+                .shared
+                .cheap_controller
+                .filter(|_| is_loopback(remote))
+            {
+                cheap.apply(&tcp);
+            }
         }
         let (seed, now) = (worker.seed(), worker.shared.clock.now());
         let peer = Peer {
@@ -229,8 +242,7 @@ impl<S: Service> Acceptor<S> {
         let service = &worker.shared.service;
         let machine = service.session(self.inbound, peer, seed, now);
         let mut slots = Slots::default();
-        let stream = Stream::new(tcp, remote, worker.shared.cheap_controller);
-        slots.insert(Slot::CLIENT, SlotSocket::Stream(stream));
+        slots.insert(Slot::CLIENT, SlotSocket::Stream(tcp.into()));
         worker.tally.accepted.add(1);
         Drive::spawn(worker, machine, slots);
     }

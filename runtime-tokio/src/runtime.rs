@@ -80,7 +80,7 @@ impl Runtime {
         let cpus = choose_cpus(options.workers);
         let cheap = options.loopback_congestion.then(CheapController::find);
         let cheap_controller = cheap.flatten();
-        let sockets = bind_all(&service.inbounds(), &cpus)?;
+        let sockets = bind_all(&service.inbounds(), &cpus, cheap_controller)?;
         let bound = addresses(&sockets);
         let shared = Arc::new(Shared {
             service,

@@ -199,9 +199,9 @@ impl<S: Service, M: Recorded> Drive<S, M> {
             None => Err(io::ErrorKind::Unsupported.into()),
         };
         match connecting {
-            Ok(stream) => {
-                let local = dial::is_connected(&stream, to).then(|| stream.tcp.local_addr());
-                self.slots.insert(slot, Socket::Connecting(stream, id));
+            Ok(tcp) => {
+                let local = dial::is_connected(&tcp, to).then(|| tcp.local_addr());
+                self.slots.insert(slot, Socket::Connecting(tcp, id));
                 if let Some(local) = local {
                     self.connected(now, slot, id, local);
                 }
@@ -336,8 +336,7 @@ impl<S: Service, M: Recorded> Drive<S, M> {
                     true
                 })
             }
-            Socket::Connecting(stream, id) => {
-                let tcp = &stream.tcp;
+            Socket::Connecting(tcp, id) => {
                 let id = *id;
                 let Poll::Ready(decided) = poll_connected(tcp, cx) else {
                     return false;
@@ -379,12 +378,12 @@ impl<S: Service, M: Recorded> Drive<S, M> {
         id: ActionId,
         decided: io::Result<SocketAddr>,
     ) {
-        let Some(Socket::Connecting(stream, _)) = self.slots.remove(slot) else {
+        let Some(Socket::Connecting(tcp, _)) = self.slots.remove(slot) else {
             return;
         };
         match decided {
             Ok(local) => {
-                self.slots.insert(slot, Socket::Stream(stream));
+                self.slots.insert(slot, Socket::Stream(tcp.into()));
                 let outcome = Outcome::Connected(canonical(local));
                 self.machine.apply(now, Input::Done(id, outcome));
             }

@@ -1,5 +1,4 @@
 //! The sockets of one machine.
-use crate::sockets::{CheapController, is_loopback};
 use crate::{association::Face, udp::UdpEndpoint};
 use core::net::SocketAddr;
 use sansbox_core::End;
@@ -19,7 +18,7 @@ pub(crate) enum Socket {
     /// A connection.
     Stream(Stream),
     /// A connection on its way, and who asked for it.
-    Connecting(Stream, ActionId),
+    Connecting(TcpStream, ActionId),
     /// A UDP socket of its own.
     Udp(Box<UdpEndpoint>),
     /// The part of a listener's UDP socket that faces one client.
@@ -36,9 +35,6 @@ pub(crate) struct Stream {
     pub(crate) ended: bool,
     /// Our FIN was sent.
     pub(crate) shut: bool,
-    /// What to give the socket once bulk data leaves through it: not earlier, since most
-    /// connections never carry any.
-    cheap: Option<CheapController>,
 }
 
 impl From<TcpStream> for Stream {
@@ -47,27 +43,11 @@ impl From<TcpStream> for Stream {
             tcp,
             ended: false,
             shut: false,
-            cheap: None,
         }
     }
 }
 
 impl Stream {
-    /// A connection whose peer is at `remote`; `cheap` is for peers on this machine.
-    pub(crate) fn new(tcp: TcpStream, remote: SocketAddr, cheap: Option<CheapController>) -> Self {
-        Self {
-            cheap: cheap.filter(|_| is_loopback(remote)),
-            ..Self::from(tcp)
-        }
-    }
-
-    /// Bulk data begins to leave through the socket.
-    pub(crate) fn bulk_begins(&mut self) {
-        if let Some(cheap) = self.cheap.take() {
-            cheap.apply(&self.tcp);
-        }
-    }
-
     /// Sends our FIN, once.
     pub(crate) fn shut(&mut self) -> io::Result<()> {
         if self.shut {
@@ -113,7 +93,7 @@ pub(crate) fn is_retry(error: &io::Error) -> bool {
 pub(crate) fn close(socket: Socket, end: End) {
     let tcp = match &socket {
         Socket::Stream(stream) => &stream.tcp,
-        Socket::Connecting(stream, _) => &stream.tcp,
+        Socket::Connecting(tcp, _) => tcp,
         Socket::Udp(_) | Socket::Face(_) | Socket::Dead => return,
     };
     if end == End::Reset {

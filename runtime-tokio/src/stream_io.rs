@@ -16,9 +16,6 @@ use std::{
 /// Segments written in one system call.
 const SEGMENTS: usize = 16;
 
-/// A write of so many bytes at once says that more will follow.
-const BULK_WRITE: usize = 32 * 1024;
-
 /// One connection and the machine's pipes for it.
 pub(crate) struct StreamIo<'s, M> {
     pub(crate) machine: &'s mut M,
@@ -54,9 +51,6 @@ impl<M: Machine> StreamIo<'_, M> {
             let used = slices.get(..used).unwrap_or_default();
             match self.stream.tcp.try_write_vectored(used) {
                 Ok(n) => {
-                    if n >= BULK_WRITE {
-                        self.stream.bulk_begins();
-                    }
                     self.machine.apply(self.now, Input::Drained(self.slot, n));
                     is_news = true;
                 }
