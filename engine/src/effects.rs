@@ -1,11 +1,13 @@
 //! Where a machine collects what it wants done, and the numbers it gives out.
 use crate::{
+    config::model::Network,
     ids::{ActionId, Slot},
-    machine::Action,
+    machine::{Action, Stage},
     plan::Plan,
     record::Record,
+    router::{Decision, Metadata},
 };
-use sansbox_core::Instant;
+use sansbox_core::{Instant, Target};
 use std::collections::VecDeque;
 
 /// What every step of a session or association works with.
@@ -15,6 +17,29 @@ pub(crate) struct Cx<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) record: &'a mut Record,
     pub(crate) fx: &'a mut Effects,
+}
+
+impl Cx<'_> {
+    /// Asks the rules what becomes of a request, and records and logs the answer.
+    pub(crate) fn route(&mut self, network: Network, target: &Target) -> Decision {
+        let record = &mut *self.record;
+        record.target = Some(target.clone());
+        let users = &self.plan.inbound(record.inbound).users;
+        let verdict = self.plan.route(&Metadata {
+            inbound: record.inbound,
+            network,
+            source: record.peer,
+            target,
+            user: record.user.and_then(|id| users.name(id)),
+        });
+        record.rule = verdict.rule;
+        record.outbound = match verdict.decision {
+            Decision::Route(outbound) => Some(outbound),
+            Decision::Reject { .. } => None,
+        };
+        self.fx.push(Action::Log(Stage::Routed));
+        verdict.decision
+    }
 }
 
 /// Actions not yet polled, and the next free slot and action numbers.

@@ -5,7 +5,7 @@ use crate::{
     service::{InboundSockets, Network, Service},
     session::Drive,
     slots::{Slots, Socket as SlotSocket},
-    sockets::{CheapController, canonical, is_loopback, set_route_options, set_tcp_options},
+    sockets::{CheapController, is_loopback, set_route_options, set_tcp_options},
     worker::Worker,
 };
 use core::net::SocketAddr;
@@ -235,10 +235,7 @@ impl<S: Service> Acceptor<S> {
             }
         }
         let (seed, now) = (worker.seed(), worker.shared.clock.now());
-        let peer = Peer {
-            remote: canonical(remote),
-            local: canonical(local),
-        };
+        let peer = Peer { remote, local };
         let service = &worker.shared.service;
         let machine = service.session(self.inbound, peer, seed, now);
         let mut slots = Slots::default();

@@ -138,14 +138,11 @@ impl Direction {
                     Err(_) => Over::Reset(self.to),
                 };
             }
-            let is_spliced = matches!(self.held, Held::Pipe(_));
-            if turn
-                >= if is_spliced {
-                    TURN_SPLICED
-                } else {
-                    TURN_COPIED
-                }
-            {
+            let turn_max = match self.held {
+                Held::Pipe(_) => TURN_SPLICED,
+                Held::Nothing | Held::Buffer(_) | Held::Over => TURN_COPIED,
+            };
+            if turn >= turn_max {
                 self.release(stores);
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

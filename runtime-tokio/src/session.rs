@@ -5,7 +5,6 @@ use crate::{
     resolve::{Answer, LOOKUPS_MAX, lookup},
     service::{Recorded, Service},
     slots::{Slots, Socket, close, poll_connected},
-    sockets::canonical,
     stream_io::StreamIo,
     udp::UdpEndpoint,
     worker::Worker,
@@ -15,6 +14,7 @@ use sansbox_core::{Domain, End, Instant, Refusal};
 use sansbox_engine::{
     ids::{ActionId, OutboundId, Slot},
     machine::{Action, Families, Input, Outcome},
+    session::canonical,
     timer::TimerKey,
 };
 use std::{

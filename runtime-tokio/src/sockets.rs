@@ -38,15 +38,6 @@ pub(crate) const fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
-/// The address as a machine knows it: IPv4 never inside IPv6. The scope of a link-local address
-/// stays, without which nothing can be sent there.
-pub(crate) const fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
-        IpAddr::V6(_) => address,
-    }
-}
-
 /// The address as a socket of the IPv6 family takes it.
 pub(crate) fn mapped(address: SocketAddr) -> SocketAddr {
     match address.ip() {

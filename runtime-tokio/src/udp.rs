@@ -1,5 +1,5 @@
 //! UDP sockets: received in batches, sent in runs of equal datagrams where the kernel can.
-use crate::sockets::{canonical, mapped};
+use crate::sockets::mapped;
 use bytes::BytesMut;
 use core::net::{IpAddr, SocketAddr};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -7,7 +7,7 @@ use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
-use sansbox_engine::ids::Slot;
+use sansbox_engine::{ids::Slot, session::canonical};
 use std::{
     cell::RefCell,
     io::{self, IoSliceMut},

@@ -44,9 +44,10 @@ impl Peer {
     }
 }
 
-/// IPv4 never inside IPv6; an IPv6 address keeps its scope, without which a link-local one cannot
+/// The address as machines know it: IPv4 never inside IPv6; an IPv6 address keeps its scope, without which a link-local one cannot
 /// be reached (RFC 4007 section 11).
-pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+#[must_use]
+pub const fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
         IpAddr::V6(_) => address,

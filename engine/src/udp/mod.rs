@@ -16,7 +16,7 @@ use crate::{
     machine::{Action, Outcome, SlotPipes, Stage},
     plan::{Path, Plan, ProxyProtocol},
     record::Drop,
-    router::{Decision, Metadata},
+    router::Decision,
 };
 pub use association::Association;
 use bytes::BytesMut;
@@ -140,27 +140,9 @@ impl UdpRelay {
     /// Routes a target that is new to this association. There is no flow afterwards when it had
     /// to wait for a name and nothing more may wait.
     fn open_flow(&mut self, cx: &mut Cx<'_>, target: &Target) {
-        cx.record.target = Some(target.clone());
-        let user = cx
-            .record
-            .user
-            .and_then(|id| cx.plan.inbound(cx.record.inbound).users.name(id));
-        let verdict = cx.plan.route(&Metadata {
-            inbound: cx.record.inbound,
-            network: Network::Udp,
-            source: self.source,
-            target,
-            user,
-        });
-        cx.record.rule = verdict.rule;
-        cx.record.outbound = match verdict.decision {
-            Decision::Route(outbound) => Some(outbound),
-            Decision::Reject { .. } => None,
-        };
-        cx.fx.push(Action::Log(Stage::Routed));
-        let way = match cx.record.outbound {
-            Some(outbound) => self.way(cx, outbound, target),
-            None => Err(Refusal::Policy),
+        let way = match cx.route(Network::Udp, target) {
+            Decision::Route(outbound) => self.way(cx, outbound, target),
+            Decision::Reject { .. } => Err(Refusal::Policy),
         };
         let way = way.unwrap_or_else(|why| {
             cx.fx.push(Action::Log(Stage::Refused(why)));
@@ -265,29 +247,21 @@ impl UdpRelay {
         else {
             return cx.record.drop_datagram(Drop::Unreachable);
         };
-        let wrapped = match (&self.framing, leg.is_proxy()) {
-            (Framing::Socks(_), true) => {
-                let Some(header) = framing::header_len(&data) else {
-                    return cx.record.drop_datagram(Drop::Malformed);
-                };
-                cx.record.bytes_down += (data.len() - header) as u64;
-                data
-            }
-            (Framing::Fixed { .. }, true) => {
-                let Some(header) = framing::header_len(&data) else {
-                    return cx.record.drop_datagram(Drop::Malformed);
-                };
+        let wrapped = if leg.is_proxy() {
+            let Some(header) = framing::header_len(&data) else {
+                return cx.record.drop_datagram(Drop::Malformed);
+            };
+            cx.record.bytes_down += (data.len() - header) as u64;
+            // The proxy's header is what a SOCKS client wants to see, too.
+            if matches!(self.framing, Framing::Fixed { .. }) {
                 let _ = data.split_to(header);
-                cx.record.bytes_down += data.len() as u64;
-                data
             }
-            (_, false) => {
-                if !self.flows.admits(&self.framing, from) {
-                    return cx.record.drop_datagram(Drop::Stranger);
-                }
-                cx.record.bytes_down += data.len() as u64;
-                self.framing.seal(from, data, &mut self.scratch)
-            }
+            data
+        } else if self.flows.admits(&self.framing, from) {
+            cx.record.bytes_down += data.len() as u64;
+            self.framing.seal(from, data, &mut self.scratch)
+        } else {
+            return cx.record.drop_datagram(Drop::Stranger);
         };
         cx.fx.push(Action::Send {
             slot: *client_slot,

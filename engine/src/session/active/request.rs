@@ -6,7 +6,7 @@ use crate::{
     effects::Cx,
     machine::{Action, Stage},
     record::CloseReason,
-    router::{Decision, Metadata},
+    router::Decision,
     udp::{Framing, UdpRelay},
 };
 use sansbox_core::{End, Refusal, Target};
@@ -51,35 +51,16 @@ impl Active {
 
     fn connect(&mut self, cx: &mut Cx<'_>, target: Target) {
         self.reason = None;
-        cx.record.target = Some(target.clone());
-        let user = cx
-            .record
-            .user
-            .and_then(|id| cx.plan.inbound(cx.record.inbound).users.name(id));
-        let verdict = cx.plan.route(&Metadata {
-            inbound: cx.record.inbound,
-            network: Network::Tcp,
-            source: cx.record.peer,
-            target: &target,
-            user,
-        });
-        cx.record.rule = verdict.rule;
-        let outbound = match verdict.decision {
+        let outbound = match cx.route(Network::Tcp, &target) {
             Decision::Route(outbound) => outbound,
             Decision::Reject { method, .. } => {
-                cx.record.outbound = None;
-                cx.fx.push(Action::Log(Stage::Routed));
-                return self.refuse(
-                    cx.fx,
-                    match method {
-                        RejectMethod::Default => Refusal::Policy,
-                        RejectMethod::Drop => Refusal::Dropped,
-                    },
-                );
+                let why = match method {
+                    RejectMethod::Default => Refusal::Policy,
+                    RejectMethod::Drop => Refusal::Dropped,
+                };
+                return self.refuse(cx.fx, why);
             }
         };
-        cx.record.outbound = Some(outbound);
-        cx.fx.push(Action::Log(Stage::Routed));
         let path = &cx.plan.outbound(outbound).path;
         if path.is_direct() && target.socket_addr() == Some(self.local) {
             return self.refuse(cx.fx, Refusal::Loop);
