@@ -7,6 +7,7 @@
 //! | `run` | the proxy: start, signals, end |
 //! | `load` | configuration files, read and compiled |
 //! | `report`, `story` | what the runtime tells, and of each connection, as log lines |
+//! | `totals` | what was served in all, told at the end |
 //! | `logger` | log lines, formatted and written |
 //! | `fatal` | the error that ends the program |
 mod cli;
@@ -17,6 +18,7 @@ mod logger;
 mod report;
 mod run;
 mod story;
+mod totals;
 
 use cli::{Action, Invocation, Refusal};
 use fatal::Fatal;

@@ -63,7 +63,7 @@ pub(crate) fn run(inputs: &Inputs, began: Instant, colour: bool) -> Result<(), F
         info(HINT);
     }
     drop((config, sources));
-    serve(inputs, signals, running, &logger, began)
+    serve(inputs, signals, running, &report, began)
 }
 
 fn options(config: &Config) -> Options {
@@ -97,10 +97,11 @@ fn cannot_start(error: &StartError, report: &Report) -> Fatal {
 fn serve(
     inputs: &Inputs,
     mut signals: Signals,
-    running: Running,
-    logger: &Arc<Logger>,
+    mut running: Running,
+    report: &Report,
     began: Instant,
 ) -> Result<(), Fatal> {
+    let logger = &report.logger;
     for signal in signals.forever() {
         if signal != SIGHUP {
             break;
@@ -124,6 +125,7 @@ fn serve(
         let text = format_args!("{cut} connections were cut");
         logger.write(Level::Warn, None, text);
     }
+    report.totals(&running.served());
     Ok(())
 }
 

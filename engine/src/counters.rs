@@ -1,8 +1,10 @@
 //! What was served, as plain data: one set per worker, added up by whoever shows them.
 use crate::{
     ids::{InboundId, OutboundId},
+    machine::Stage,
     record::{CloseReason, Drops, Record},
 };
+use sansbox_core::Refusal;
 use std::collections::BTreeMap;
 
 /// Connections and bytes of one inbound or outbound.
@@ -31,6 +33,8 @@ pub struct Counters {
     pub inbounds: BTreeMap<InboundId, Traffic>,
     /// By outbound; what never reached one is not here.
     pub outbounds: BTreeMap<OutboundId, Traffic>,
+    /// Requests refused, by reason. A client that may ask again can be refused several times.
+    pub refused: BTreeMap<Refusal, u64>,
     /// By the reason they ended; each session counts once.
     pub closed: BTreeMap<CloseReason, u64>,
     /// Datagrams dropped.
@@ -38,8 +42,17 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Counts a session or association that has ended.
-    pub fn count(&mut self, record: &Record) {
+    /// Counts what a machine reports with [`Action::Log`](crate::machine::Action::Log): its
+    /// refusals as they come, the rest when it closes.
+    pub fn count(&mut self, record: &Record, stage: Stage) {
+        match stage {
+            Stage::Refused(why) => *self.refused.entry(why).or_default() += 1,
+            Stage::Closed => self.count_closed(record),
+            Stage::Opened | Stage::AuthFailed | Stage::Routed | Stage::Connected => {}
+        }
+    }
+
+    fn count_closed(&mut self, record: &Record) {
         let traffic = Traffic {
             connections: 1,
             bytes_up: record.bytes_up,
@@ -68,9 +81,76 @@ impl Counters {
         for (id, traffic) in &other.outbounds {
             self.outbounds.entry(*id).or_default().add(*traffic);
         }
+        for (reason, count) in &other.refused {
+            *self.refused.entry(*reason).or_default() += count;
+        }
         for (reason, count) in &other.closed {
             *self.closed.entry(*reason).or_default() += count;
         }
         self.drops.add(&other.drops);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::SocketAddr;
+    use sansbox_core::{Instant, Seed};
+
+    fn ended(inbound: u16, outbound: Option<u16>, closed: CloseReason) -> Record {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let seed = Seed::from_u64(1);
+        let mut record = Record::new(InboundId(inbound), peer, seed, Instant::ZERO);
+        record.outbound = outbound.map(OutboundId);
+        (record.bytes_up, record.bytes_down) = (3, 5);
+        record.closed = Some(closed);
+        record
+    }
+
+    #[test]
+    fn every_session_counts_once_where_it_came_in_and_went_out() {
+        let mut counters = Counters::default();
+        for record in [
+            ended(0, Some(1), CloseReason::Completed),
+            ended(0, Some(2), CloseReason::Completed),
+            ended(1, None, CloseReason::AuthFailed),
+        ] {
+            let mut worker = Counters::default();
+            for stage in [
+                Stage::Opened,
+                Stage::Routed,
+                Stage::Connected,
+                Stage::Closed,
+            ] {
+                worker.count(&record, stage);
+            }
+            counters.merge(&worker);
+        }
+        let traffic = |connections| Traffic {
+            connections,
+            bytes_up: 3 * connections,
+            bytes_down: 5 * connections,
+        };
+        let inbounds = [(InboundId(0), traffic(2)), (InboundId(1), traffic(1))];
+        assert_eq!(counters.inbounds, BTreeMap::from(inbounds));
+        let outbounds = [(OutboundId(1), traffic(1)), (OutboundId(2), traffic(1))];
+        assert_eq!(counters.outbounds, BTreeMap::from(outbounds));
+        let closed = [(CloseReason::Completed, 2), (CloseReason::AuthFailed, 1)];
+        assert_eq!(counters.closed, BTreeMap::from(closed));
+    }
+
+    #[test]
+    fn refusals_count_each_time_and_drops_by_reason() {
+        let mut counters = Counters::default();
+        let mut record = ended(0, None, CloseReason::Completed);
+        record.drop_datagram(crate::record::Drop::Policy);
+        counters.count(&record, Stage::Refused(Refusal::Policy));
+        counters.count(&record, Stage::Refused(Refusal::Policy));
+        counters.count(&record, Stage::Closed);
+        let mut sum = Counters::default();
+        sum.merge(&counters);
+        sum.merge(&counters);
+        assert_eq!(sum.refused, BTreeMap::from([(Refusal::Policy, 4)]));
+        assert_eq!(sum.drops.policy, 2);
     }
 }

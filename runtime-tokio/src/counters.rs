@@ -1,5 +1,9 @@
-//! What the runtime counts. What sessions did stands in their records.
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+//! What the runtime counts, and where the machines' own totals are kept.
+use sansbox_engine::{counters::Counters as Served, machine::Stage, record::Record};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 /// A snapshot, summed over the workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub(crate) struct Tally {
     pub(crate) datagrams_dropped: Counter,
     pub(crate) copied: Counter,
     pub(crate) spliced: Counter,
+    /// Only its worker writes, so the lock is free unless somebody looks.
+    served: Mutex<Served>,
 }
 
 /// One live counter.
@@ -53,6 +59,20 @@ impl Counter {
 }
 
 impl Tally {
+    /// Counts what a machine reports.
+    pub(crate) fn count(&self, record: &Record, stage: Stage) {
+        if matches!(stage, Stage::Refused(_) | Stage::Closed) {
+            let served = self.served.lock();
+            let mut served = served.unwrap_or_else(PoisonError::into_inner);
+            served.count(record, stage);
+        }
+    }
+
+    pub(crate) fn add_served_to(&self, sum: &mut Served) {
+        let served = self.served.lock();
+        sum.merge(&served.unwrap_or_else(PoisonError::into_inner));
+    }
+
     pub(crate) fn add_to(&self, sum: &mut Counters) {
         // Ended first: one that ends in between must not make `open` negative.
         let ended = self.ended.value();

@@ -175,6 +175,17 @@ impl Running {
         sum
     }
 
+    /// What machines reported so far: traffic, refusals, ends. Sessions that were cut are not in
+    /// it.
+    #[must_use]
+    pub fn served(&self) -> sansbox_engine::counters::Counters {
+        let mut sum = sansbox_engine::counters::Counters::default();
+        for tally in &self.tallies {
+            tally.add_served_to(&mut sum);
+        }
+        sum
+    }
+
     /// The machines' clock: time since the start.
     #[must_use]
     pub fn now(&self) -> Instant {
@@ -183,8 +194,8 @@ impl Running {
 
     /// Closes the listeners, lets sessions go on for `shutdown.grace`, tells the rest to stop and
     /// cuts what is left after `shutdown.deadline` more. Waits for all of that; returns how many
-    /// were cut.
-    pub fn stop(mut self, shutdown: Shutdown) -> usize {
+    /// were cut. Counters stay readable.
+    pub fn stop(&mut self, shutdown: Shutdown) -> usize {
         let stop = tokio::time::Instant::now() + shutdown.grace;
         let cut = stop + shutdown.deadline;
         self.control.send_replace(Some(StopAt { stop, cut }));

@@ -23,7 +23,7 @@ use std::{
     rc::Rc,
     task::{Context, Poll},
 };
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, coop::unconstrained};
 
 /// Rounds of one wake-up before others get their turn.
 const ROUNDS: usize = 32;
@@ -82,7 +82,7 @@ impl<S: Service, M: Recorded> Future for Drive<S, M> {
 impl<S: Service, M: Recorded + 'static> Drive<S, M> {
     /// Drives `machine` on this worker until it is finished.
     pub(crate) fn spawn(worker: &Rc<Worker<S>>, machine: M, slots: Slots) {
-        drop(tokio::task::spawn_local(Self {
+        let drive = Self {
             machine: Box::new(machine),
             worker: Rc::clone(worker),
             slots,
@@ -92,7 +92,10 @@ impl<S: Service, M: Recorded + 'static> Drive<S, M> {
             number: worker.enter(),
             is_started: false,
             is_stopped: false,
-        }));
+        };
+        // Rounds and turns bound what one wake-up does; tokio's own budget would cut a turn short,
+        // and allocates when it does.
+        drop(tokio::task::spawn_local(unconstrained(drive)));
     }
 }
 
@@ -167,8 +170,9 @@ impl<S: Service, M: Recorded> Drive<S, M> {
                 }
                 Action::Passthrough(a, b) => self.relay = Some(Relay::new(a, b)),
                 Action::Log(stage) => {
-                    let observer = &self.worker.shared.observer;
-                    observer.session(self.machine.record(), stage, now);
+                    let (worker, record) = (&self.worker, self.machine.record());
+                    worker.tally.count(record, stage);
+                    worker.shared.observer.session(record, stage, now);
                 }
             }
         }

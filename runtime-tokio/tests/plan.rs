@@ -11,10 +11,13 @@ use sansbox_core::Host;
 use sansbox_engine::{
     Plan,
     config::model::{Config, Inbound, InboundKind, Listen, Networks, Span},
+    counters::Traffic,
+    ids::InboundId,
     record::CloseReason,
 };
-use sansbox_tokio::{Network, Options, Runtime, Shutdown};
+use sansbox_tokio::{Network, Options, Running, Runtime, Shutdown};
 use std::{
+    collections::BTreeMap,
     io::{Read, Write},
     net::{TcpListener, TcpStream, UdpSocket},
     sync::Arc,
@@ -45,7 +48,7 @@ fn a_fixed_destination_is_reached_by_both_networks() {
     let plan = Arc::new(Plan::build(&config).expect("a plan"));
     let notes = Arc::new(Notes::default());
     let observer = Arc::clone(&notes);
-    let running = Runtime::start(plan, Options::default(), observer).expect("started");
+    let mut running = Runtime::start(plan, Options::default(), observer).expect("started");
     let bound = |network| {
         let mut bound = running.bound().iter();
         let bound = bound.find(|bound| bound.network == network);
@@ -90,4 +93,21 @@ fn a_fixed_destination_is_reached_by_both_networks() {
         (records[1].bytes_up, records[1].bytes_down),
         (120_000, 60_000)
     );
+    expect_served(&running);
+}
+
+/// What the two clients above did, in the totals.
+fn expect_served(running: &Running) {
+    let served = running.served();
+    let traffic = Traffic {
+        connections: 2,
+        bytes_up: 120_005,
+        bytes_down: 60_005,
+    };
+    let inbounds = BTreeMap::from([(InboundId(0), traffic)]);
+    assert_eq!(served.inbounds, inbounds, "{served:?}");
+    let outbounds: Vec<&Traffic> = served.outbounds.values().collect();
+    assert_eq!(outbounds, [&traffic]);
+    let closed = BTreeMap::from([(CloseReason::Completed, 1), (CloseReason::Stopped, 1)]);
+    assert_eq!(served.closed, closed);
 }

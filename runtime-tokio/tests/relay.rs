@@ -434,7 +434,7 @@ fn at_the_connection_limit_the_next_one_waits_for_a_place() {
 
 #[test]
 fn stopping_tells_sessions_and_waits_for_them() {
-    let (world, client, _upstream) = joined(Mode::Passthrough);
+    let (mut world, client, _upstream) = joined(Mode::Passthrough);
     let address = world.tcp();
     let notes = std::sync::Arc::clone(&world.notes);
     let cut = world.running.stop(Shutdown {
@@ -451,7 +451,7 @@ fn stopping_tells_sessions_and_waits_for_them() {
 
 #[test]
 fn a_session_may_end_by_itself_in_the_grace_period() {
-    let (world, client, upstream) = joined(Mode::Passthrough);
+    let (mut world, client, upstream) = joined(Mode::Passthrough);
     let notes = std::sync::Arc::clone(&world.notes);
     let stopping = thread::spawn(move || {
         world.running.stop(Shutdown {
@@ -473,7 +473,7 @@ fn a_session_that_does_not_stop_is_cut_and_counted() {
     let (listener, target) = listen();
     let mut toy = Toy::new(Mode::Passthrough, target);
     toy.ignores_stop = true;
-    let world = World::start(toy);
+    let mut world = World::start(toy);
     let client = connect(&world);
     let _upstream = accept(&listener);
     let begun = Instant::now();

@@ -99,6 +99,16 @@ fn a_failed_dial_says_why() {
     let (_, log) = proxy.stop(Signal::Term);
     let story = story(&log, &to.to_string());
     assert!(story.to_lowercase().contains("refused"), "{story}");
+    let reason = "1 connection refused";
+    let totals = [
+        "inbound/mixed[in]: served 1 connections".to_owned(),
+        "outbound/direct[direct]: served 1 connections".to_owned(),
+        format!("requests refused: {reason}"),
+        format!("connections ended: {reason}"),
+    ];
+    for total in totals {
+        assert!(log.contains(&total), "{total}:\n{log}");
+    }
 }
 
 #[test]
