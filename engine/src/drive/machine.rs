@@ -73,6 +73,12 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
         }
     }
 
+    /// The number it was given.
+    #[must_use]
+    pub const fn number(&self) -> usize {
+        self.number
+    }
+
     /// Does all there is to do now. The first turn starts the machine.
     pub fn turn(&mut self, driver: &mut impl Driver<K>, pool: &Pool, now: Instant) -> Turn {
         self.begin(pool, now);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub struct Pool {
     /// The machines' deadlines.
     pub timers: Timers,
-    /// What is counted; another thread may keep it to read it.
+    /// What is counted.
     pub tally: Arc<Tally>,
     pub(super) buffers: Buffers,
     pub(super) run: RefCell<Run>,
@@ -17,6 +17,15 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// Counts in `tally`, which another thread may read.
+    #[must_use]
+    pub fn new(tally: Arc<Tally>) -> Self {
+        Self {
+            tally,
+            ..Self::default()
+        }
+    }
+
     /// Every drive tells its machine to stop at its next turn.
     pub fn stop(&self) {
         self.is_stopping.set(true);

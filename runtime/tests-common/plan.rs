@@ -1,12 +1,6 @@
 //! The engine's own sessions and associations, driven on loopback.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a failed test may panic"
-)]
-mod common;
-
-use common::Notes;
+use crate::common::Notes;
+use crate::runtime::{Network, Options, Running, Runtime, Shutdown};
 use sansbox_core::Host;
 use sansbox_engine::{
     Plan,
@@ -15,7 +9,6 @@ use sansbox_engine::{
     ids::InboundId,
     record::CloseReason,
 };
-use sansbox_tokio::{Network, Options, Running, Runtime, Shutdown};
 use std::{
     collections::BTreeMap,
     io::{Read, Write},

@@ -1,15 +1,8 @@
 //! Connections through a toy session, on loopback.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a failed test may panic"
-)]
-mod common;
-
-use common::{Mode, Pattern, Toy, World, wait_for};
+use crate::common::{Mode, Pattern, Toy, World, wait_for};
+use crate::runtime::{Options, Shutdown};
 use sansbox_core::Refusal;
 use sansbox_engine::record::CloseReason;
-use sansbox_tokio::{Options, Shutdown};
 use socket2::SockRef;
 use std::{
     io::{ErrorKind, Read, Write},

@@ -38,6 +38,12 @@ pub(crate) const fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
+/// Where a socket is bound.
+pub(crate) fn local(socket: &Socket) -> io::Result<SocketAddr> {
+    let address = socket.local_addr()?.as_socket();
+    address.map_or_else(|| Err(io::ErrorKind::AddrNotAvailable.into()), Ok)
+}
+
 /// The address as a socket of the IPv6 family takes it.
 pub(crate) fn mapped(address: SocketAddr) -> SocketAddr {
     match address.ip() {

@@ -9,6 +9,10 @@
     clippy::print_stdout,
     reason = "each test binary uses a part of it"
 )]
+use crate::runtime::{
+    InboundSockets, Network, Observer, Options, Recorded, Running, Runtime, RuntimeEvent, Service,
+    StartError,
+};
 use bytes::BytesMut;
 use sansbox_core::{Domain, End, Instant, Pipe, Refusal, Seed, Target};
 use sansbox_engine::{
@@ -17,10 +21,6 @@ use sansbox_engine::{
     ids::{ActionId, InboundId, OutboundId, Slot},
     machine::{Action, Families, Input, Machine, Outcome, SlotPipes, Stage},
     record::{CloseReason, Record},
-};
-use sansbox_tokio::{
-    InboundSockets, Network, Observer, Options, Recorded, Running, Runtime, RuntimeEvent, Service,
-    StartError,
 };
 use std::{
     collections::VecDeque,

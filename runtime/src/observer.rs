@@ -1,8 +1,7 @@
 //! What the runtime tells the daemon. Called rarely, from the workers' threads.
-use crate::service::Network;
 use core::net::SocketAddr;
 use sansbox_core::Instant;
-use sansbox_engine::{ids::InboundId, machine::Stage, record::Record};
+use sansbox_engine::{drive::Network, ids::InboundId, machine::Stage, record::Record};
 use std::{io, time::Duration};
 
 /// Receives what is worth a line in the log.

@@ -1,31 +1,19 @@
-//! Binding, and accepting connections.
+//! Binding.
 use crate::{
-    observer::RuntimeEvent,
     runtime::StartError,
-    service::{InboundSockets, Network, Service},
-    session::Drive,
-    slots::{Slots, Socket as SlotSocket},
-    sockets::{CheapController, is_loopback, set_route_options, set_tcp_options},
-    worker::Worker,
+    sockets::{CheapController, is_loopback, local, set_route_options, set_tcp_options},
 };
 use core::net::SocketAddr;
-use rustix::io::Errno;
 use sansbox_engine::{
-    Peer,
     config::model::Listen,
-    ids::{InboundId, Slot},
+    drive::{InboundSockets, Network},
+    ids::InboundId,
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use std::{io, rc::Rc, time::Duration};
-use tokio::net::{TcpListener, TcpStream};
+use std::io;
 
 /// Connections that may wait to be accepted, for each worker.
 const BACKLOG: i32 = 4096;
-/// First pause after accept failed for want of something; doubles with each failure.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// Longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(1);
-
 /// A bound socket for one worker.
 #[derive(Debug)]
 pub(crate) struct BoundSocket {
@@ -165,130 +153,5 @@ impl Binding<'_> {
             }
         }
         Ok(socket)
-    }
-}
-
-fn local(socket: &Socket) -> io::Result<SocketAddr> {
-    let address = socket.local_addr()?.as_socket();
-    address.map_or_else(|| Err(io::ErrorKind::AddrNotAvailable.into()), Ok)
-}
-
-/// Accepts the connections of one listener.
-pub(crate) struct Acceptor<S: Service> {
-    pub(crate) worker: Rc<Worker<S>>,
-    pub(crate) inbound: InboundId,
-    pub(crate) listener: TcpListener,
-    pub(crate) local: SocketAddr,
-}
-
-impl<S: Service> Acceptor<S> {
-    /// Never done; dropping it closes the listener.
-    pub(crate) async fn run(self) {
-        let mut pause = PAUSE_MIN;
-        loop {
-            match self.listener.accept().await {
-                Ok((tcp, remote)) => {
-                    pause = PAUSE_MIN;
-                    self.admit().await;
-                    self.serve(tcp, remote);
-                }
-                Err(error) if is_about_one_connection(&error) => {}
-                Err(error) => {
-                    self.worker.tally.accept_pauses.add(1);
-                    self.tell(&RuntimeEvent::AcceptPaused {
-                        inbound: self.inbound,
-                        error: &error,
-                        pause,
-                    });
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
-            }
-        }
-    }
-
-    /// Waits while there are as many sessions as there may be. The connection at hand waits too.
-    async fn admit(&self) {
-        let shared = &self.worker.shared;
-        if shared.try_admit() {
-            return;
-        }
-        self.tell(&RuntimeEvent::ConnectionLimit {
-            inbound: self.inbound,
-            limit: shared.options.max_connections.unwrap_or_default(),
-        });
-        shared.admit().await;
-    }
-
-    fn serve(&self, tcp: TcpStream, remote: SocketAddr) {
-        let worker = &self.worker;
-        let mut local = self.local;
-        if local.ip().is_unspecified() {
-            // Gone already if the peer has reset the connection; then the session will see that.
-            local = tcp.local_addr().unwrap_or(local);
-            if let Some(cheap) = worker
-                .shared
-                .cheap_controller
-                .filter(|_| is_loopback(remote))
-            {
-                cheap.apply(&tcp);
-            }
-        }
-        let (seed, now) = (worker.seed(), worker.shared.clock.now());
-        let peer = Peer { remote, local };
-        let service = &worker.shared.service;
-        let machine = service.session(self.inbound, peer, seed, now);
-        let mut slots = Slots::default();
-        slots.insert(Slot::CLIENT, SlotSocket::Stream(tcp.into()));
-        worker.tally.accepted.add(1);
-        Drive::spawn(worker, machine, slots);
-    }
-
-    fn tell(&self, event: &RuntimeEvent<'_>) {
-        self.worker.shared.observer.runtime(event);
-    }
-}
-
-/// The connection at hand failed before it was accepted; the next one may be fine. Anything else
-/// is about this process or this machine and will be the same for the next one.
-fn is_about_one_connection(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(
-            Errno::CONNABORTED
-                | Errno::CONNRESET
-                | Errno::INTR
-                | Errno::PROTO
-                | Errno::NOPROTOOPT
-                | Errno::NETDOWN
-                | Errno::NETUNREACH
-                | Errno::HOSTDOWN
-                | Errno::HOSTUNREACH
-                | Errno::TIMEDOUT
-        )
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_errors_of_one_connection_are_skipped() {
-        for (errno, expected) in [
-            (Errno::CONNABORTED, true),
-            (Errno::INTR, true),
-            (Errno::MFILE, false),
-            (Errno::NFILE, false),
-            (Errno::NOBUFS, false),
-            (Errno::NOMEM, false),
-            (Errno::INVAL, false),
-        ] {
-            assert_eq!(
-                is_about_one_connection(&errno.into()),
-                expected,
-                "{errno:?}"
-            );
-        }
     }
 }

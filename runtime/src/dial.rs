@@ -1,19 +1,18 @@
 //! Outbound sockets, and what their errors mean.
-use crate::sockets::{CheapController, is_loopback, set_route_options, set_tcp_options};
+use crate::sockets::{CheapController, is_loopback, local, set_route_options, set_tcp_options};
 use core::net::{IpAddr, SocketAddr};
 use rustix::io::Errno;
 use sansbox_core::Refusal;
 use sansbox_engine::config::model::Dial;
-use socket2::{Domain, Protocol, Socket, Type};
-use std::io;
-use tokio::net::{TcpStream, UdpSocket};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::{io, os::fd::AsFd};
 
 /// Begins to connect; the stream is writable once it is connected or has failed.
 pub(crate) fn connect(
     to: SocketAddr,
     options: &Dial,
     cheap: Option<CheapController>,
-) -> io::Result<TcpStream> {
+) -> io::Result<Socket> {
     let socket = open(to, Type::STREAM, Protocol::TCP, options)?;
     if is_loopback(to) {
         socket.set_tcp_nodelay(true)?;
@@ -33,17 +32,31 @@ pub(crate) fn connect(
         Err(error) if is_in_progress(&error) => {}
         Err(error) => return Err(error),
     }
-    TcpStream::from_std(socket.into())
+    Ok(socket)
 }
 
-/// Whether a connection that has just begun is there already. On loopback the handshake is over
-/// before `connect` returns, and knowing that saves a turn through the event loop.
-pub(crate) fn is_connected(tcp: &TcpStream, to: SocketAddr) -> bool {
-    is_loopback(to) && tcp.peer_addr().is_ok()
+/// The local address of a connection that has just begun and is there already. On loopback the
+/// handshake is over before `connect` returns, and knowing that saves a turn through the event
+/// loop.
+pub(crate) fn connected(tcp: &Socket, to: SocketAddr) -> Option<SocketAddr> {
+    if !is_loopback(to) || tcp.peer_addr().is_err() {
+        return None;
+    }
+    local(tcp).ok()
+}
+
+/// How a connection on its way was decided, once it is writable.
+pub(crate) fn decided(tcp: &impl AsFd) -> Result<SocketAddr, Refusal> {
+    let tcp = SockRef::from(tcp);
+    let decided = match tcp.take_error().unwrap_or_else(Some) {
+        Some(error) => Err(error),
+        None => local(&tcp),
+    };
+    decided.map_err(|e| refusal(&e))
 }
 
 /// Opens a UDP socket bound to `local`; an outbound's `options` may choose the source address.
-pub(crate) fn bind(local: SocketAddr, options: Option<&Dial>) -> io::Result<UdpSocket> {
+pub(crate) fn bind(local: SocketAddr, options: Option<&Dial>) -> io::Result<Socket> {
     let default = Dial::default();
     let options = options.unwrap_or(&default);
     let socket = open(local, Type::DGRAM, Protocol::UDP, options)?;
@@ -52,7 +65,7 @@ pub(crate) fn bind(local: SocketAddr, options: Option<&Dial>) -> io::Result<UdpS
         Some(_) | None => local.ip(),
     };
     socket.bind(&SocketAddr::new(ip, local.port()).into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket)
 }
 
 fn open(at: SocketAddr, kind: Type, protocol: Protocol, options: &Dial) -> io::Result<Socket> {

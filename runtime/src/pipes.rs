@@ -4,6 +4,7 @@ use rustix::{
     io,
     pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
 };
+use sansbox_engine::drive::Conduit;
 use std::cell::{Cell, RefCell};
 
 /// Bytes of a pipe. A smaller one moves bulk no faster than copying does.
@@ -15,6 +16,12 @@ pub(crate) struct KernelPipe {
     pub(crate) reader: OwnedFd,
     pub(crate) writer: OwnedFd,
     pub(crate) filled: usize,
+}
+
+impl Conduit for Box<KernelPipe> {
+    fn filled(&self) -> usize {
+        self.filled
+    }
 }
 
 /// Boxed so that a lease is one pointer in the state of each connection.

@@ -1,13 +1,6 @@
 //! Datagrams through a toy association, on loopback.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a failed test may panic"
-)]
-mod common;
-
-use common::{Mode, Toy, World, wait_for};
-use sansbox_tokio::{Network, Options, Shutdown};
+use crate::common::{Mode, Toy, World, wait_for};
+use crate::runtime::{Network, Options, Shutdown};
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     thread,
