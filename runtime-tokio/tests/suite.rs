@@ -8,6 +8,8 @@ use sansbox_tokio as runtime;
 
 #[path = "../../runtime/tests-common/common.rs"]
 mod common;
+#[path = "../../runtime/tests-common/embed.rs"]
+mod embed;
 #[path = "../../runtime/tests-common/plan.rs"]
 mod plan;
 #[path = "../../runtime/tests-common/relay.rs"]

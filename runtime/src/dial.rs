@@ -45,14 +45,19 @@ pub(crate) fn connected(tcp: &Socket, to: SocketAddr) -> Option<SocketAddr> {
     local(tcp).ok()
 }
 
-/// How a connection on its way was decided, once it is writable.
-pub(crate) fn decided(tcp: &impl AsFd) -> Result<SocketAddr, Refusal> {
+/// How a connection on its way was decided: its local address. `WouldBlock` when it was not.
+pub(crate) fn decided(tcp: &impl AsFd) -> io::Result<SocketAddr> {
     let tcp = SockRef::from(tcp);
-    let decided = match tcp.take_error().unwrap_or_else(Some) {
-        Some(error) => Err(error),
-        None => local(&tcp),
-    };
-    decided.map_err(|e| refusal(&e))
+    if let Some(error) = tcp.take_error()? {
+        return Err(error);
+    }
+    match tcp.peer_addr() {
+        Err(e) if Errno::from_io_error(&e) == Some(Errno::NOTCONN) => {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        Err(e) => Err(e),
+        Ok(_) => local(&tcp),
+    }
 }
 
 /// Opens a UDP socket bound to `local`; an outbound's `options` may choose the source address.

@@ -107,10 +107,10 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
 
     fn poll_dial(&mut self, stream: &mut R::Io) -> Poll<Result<SocketAddr, Refusal>> {
         let mut cx = Context::from_waker(self.waker);
-        stream.poll_ready(&mut cx, Interest::Write).map(|ready| {
-            ready.map_err(|e| dial::refusal(&e))?;
-            dial::decided(stream)
-        })
+        let decided = stream.poll_io(&mut cx, Interest::Write, || {
+            dial::decided(&*stream).map(Done::more)
+        });
+        decided.map_err(|e| dial::refusal(&e))
     }
 
     fn bind(
