@@ -18,7 +18,12 @@ use core::{
 use sansbox_core::Seed;
 use sansbox_engine::drive::{self, Drive, Pool, Recorded, Service};
 use slab::Slab;
-use std::{rc::Rc, sync::Arc};
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::Arc,
+};
 
 /// What the sessions of one worker share.
 pub(crate) struct Local<S: Service, R: Reactor> {
@@ -34,7 +39,7 @@ pub(crate) struct Local<S: Service, R: Reactor> {
     listeners: RefCell<Vec<Waker>>,
     is_closing: Cell<bool>,
     /// What was spawned and is not polled yet.
-    newborn: RefCell<Vec<Task<S, R>>>,
+    newborn: RefCell<VecDeque<Task<S, R>>>,
     seed: Seed,
     seeds_given: Cell<u64>,
 }
@@ -110,7 +115,7 @@ impl<S: Service, R: Reactor> Local<S, R> {
 
     /// Has something polled from now on.
     pub(crate) fn spawn(self: &Rc<Self>, work: Work<S, R>) {
-        self.newborn.borrow_mut().push(Task {
+        self.newborn.borrow_mut().push_back(Task {
             work,
             local: Rc::clone(self),
             is_known: false,
@@ -119,7 +124,7 @@ impl<S: Service, R: Reactor> Local<S, R> {
 
     /// What was spawned since the last call.
     pub(crate) fn next_newborn(&self) -> Option<Task<S, R>> {
-        self.newborn.borrow_mut().pop()
+        self.newborn.borrow_mut().pop_front()
     }
 
     /// Something was spawned since.
@@ -206,10 +211,16 @@ fn turn<S: Service, R: Reactor, M: Recorded>(
         waker,
         worker: local,
     };
-    match drive.turn(&mut driver, &local.pool, local.shared.clock.now()) {
-        drive::Turn::Finished => Poll::Ready(()),
-        drive::Turn::Waiting => Poll::Pending,
-        drive::Turn::Again => {
+    let now = local.shared.clock.now();
+    // A machine that panics takes its own connections with it and no others. All that it shares
+    // with them is put right when its drive is released.
+    let turn = catch_unwind(AssertUnwindSafe(|| {
+        drive.turn(&mut driver, &local.pool, now)
+    }));
+    match turn {
+        Ok(drive::Turn::Finished) | Err(_) => Poll::Ready(()),
+        Ok(drive::Turn::Waiting) => Poll::Pending,
+        Ok(drive::Turn::Again) => {
             waker.wake_by_ref();
             Poll::Pending
         }

@@ -52,6 +52,8 @@ pub struct Toy {
     /// Ends a session in passthrough or an association; counted from the last byte.
     pub idle: Duration,
     pub ignores_stop: bool,
+    /// A session panics when it sees this byte first.
+    pub panics_at: Option<u8>,
     pub listens: Vec<InboundSockets>,
     pub dial: Dial,
 }
@@ -64,6 +66,7 @@ impl Toy {
             dial_budget: Duration::from_secs(5),
             idle: Duration::from_secs(60),
             ignores_stop: false,
+            panics_at: None,
             listens: vec![InboundSockets {
                 inbound: InboundId(0),
                 listen: Listen::default(),
@@ -313,6 +316,8 @@ impl Machine for Session {
                 }
             }
             Input::Received(slot, bytes) => {
+                let is_fatal = self.toy.panics_at.is_some_and(|at| at == bytes[0]);
+                assert!(!is_fatal, "this is a test of panics");
                 let side = self.side(slot).expect("pipes");
                 assert!(side.rx.room() > 0, "bytes without room");
                 side.rx.push(bytes);

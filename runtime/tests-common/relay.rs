@@ -480,6 +480,26 @@ fn a_session_that_does_not_stop_is_cut_and_counted() {
 }
 
 #[test]
+fn a_machine_that_panics_takes_no_other_with_it() {
+    let (listener, target) = listen();
+    let mut toy = Toy::new(Mode::Pipes, target);
+    toy.panics_at = Some(66);
+    let options = Options {
+        workers: Some(1),
+        ..Options::default()
+    };
+    let world = World::try_start(toy, options).expect("started");
+    let (client, upstream) = (connect(&world), accept(&listener));
+    let (other, other_upstream) = (connect(&world), accept(&listener));
+    (&client).write_all(&[66]).expect("written");
+    expect_end(&client);
+    expect_end(&upstream);
+    send(&other, 1, 100_000, 1000);
+    receive(&other_upstream, 1, 100_000);
+    assert_eq!(world.running.counters().open, 1);
+}
+
+#[test]
 fn a_taken_port_is_an_error_even_where_the_other_would_share_it() {
     let (_listener, taken) = listen();
     let other =

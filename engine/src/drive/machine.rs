@@ -109,6 +109,8 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
         }
         self.lookups.clear();
         pool.timers.disarm(&mut self.timer);
+        // Empty, unless the machine panicked: nobody else may send what it gathered.
+        pool.run.borrow_mut().clear();
     }
 
     /// Time and requests from outside.
