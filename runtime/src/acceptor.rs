@@ -28,6 +28,8 @@ pub(crate) struct Acceptor<R: Reactor> {
     local: SocketAddr,
     back_off: BackOff,
     sleep: R::Sleep,
+    /// The worker knows whom to wake to close it.
+    is_known: bool,
     state: State,
 }
 
@@ -50,6 +52,7 @@ impl<R: Reactor> Acceptor<R> {
             local,
             back_off: BackOff::default(),
             sleep: R::Sleep::new(),
+            is_known: false,
             state: State::Accepting,
         })
     }
@@ -60,6 +63,9 @@ impl<R: Reactor> Acceptor<R> {
         cx: &mut Context<'_>,
         worker: &Rc<Local<S, R>>,
     ) -> Poll<()> {
+        if !core::mem::replace(&mut self.is_known, true) {
+            worker.register_listener(cx.waker());
+        }
         loop {
             match core::mem::replace(&mut self.state, State::Accepting) {
                 State::Accepting => {

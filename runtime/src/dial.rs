@@ -3,7 +3,7 @@ use crate::sockets::{CheapController, is_loopback, local, set_route_options, set
 use core::net::{IpAddr, SocketAddr};
 use rustix::io::Errno;
 use sansbox_core::Refusal;
-use sansbox_engine::config::model::Dial;
+use sansbox_engine::{config::model::Dial, drive::KeepAlive};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::{io, os::fd::AsFd};
 
@@ -22,7 +22,7 @@ pub(crate) fn connect(
         }
         // No keep-alive: the kernel that holds both ends cannot vanish without both.
     } else {
-        set_tcp_options(&socket, None, None)?;
+        set_tcp_options(&socket, KeepAlive::default())?;
     }
     if let Some(source) = source(to.ip(), options) {
         socket.bind(&SocketAddr::new(source, 0).into())?;

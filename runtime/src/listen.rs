@@ -6,7 +6,7 @@ use crate::{
 use core::net::SocketAddr;
 use sansbox_engine::{
     config::model::Listen,
-    drive::{InboundSockets, Network},
+    drive::{InboundSockets, KeepAlive, Network},
     ids::InboundId,
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -143,11 +143,7 @@ impl Binding<'_> {
             socket.set_reuse_address(true)?;
         }
         if self.network == Network::Tcp {
-            set_tcp_options(
-                &socket,
-                listen.tcp_keep_alive,
-                listen.tcp_keep_alive_interval,
-            )?;
+            set_tcp_options(&socket, KeepAlive::of(listen))?;
             if let Some(cheap) = self.cheap.filter(|_| is_loopback(at)) {
                 cheap.apply(&socket);
             }

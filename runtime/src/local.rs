@@ -118,7 +118,6 @@ impl<S: Service, R: Reactor> Local<S, R> {
         self.newborn.borrow_mut().push_back(Task {
             work,
             local: Rc::clone(self),
-            is_known: false,
         });
     }
 
@@ -130,6 +129,11 @@ impl<S: Service, R: Reactor> Local<S, R> {
     /// Something was spawned since.
     pub(crate) fn has_newborn(&self) -> bool {
         !self.newborn.borrow().is_empty()
+    }
+
+    /// A listener wants to know when it is to close.
+    pub(crate) fn register_listener(&self, waker: &Waker) {
+        self.listeners.borrow_mut().push(waker.clone());
     }
 
     fn register(&self, number: usize, waker: &Waker) {
@@ -151,8 +155,6 @@ pub(crate) enum Work<S: Service, R: Reactor> {
 pub(crate) struct Task<S: Service, R: Reactor> {
     work: Work<S, R>,
     local: Rc<Local<S, R>>,
-    /// Its waker is known.
-    is_known: bool,
 }
 
 impl<S: Service, R: Reactor> Unpin for Task<S, R> {}
@@ -161,28 +163,13 @@ impl<S: Service, R: Reactor> Future for Task<S, R> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self {
-            work,
-            local,
-            is_known,
-        } = self.get_mut();
-        let is_first = !core::mem::replace(is_known, true);
+        let Self { work, local } = self.get_mut();
         match work {
-            Work::Session(drive) => turn(drive, local, cx, is_first),
-            Work::Association(drive) => turn(drive, local, cx, is_first),
+            Work::Session(drive) => turn(drive, local, cx),
+            Work::Association(drive) => turn(drive, local, cx),
             Work::Acceptor(_) | Work::Reception(_) if local.is_closing.get() => Poll::Ready(()),
-            Work::Acceptor(acceptor) => {
-                if is_first {
-                    local.listeners.borrow_mut().push(cx.waker().clone());
-                }
-                acceptor.poll(cx, local)
-            }
-            Work::Reception(reception) => {
-                if is_first {
-                    local.listeners.borrow_mut().push(cx.waker().clone());
-                }
-                reception.poll(cx, local)
-            }
+            Work::Acceptor(acceptor) => acceptor.poll(cx, local),
+            Work::Reception(reception) => reception.poll(cx, local),
         }
     }
 }
@@ -201,10 +188,9 @@ fn turn<S: Service, R: Reactor, M: Recorded>(
     drive: &mut Drive<M, Net<R>>,
     local: &Local<S, R>,
     cx: &Context<'_>,
-    is_first: bool,
 ) -> Poll<()> {
     let waker = cx.waker();
-    if is_first {
+    if !drive.is_started() {
         local.register(drive.number(), waker);
     }
     let mut driver = Turn {

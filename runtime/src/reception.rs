@@ -28,6 +28,8 @@ pub(crate) struct Reception<R: Reactor> {
     endpoint: Rc<UdpEndpoint<R>>,
     clients: Rc<Clients>,
     sleep: R::Sleep,
+    /// The worker knows whom to wake to close it.
+    is_known: bool,
     pause: Option<Instant>,
 }
 
@@ -38,6 +40,7 @@ impl<R: Reactor> Reception<R> {
             endpoint: Rc::new(endpoint),
             clients: Clients::new(clients_max),
             sleep: R::Sleep::new(),
+            is_known: false,
             pause: None,
         }
     }
@@ -48,6 +51,9 @@ impl<R: Reactor> Reception<R> {
         cx: &mut Context<'_>,
         worker: &Rc<Local<S, R>>,
     ) -> Poll<()> {
+        if !core::mem::replace(&mut self.is_known, true) {
+            worker.register_listener(cx.waker());
+        }
         if let Some(until) = self.pause {
             if self.sleep.poll_until(cx, until).is_pending() {
                 return Poll::Pending;

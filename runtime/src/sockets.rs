@@ -1,12 +1,8 @@
 //! Socket options that listeners and dials share.
 use core::net::{IpAddr, SocketAddr};
+use sansbox_engine::drive::KeepAlive;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use std::{io, time::Duration};
-
-/// Idle time before the first keep-alive probe unless configured; sing-box's.
-const KEEP_ALIVE: Duration = Duration::from_mins(10);
-/// Time between keep-alive probes unless configured; sing-box's.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(75);
+use std::io;
 
 /// Controllers that cost little, the cheapest first.
 const CHEAP_CONTROLLERS: [&[u8]; 2] = [b"reno", b"cubic"];
@@ -53,16 +49,12 @@ pub(crate) fn mapped(address: SocketAddr) -> SocketAddr {
 }
 
 /// `NODELAY` and keep-alive, which an accepted socket inherits from its listener.
-pub(crate) fn set_tcp_options(
-    socket: &Socket,
-    keep_alive: Option<Duration>,
-    interval: Option<Duration>,
-) -> io::Result<()> {
+pub(crate) fn set_tcp_options(socket: &Socket, keep_alive: KeepAlive) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(
         &TcpKeepalive::new()
-            .with_time(keep_alive.unwrap_or(KEEP_ALIVE))
-            .with_interval(interval.unwrap_or(KEEP_ALIVE_INTERVAL)),
+            .with_time(keep_alive.idle)
+            .with_interval(keep_alive.interval),
     )
 }
 

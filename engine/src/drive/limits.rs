@@ -1,4 +1,5 @@
-//! How many at a time, and how long to pause when there are too many.
+//! How many at a time, how long to pause when there are too many, and when to ask for signs of life.
+use crate::config::model::Listen;
 use core::{
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -8,6 +9,37 @@ use core::{
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// When the kernel probes whether a silent peer is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Silence before the first probe.
+    pub idle: Duration,
+    /// Time between probes.
+    pub interval: Duration,
+}
+
+impl Default for KeepAlive {
+    /// As in sing-box.
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_mins(10),
+            interval: Duration::from_secs(75),
+        }
+    }
+}
+
+impl KeepAlive {
+    /// For the connections of a listener, which may be configured.
+    #[must_use]
+    pub fn of(listen: &Listen) -> Self {
+        let usual = Self::default();
+        Self {
+            idle: listen.tcp_keep_alive.unwrap_or(usual.idle),
+            interval: listen.tcp_keep_alive_interval.unwrap_or(usual.interval),
+        }
+    }
+}
 
 /// How long a listener pauses when accepting fails for want of files or memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

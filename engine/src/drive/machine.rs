@@ -79,6 +79,12 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
         self.number
     }
 
+    /// It had its first turn.
+    #[must_use]
+    pub const fn is_started(&self) -> bool {
+        self.is_started
+    }
+
     /// Does all there is to do now. The first turn starts the machine.
     pub fn turn(&mut self, driver: &mut impl Driver<K>, pool: &Pool, now: Instant) -> Turn {
         self.begin(pool, now);

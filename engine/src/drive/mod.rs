@@ -8,7 +8,7 @@
 //! | [`Driver`], [`Sockets`] | what an event loop can do, and its types |
 //! | [`Pool`] | what the drives of one thread share: buffers, [`Timers`], [`Tally`] |
 //! | [`Clients`] | the clients of a UDP listener |
-//! | [`BackOff`], [`Places`] | pauses of accepting, and the connection limit |
+//! | [`BackOff`], [`Places`], [`KeepAlive`] | pauses of accepting, the connection limit, probes of silent peers |
 //!
 //! An event loop of its own kind needs four things:
 //!
@@ -53,7 +53,7 @@ mod timers;
 pub use crate::config::model::Network;
 pub use clients::{Clients, Delivery, Face};
 pub use driver::{Conduit, Dialled, Driver, Sockets};
-pub use limits::{BackOff, Places};
+pub use limits::{BackOff, KeepAlive, Places};
 pub use machine::{Drive, Turn};
 pub use pool::Pool;
 pub use run::datagrams;

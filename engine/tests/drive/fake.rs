@@ -144,6 +144,12 @@ pub(crate) struct Udp {
 #[derive(Debug, Default)]
 pub(crate) struct FakePipe(Vec<u8>);
 
+impl Conduit for Box<FakePipe> {
+    fn filled(&self) -> usize {
+        self.0.len()
+    }
+}
+
 impl Conduit for FakePipe {
     fn filled(&self) -> usize {
         self.0.len()

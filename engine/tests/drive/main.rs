@@ -10,7 +10,7 @@ use core::net::SocketAddr;
 use fake::{Conduits, Loop, Udp, Wire, association, session};
 use sansbox_core::{End, Instant};
 use sansbox_engine::{
-    drive::{Pool, Turn},
+    drive::{Drive, Pool, Sockets, Turn},
     record::CloseReason,
 };
 use std::{cell::RefCell, rc::Rc};
@@ -170,4 +170,21 @@ fn equal_datagrams_are_sent_together() {
     upstream.borrow_mut().incoming.push_back(answer);
     assert_eq!(drive.turn(&mut driver, &pool, START), Turn::Waiting);
     assert_eq!(client.borrow().runs, [(fake::CLIENT, 9, 9)]);
+}
+
+/// The sizes of a runtime's sockets.
+struct Usual;
+
+impl Sockets for Usual {
+    type Stream = [usize; 4];
+    type Datagrams = Box<()>;
+    type Lookup = [usize; 2];
+    type Conduit = Box<fake::FakePipe>;
+}
+
+#[test]
+fn an_idle_connection_is_small() {
+    // Its machine is boxed: engine/src/session says how small that is.
+    let size = size_of::<Drive<sansbox_engine::Session, Usual>>();
+    assert!(size <= 272, "{size} bytes");
 }
