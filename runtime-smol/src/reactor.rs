@@ -19,11 +19,7 @@ impl Reactor for Executor {
     type Io = Watched;
     type Sleep = Alarm;
 
-    fn run<F>(worker: F) -> io::Result<F::Output>
-    where
-        F: Future + 'static,
-        F::Output: 'static,
-    {
+    fn run<F: Future<Output: 'static> + 'static>(worker: F) -> io::Result<F::Output> {
         Ok(block_on(worker))
     }
 }
@@ -75,23 +71,18 @@ impl Io for Watched {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_io<V>(
+    fn try_io<V>(
         &self,
-        cx: &mut Context<'_>,
         interest: Interest,
-        mut operation: impl FnMut() -> io::Result<Done<V>>,
-    ) -> Poll<io::Result<V>> {
-        loop {
-            ready!(self.poll_ready(cx, interest))?;
-            match operation() {
-                Ok(Done { value, is_drained }) => {
-                    self.may(interest).set(!is_drained);
-                    return Poll::Ready(Ok(value));
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.may(interest).set(false),
-                Err(e) => return Poll::Ready(Err(e)),
-            }
-        }
+        operation: impl FnOnce() -> io::Result<Done<V>>,
+    ) -> io::Result<V> {
+        let done = operation();
+        let may = match &done {
+            Ok(done) => !done.is_drained,
+            Err(e) => e.kind() != io::ErrorKind::WouldBlock,
+        };
+        self.may(interest).set(may);
+        Ok(done?.value)
     }
 }
 

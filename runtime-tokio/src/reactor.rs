@@ -5,7 +5,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Instant,
 };
 use tokio::{
@@ -27,11 +27,7 @@ impl Reactor for Executor {
     type Io = Watched;
     type Sleep = Alarm;
 
-    fn run<F>(worker: F) -> io::Result<F::Output>
-    where
-        F: Future + 'static,
-        F::Output: 'static,
-    {
+    fn run<F: Future<Output: 'static> + 'static>(worker: F) -> io::Result<F::Output> {
         let runtime = Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -69,34 +65,26 @@ impl Io for Watched {
         }
     }
 
-    fn poll_io<V>(
+    fn try_io<V>(
         &self,
-        cx: &mut Context<'_>,
         interest: Interest,
-        mut operation: impl FnMut() -> io::Result<Done<V>>,
-    ) -> Poll<io::Result<V>> {
+        operation: impl FnOnce() -> io::Result<Done<V>>,
+    ) -> io::Result<V> {
         let kind = match interest {
             Interest::Read => tokio::io::Interest::READABLE,
             Interest::Write => tokio::io::Interest::WRITABLE,
         };
-        loop {
-            ready!(self.poll_ready(cx, interest))?;
-            let mut last = None;
-            let tried = self.0.try_io(kind, || {
-                let Done { value, is_drained } = operation()?;
-                if is_drained {
-                    // Makes tokio wait for the next event; an end that was seen stays seen.
-                    last = Some(value);
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                Ok(value)
-            });
-            match (last, tried) {
-                (Some(value), _) => return Poll::Ready(Ok(value)),
-                (None, Err(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
-                (None, tried) => return Poll::Ready(tried),
+        let mut last = None;
+        let tried = self.0.try_io(kind, || {
+            let Done { value, is_drained } = operation()?;
+            if is_drained {
+                // Makes tokio wait for the next event; an end that was seen stays seen.
+                last = Some(value);
+                return Err(io::ErrorKind::WouldBlock.into());
             }
-        }
+            Ok(value)
+        });
+        last.map_or(tried, Ok)
     }
 }
 

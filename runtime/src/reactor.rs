@@ -1,7 +1,7 @@
 //! What an executor gives: waiting for sockets and for time.
 use core::{
     future::Future,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use std::{
     io,
@@ -20,10 +20,7 @@ pub trait Reactor: 'static {
     ///
     /// # Errors
     /// When the executor cannot be started.
-    fn run<F>(worker: F) -> io::Result<F::Output>
-    where
-        F: Future + 'static,
-        F::Output: 'static;
+    fn run<F: Future<Output: 'static> + 'static>(worker: F) -> io::Result<F::Output>;
 }
 
 /// Which way bytes go.
@@ -66,14 +63,32 @@ pub trait Io: AsFd + Sized + 'static {
     /// Waits until an operation may not block.
     fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>>;
 
-    /// Does an operation on the socket as soon as it does not block. It says `WouldBlock` when it
-    /// does, and is done again later.
+    /// Tries an operation on the socket, once. `WouldBlock` is remembered, and so is that it is
+    /// [drained](Done::is_drained): [`Self::poll_ready`] waits then.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    fn try_io<V>(
+        &self,
+        interest: Interest,
+        operation: impl FnOnce() -> io::Result<Done<V>>,
+    ) -> io::Result<V>;
+
+    /// Does an operation on the socket as soon as it does not block.
     fn poll_io<V>(
         &self,
         cx: &mut Context<'_>,
         interest: Interest,
-        operation: impl FnMut() -> io::Result<Done<V>>,
-    ) -> Poll<io::Result<V>>;
+        mut operation: impl FnMut() -> io::Result<Done<V>>,
+    ) -> Poll<io::Result<V>> {
+        loop {
+            ready!(self.poll_ready(cx, interest))?;
+            match self.try_io(interest, &mut operation) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
 }
 
 /// Waits until a time.
