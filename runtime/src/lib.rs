@@ -15,9 +15,8 @@
 //! | `pipes`, `resolve`, `process` | kernel pipes for splice(2), the system's resolver, CPUs and files |
 //!
 //! Each worker has its own listeners on the same port (`SO_REUSEPORT`), so a connection never
-//! changes workers and no lock is on its way. What is served is a
-//! [`Service`](sansbox_engine::drive::Service) of the engine, which also has the loop around each
-//! machine.
+//! changes workers and no lock is on its way. What is served is a [`Service`] of the engine, which
+//! also has the loop around each machine: [`sansbox_engine::drive`].
 mod acceptor;
 mod dial;
 mod listen;
