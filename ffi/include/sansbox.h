@@ -422,6 +422,13 @@ uint32_t sansbox_abi_version(void);
 // A few words about a status, for any number. The text is constant and never freed.
 const char *sansbox_status_text(int32_t status);
 
+// How many handles this process has not freed. For tests: a handle that is forgotten is no leak
+// that a leak checker could see, because the table still knows it. Looks at all of them.
+//
+// Pointers:
+// `count` is writable.
+sansbox_status sansbox_handle_count(size_t *count);
+
 // Reads `json_len` bytes of sing-box JSON at `json` and compiles them. `*plan` gets the handle.
 // `log` and `sansbox` of the configuration concern a process and are not part of a plan.
 //

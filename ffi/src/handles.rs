@@ -90,6 +90,17 @@ impl<T: Clone> Table<T> {
             .ok_or(Status::BadHandle)
     }
 
+    /// How many handles are in use.
+    pub(crate) fn len(&self) -> usize {
+        let shards = self.shards.iter();
+        let lens = shards.map(|shard| {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            let used = |place: &&Place<T>| place.object.is_some();
+            shard.places.iter().filter(used).count()
+        });
+        lens.sum()
+    }
+
     /// Frees a handle if `is_wanted` says so of its object.
     pub(crate) fn remove(&self, handle: u64, is_wanted: impl Fn(&T) -> bool) -> Result<T, Status> {
         let (index, at, generation) = split(handle);
@@ -137,8 +148,9 @@ mod tests {
         let mut seen = Vec::new();
         for n in 0..1000 {
             let handle = table.insert(n).unwrap();
-            assert_eq!(table.get(handle), Ok(n));
+            assert_eq!((table.get(handle), table.len()), (Ok(n), 1));
             assert_eq!(table.remove(handle, |_| true), Ok(n));
+            assert_eq!(table.len(), 0);
             seen.push(handle);
         }
         for handle in &seen {

@@ -6,11 +6,12 @@ use crate::{
     status::Status,
     types::{Bound, Stats},
 };
-use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::signal::SigSet;
 use sansbox_engine::{Plan, config::model::Config};
 use sansbox_tokio::{Network, Options, Running, Runtime, Shutdown};
 use std::{
     sync::{Arc, Mutex},
+    thread,
     time::Duration,
 };
 
@@ -37,8 +38,7 @@ impl Instance {
         }
         let plan = Arc::new(plan);
         let lines = Arc::new(Lines::new(Arc::clone(&plan), &config.log));
-        let running = start_quietly(plan, options(&config), Arc::clone(&lines));
-        let running = running.map_err(|e| (Status::StartFailed, e))?;
+        let running = start_quietly(plan, options(&config), Arc::clone(&lines))?;
         let running = Mutex::new(running);
         Ok((Self { running, lines }, warnings))
     }
@@ -92,13 +92,24 @@ fn options(config: &Config) -> Options {
 
 /// Starts the workers with all signals blocked, which threads inherit: a program's handlers then
 /// run on its own threads, and writing to a connection that is gone is an error and not SIGPIPE.
-fn start_quietly(plan: Arc<Plan>, options: Options, lines: Arc<Lines>) -> Result<Running, String> {
-    let cannot = |e| format!("block signals: {e}");
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
-    let before = before.map_err(cannot)?;
-    let running = Runtime::start(plan, options, lines).map_err(|e| e.to_string());
-    before.thread_set_mask().map_err(cannot)?;
-    running
+/// A thread in between takes that mask, so that the caller's stays as it is.
+fn start_quietly(
+    plan: Arc<Plan>,
+    options: Options,
+    lines: Arc<Lines>,
+) -> Result<Running, (Status, String)> {
+    let failed = |text: String| (Status::StartFailed, text);
+    let start = move || {
+        let masked = SigSet::all().thread_block();
+        masked.map_err(|e| format!("block signals: {e}"))?;
+        Runtime::start(plan, options, lines).map_err(|e| e.to_string())
+    };
+    let starter = thread::Builder::new().name("sansbox-start".to_owned());
+    let starter = starter.spawn(start).map_err(|e| failed(e.to_string()))?;
+    match starter.join() {
+        Ok(started) => started.map_err(failed),
+        Err(_) => Err((Status::Panicked, String::new())),
+    }
 }
 
 fn sum(running: &Running) -> Stats {

@@ -22,6 +22,11 @@ pub(crate) fn insert(object: Object) -> Result<u64, Status> {
     OBJECTS.insert(object)
 }
 
+/// How many handles are in use.
+pub(crate) fn count() -> usize {
+    OBJECTS.len()
+}
+
 pub(crate) fn plan(handle: u64) -> Result<Arc<Plan>, Status> {
     let Object::Plan(plan) = OBJECTS.get(handle)? else {
         return Err(Status::BadHandle);
