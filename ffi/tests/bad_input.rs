@@ -130,7 +130,7 @@ fn take(machine: u64, slot: u32) -> Vec<u8> {
     };
     assert_eq!((status, len), (Status::Ok, waiting));
     assert_eq!(sansbox_machine_drained(machine, 100, slot, len), Status::Ok);
-    bytes[..len].to_vec()
+    bytes.into_iter().take(len).collect()
 }
 
 fn record(machine: u64) -> (Status, Record) {
@@ -343,7 +343,7 @@ fn configurations_are_refused_with_their_place() {
 }
 
 #[test]
-fn inputs_in_the_wrong_order_are_refused_and_a_session_ends_in_order() {
+fn inputs_in_the_wrong_order_are_refused() {
     let machine = session(SOCKS);
     assert_eq!(
         receive(machine, 1, b"x"),
@@ -379,6 +379,18 @@ fn inputs_in_the_wrong_order_are_refused_and_a_session_ends_in_order() {
     assert_eq!(
         sansbox_machine_failed(machine, 100, dial.id, 1),
         Status::BadOrder
+    );
+    assert_eq!(action(machine).map(|next| next.kind), None);
+    assert_eq!(sansbox_machine_free(machine), Status::Ok);
+}
+
+#[test]
+fn what_passthrough_refuses_and_how_it_ends() {
+    let machine = session(SOCKS);
+    let dial = dialling(machine);
+    assert_eq!(
+        connected(machine, dial.id, address("127.0.0.1:4000")),
+        Status::Ok
     );
     assert_eq!(take(machine, 0), [5, 0, 0, 1, 127, 0, 0, 1, 0x0F, 0xA0]);
     let passthrough = action(machine).expect("both ends are plain");
