@@ -388,10 +388,8 @@ fn inputs_in_the_wrong_order_are_refused() {
 fn what_passthrough_refuses_and_how_it_ends() {
     let machine = session(SOCKS);
     let dial = dialling(machine);
-    assert_eq!(
-        connected(machine, dial.id, address("127.0.0.1:4000")),
-        Status::Ok
-    );
+    let local = address("127.0.0.1:4000");
+    assert_eq!(connected(machine, dial.id, local), Status::Ok);
     assert_eq!(take(machine, 0), [5, 0, 0, 1, 127, 0, 0, 1, 0x0F, 0xA0]);
     let passthrough = action(machine).expect("both ends are plain");
     assert_eq!(passthrough.kind, ActionKind::Passthrough);
