@@ -79,7 +79,7 @@ fn what_is_allowed_is_not_found() {
         ),
         (
             "sansbox-tokio",
-            &["sansbox-engine", "tokio"],
+            &["sansbox-runtime", "tokio"],
             "// speaks to a socks server\nuse tokio::net::TcpStream;\nfn sockshop() {}",
         ),
         (
@@ -101,7 +101,9 @@ fn arrows_that_are_not_in_the_picture_are_found() {
         ("sansbox-protocols", "sansbox-stack"),
         ("sansbox-stack", "sansbox-protocols"),
         ("sansbox-engine", "sansbox-tokio"),
-        ("sansbox-tokio", "sansbox-protocols"),
+        ("sansbox-runtime", "sansbox-protocols"),
+        ("sansbox-runtime", "sansbox-tokio"),
+        ("sansbox-tokio", "sansbox-engine"),
         ("sansbox-tokio", "sansbox-smol"),
         ("sansbox-tokio", "sansbox"),
         ("sansbox-simulator", "sansbox-tokio"),

@@ -47,15 +47,13 @@ pub const RULES: &[Rule] = &[
     ),
     rule("sansbox-simulator", Kind::Simulator, PURE),
     rule(
-        "sansbox-tokio",
+        "sansbox-runtime",
         Kind::Runtime,
         &["sansbox-core", "sansbox-stack", "sansbox-engine"],
     ),
-    rule(
-        "sansbox-smol",
-        Kind::Runtime,
-        &["sansbox-core", "sansbox-stack", "sansbox-engine"],
-    ),
+    // What waits, and nothing else: all that runtimes say alike is in sansbox-runtime.
+    rule("sansbox-tokio", Kind::Runtime, &["sansbox-runtime"]),
+    rule("sansbox-smol", Kind::Runtime, &["sansbox-runtime"]),
     rule(
         "sansbox",
         Kind::Program,
