@@ -31,6 +31,22 @@ fn the_library_examples_are_short() {
     assert!(lines < 200, "the driver of epoll: {lines} lines");
 }
 
+#[test]
+fn the_c_in_the_book_stands_in_the_programs() {
+    let programs = [
+        include_str!("../../ffi/examples/socks_client.c"),
+        include_str!("../../ffi/examples/embedded.c"),
+    ];
+    let book = include_str!("../../docs/embedding.md");
+    let samples: Vec<_> = book.split("```c\n").skip(1).collect();
+    assert!(!samples.is_empty());
+    for sample in samples {
+        let sample = sample.split("```").next().expect("an end");
+        let stands = programs.iter().any(|program| program.contains(sample));
+        assert!(stands, "in no program:\n{sample}");
+    }
+}
+
 /// The epoll example, killed when dropped.
 #[cfg(target_os = "linux")]
 struct Proxy {

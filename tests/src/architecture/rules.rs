@@ -78,6 +78,7 @@ pub const RULES: &[Rule] = &[
             "sansbox-protocols",
             "sansbox-stack",
             "sansbox-engine",
+            "sansbox-tokio",
         ],
     ),
     rule(
