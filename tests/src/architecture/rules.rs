@@ -68,6 +68,22 @@ pub const RULES: &[Rule] = &[
         ],
     ),
     rule(
+        "sansbox-ffi",
+        Kind::Program,
+        &["sansbox-core", "sansbox-engine", "sansbox-tokio"],
+    ),
+    rule(
+        "sansbox-examples",
+        Kind::Tool,
+        &[
+            "sansbox-core",
+            "sansbox-protocols",
+            "sansbox-stack",
+            "sansbox-engine",
+            "sansbox-tokio",
+        ],
+    ),
+    rule(
         "sansbox-bench",
         Kind::Tool,
         &[
