@@ -33,6 +33,7 @@ const PURE: &[&str] = &[
     "sansbox-protocols",
     "sansbox-stack",
     "sansbox-engine",
+    "sansbox-flight",
 ];
 
 /// The picture: one line per crate.
@@ -44,6 +45,11 @@ pub const RULES: &[Rule] = &[
         "sansbox-engine",
         Kind::Pure,
         &["sansbox-core", "sansbox-protocols", "sansbox-stack"],
+    ),
+    rule(
+        "sansbox-flight",
+        Kind::Pure,
+        &["sansbox-core", "sansbox-engine"],
     ),
     rule("sansbox-simulator", Kind::Simulator, PURE),
     rule(
@@ -63,6 +69,7 @@ pub const RULES: &[Rule] = &[
             "sansbox-core",
             "sansbox-protocols",
             "sansbox-engine",
+            "sansbox-flight",
             "sansbox-tokio",
             "sansbox-smol",
         ],
