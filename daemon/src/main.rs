@@ -8,6 +8,7 @@
 //! | `load` | configuration files, read and compiled |
 //! | `report`, `story` | what the runtime tells, and of each connection, as log lines |
 //! | `totals` | what was served in all, told at the end |
+//! | `recorder` | the flight recorder: rings and recordings |
 //! | `logger` | log lines, formatted and written |
 //! | `fatal` | the error that ends the program |
 mod cli;
@@ -15,6 +16,7 @@ mod commands;
 mod fatal;
 mod load;
 mod logger;
+mod recorder;
 mod report;
 mod run;
 mod story;
@@ -72,6 +74,7 @@ fn perform(invocation: &Invocation, began: Instant, colour: bool) -> Result<(), 
             sing_box,
         } => commands::version(*name_only, *sing_box),
         Action::Uuid => commands::uuid(),
+        Action::RecorderKeypair => commands::recorder_keypair(),
         Action::Rand { len, encoding } => commands::rand(*len, *encoding),
     }
 }

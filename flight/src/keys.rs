@@ -70,6 +70,12 @@ impl PublicKey {
     }
 }
 
+impl From<[u8; KEY_LEN]> for PublicKey {
+    fn from(bytes: [u8; KEY_LEN]) -> Self {
+        Self(bytes)
+    }
+}
+
 impl FromStr for PublicKey {
     type Err = BadKey;
 

@@ -1,5 +1,8 @@
 //! The last records of one worker, in bounded memory.
-use crate::wire::{Chunk, Entry, put_record};
+use crate::{
+    file::PLAIN_BYTES_MAX,
+    wire::{Chunk, Entry, put_record},
+};
 use bytes::{Bytes, BytesMut};
 use core::time::Duration;
 use sansbox_core::Instant;
@@ -10,6 +13,8 @@ pub const CHUNK_BYTES: usize = 64 << 10;
 /// Most bytes of a record besides its content, with room to spare: two addresses, a seed and a
 /// few numbers. A list of addresses may go beyond, and then the chunk grows.
 const RECORD_BYTES: usize = 256;
+/// Most bytes of chunks that go into one file; the rest of a file's limit is for everything else.
+const RECORDS_BYTES_MAX: usize = PLAIN_BYTES_MAX - (PLAIN_BYTES_MAX >> 3);
 /// Least that a ring may be told to keep: the chunk that is written, and a few that can be
 /// dropped one by one.
 pub const RING_BYTES_MIN: usize = 4 * CHUNK_BYTES;
@@ -171,6 +176,40 @@ impl Ring {
     }
 }
 
+/// Drops the oldest chunks of all rings until one file can hold the rest.
+pub fn trim(snapshots: &mut [Snapshot]) {
+    trim_to(snapshots, RECORDS_BYTES_MAX);
+}
+
+fn trim_to(snapshots: &mut [Snapshot], limit: usize) {
+    let chunks = snapshots.iter().flat_map(|snapshot| &snapshot.chunks);
+    let mut ages: Vec<_> = chunks
+        .map(|chunk| (chunk.span.last, chunk.data.len()))
+        .collect();
+    ages.sort_unstable();
+    let mut total: usize = ages.iter().map(|(_, len)| len).sum();
+    let mut too_old = None;
+    for (last, len) in ages {
+        if total <= limit {
+            break;
+        }
+        total -= len;
+        too_old = Some(last);
+    }
+    for snapshot in snapshots {
+        let Snapshot {
+            chunks, dropped, ..
+        } = snapshot;
+        chunks.retain(|chunk| {
+            let is_old = too_old.is_some_and(|moment| chunk.span.last <= moment);
+            if is_old {
+                *dropped += chunk.span.records;
+            }
+            !is_old
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,6 +291,37 @@ mod tests {
         }
         assert_eq!(format!("{before:?}"), text);
         assert!(ring.snapshot(at(20_000)).dropped > 0);
+    }
+
+    #[test]
+    fn what_one_file_cannot_hold_is_dropped_from_the_oldest_on() {
+        let mut snapshots: Vec<Snapshot> = (0..2)
+            .map(|worker| {
+                let mut ring = Ring::new(worker, Limits::default());
+                for n in 0..500 {
+                    let moment = at(2 * n + u64::from(worker));
+                    ring.write(moment, n, &received(&[0; 1000]));
+                }
+                ring.snapshot(at(1000))
+            })
+            .collect();
+        let whole = snapshots.clone();
+        trim_to(&mut snapshots, usize::MAX);
+        assert_eq!(snapshots, whole);
+        trim_to(&mut snapshots, 300_000);
+        let mut kept = Vec::new();
+        for snapshot in &snapshots {
+            let left = records(snapshot);
+            assert_eq!(left.len() as u64 + snapshot.dropped, 500);
+            kept.extend(left.iter().map(|record| record.at));
+        }
+        assert!((150..300).contains(&kept.len()), "{}", kept.len());
+        // All that is left is younger than what was dropped, but for the size of a chunk.
+        assert!(
+            kept.iter().min() > Some(&at(600)),
+            "{:?}",
+            kept.iter().min()
+        );
     }
 
     #[test]
