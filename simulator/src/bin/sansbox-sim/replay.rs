@@ -91,14 +91,13 @@ fn one(order: &Order, path: &Path, recording: &Recording, sum: &mut Sum) -> Resu
     }
     let has_panicked = recording.preamble.reason == Reason::Panic;
     for (id, track) in &tracks {
+        let name = format!("{}: connection {id}{}", path.display(), log_id(track));
+        if order.trace {
+            say(format_args!("{name}"))?;
+        }
         let found = perform(&plan, track, order.trace);
-        let is_told = order.trace || !matches!(found, Ok(Verdict::Identical(_)));
-        if is_told {
-            say(format_args!(
-                "{}: connection {id}{}",
-                path.display(),
-                log_id(track)
-            ))?;
+        if !order.trace && !matches!(found, Ok(Verdict::Identical(_))) {
+            say(format_args!("{name}"))?;
         }
         match found {
             Ok(verdict) => sum.add(&verdict, order.trace)?,
