@@ -15,7 +15,10 @@ use signal_hook::{
 };
 use std::{
     process,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -138,8 +141,13 @@ fn serve(
     };
     spawn("signals", watch)?;
     let witness = recorder.cloned();
+    let is_closed = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&is_closed);
     let bark = move || {
         thread::sleep(WATCHDOG);
+        if seen.load(Relaxed) {
+            return;
+        }
         if let Some(recorder) = witness {
             recorder.flush(Reason::Cut);
         }
@@ -148,6 +156,8 @@ fn serve(
     };
     spawn("watchdog", bark)?;
     let cut = running.stop(SHUTDOWN);
+    // What is left to be told and written may take its time.
+    is_closed.store(true, Relaxed);
     if cut > 0 {
         let text = format_args!("{cut} connections were cut");
         logger.write(Level::Warn, None, text);

@@ -76,6 +76,12 @@ impl From<[u8; KEY_LEN]> for PublicKey {
     }
 }
 
+impl From<PublicKey> for [u8; KEY_LEN] {
+    fn from(key: PublicKey) -> Self {
+        key.0
+    }
+}
+
 impl FromStr for PublicKey {
     type Err = BadKey;
 

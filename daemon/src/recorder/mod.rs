@@ -1,6 +1,8 @@
 //! The flight recorder: rings that are always on, and recordings of what they hold.
 mod rings;
 mod service;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use service::Recording;
 
