@@ -4,12 +4,14 @@
 //! ring is four to eight bytes.
 mod action;
 mod entry;
+mod parts;
 mod record;
 #[cfg(test)]
 mod tests;
 
 pub use action::put_action;
-pub use entry::{Answer, Asked, Begin, Content, Entry, MachineKind};
+pub use entry::Entry;
+pub use parts::{Answer, Asked, Begin, Content, MachineKind};
 pub(crate) use record::put as put_record;
 pub use record::{Chunk, Record, Records};
 
