@@ -8,6 +8,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sansbox_engine::config;
+use sansbox_flight::KeyPair;
 use std::{
     fmt::Write as _,
     fs,
@@ -15,6 +16,7 @@ use std::{
     path::{self, Path},
     time::Instant,
 };
+use zeroize::Zeroizing;
 
 /// The sing-box whose configuration is read.
 const SING_BOX: &str = "1.12.24";
@@ -143,6 +145,16 @@ fn uuid_text(random: u128) -> String {
     let (head, high) = head.split_at(12);
     let (low, mid) = head.split_at(8);
     format!("{low}-{mid}-{high}-{clock}-{node}\n")
+}
+
+/// A pair of keys for the flight recorder.
+pub(crate) fn recorder_keypair() -> Result<(), Fatal> {
+    let mut random = Zeroizing::new([0; 32]);
+    fill(&mut *random)?;
+    let pair = KeyPair::from_random(&random);
+    let private = pair.private.to_text();
+    let text = format!("PrivateKey: {}\nPublicKey: {}\n", *private, pair.public);
+    print(Zeroizing::new(text).as_bytes())
 }
 
 pub(crate) fn rand(len: u64, encoding: Encoding) -> Result<(), Fatal> {

@@ -9,6 +9,7 @@
 //! | `runtime` | the runtime that this build has |
 //! | `report`, `story` | what the runtime tells, and of each connection, as log lines |
 //! | `totals` | what was served in all, told at the end |
+//! | `recorder` | the flight recorder: rings and recordings |
 //! | `logger` | log lines, formatted and written |
 //! | `fatal` | the error that ends the program |
 mod cli;
@@ -16,6 +17,7 @@ mod commands;
 mod fatal;
 mod load;
 mod logger;
+mod recorder;
 mod report;
 mod run;
 mod runtime;
@@ -74,6 +76,7 @@ fn perform(invocation: &Invocation, began: Instant, colour: bool) -> Result<(), 
             sing_box,
         } => commands::version(*name_only, *sing_box),
         Action::Uuid => commands::uuid(),
+        Action::RecorderKeypair => commands::recorder_keypair(),
         Action::Rand { len, encoding } => commands::rand(*len, *encoding),
     }
 }

@@ -8,10 +8,12 @@ mod http;
 mod input;
 mod reference;
 mod router;
+mod sbx;
 mod socks;
 
 pub use config::config_reader;
 pub use ffi::ffi_calls;
 pub use http::{http_request, http_response};
 pub use router::router_rules;
+pub use sbx::sbx_reader;
 pub use socks::{socks_udp, socks4, socks5};

@@ -150,6 +150,15 @@ fn ways_out_of_a_pure_crate_are_found() {
 }
 
 #[test]
+fn a_build_script_may_look_around_and_a_module_of_that_name_may_not() {
+    for (path, expected) in [("flight/build.rs", 0), ("flight/src/build.rs", 1)] {
+        let mut package = package("sansbox-flight", &[], "use std::fs;");
+        package.sources[0].path = path.to_owned();
+        assert_eq!(violations(package).len(), expected, "{path}");
+    }
+}
+
+#[test]
 fn the_search_stops_at_crates_that_are_known_to_be_harmless() {
     let locked: &[(&str, &[&str])] = &[("sha2", &["cpufeatures"]), ("cpufeatures", &["libc"])];
     let found = violations_with(package("sansbox-simulator", &["sha2"], ""), locked);

@@ -8,6 +8,8 @@ use sansbox_engine::{
     record::Record,
 };
 use std::sync::Arc;
+#[cfg(test)]
+use {crate::record::tests, sansbox_flight::wire::MachineKind};
 
 impl Subject for Session {
     fn record(&self) -> Option<&Record> {
@@ -54,16 +56,21 @@ impl MachineHost {
             if listeners.tcp {
                 let plan = Arc::clone(plan);
                 let make: Make = Box::new(move |new| {
-                    let plan = Arc::clone(&plan);
-                    Box::new(Session::new(plan, id, peer(new), new.seed, new.now))
+                    let machine = Session::new(Arc::clone(&plan), id, peer(new), new.seed, new.now);
+                    #[cfg(test)]
+                    let machine = tests::tape(machine, &plan, MachineKind::Session, id, new);
+                    Box::new(machine)
                 });
                 host = host.tcp(at, make);
             }
             if listeners.udp {
                 let plan = Arc::clone(plan);
                 let make: Make = Box::new(move |new| {
-                    let plan = Arc::clone(&plan);
-                    Box::new(Association::new(plan, id, peer(new), new.seed, new.now))
+                    let machine =
+                        Association::new(Arc::clone(&plan), id, peer(new), new.seed, new.now);
+                    #[cfg(test)]
+                    let machine = tests::tape(machine, &plan, MachineKind::Association, id, new);
+                    Box::new(machine)
                 });
                 host = host.udp(at, make);
             }

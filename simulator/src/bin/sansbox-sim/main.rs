@@ -6,6 +6,9 @@
 mod args;
 mod gate;
 mod list;
+mod promote;
+mod recording;
+mod replay;
 mod run;
 
 use args::Failure;
@@ -40,6 +43,18 @@ const COMMANDS: &[Command] = &[
         about: "run every scenario twice with N seeds and compare",
         run: gate::run,
     },
+    Command {
+        name: "replay",
+        usage: "FILE|FOLDER ... [--key FILE] [--connection ID] [--trace] [--whole] [--any-build]",
+        about: "feed recordings to fresh machines and compare what comes out",
+        run: replay::run,
+    },
+    Command {
+        name: "promote",
+        usage: "FILE --connection ID -o FILE [--key FILE]",
+        about: "make one connection of a recording a file of its own",
+        run: promote::run,
+    },
 ];
 
 fn usage() -> String {
@@ -50,6 +65,7 @@ fn usage() -> String {
         let line = format!("{} {}", command.name, command.usage);
         out += &format!("  sansbox-sim {line:<widest$}  {}\n", command.about);
     }
+    out += "A connection is the number of its log lines, or WORKER.NUMBER.\n";
     out + "A seed is a decimal number, or a hexadecimal one behind 0x."
 }
 
