@@ -12,6 +12,7 @@
 //! | [`peers`] | scripted clients and servers |
 //! | [`drive`] | [`MachineHost`]: drives machines as a runtime does |
 //! | [`scenario`] | the registry of scenarios and how they are run |
+//! | [`quic`] | QUIC and TLS hosts |
 //! | [`check`] | what must hold in every run |
 pub mod check;
 pub mod drive;
@@ -19,6 +20,7 @@ mod event;
 pub mod host;
 pub mod net;
 pub mod peers;
+pub mod quic;
 pub mod rng;
 pub mod scenario;
 mod scenarios;

@@ -10,6 +10,7 @@ mod half_close;
 mod lab;
 mod names;
 mod pace;
+mod quic;
 mod reset;
 mod route;
 mod stop;
@@ -68,4 +69,5 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     udp::ALL,
     direct::ALL,
     stop::ALL,
+    quic::ALL,
 ];
