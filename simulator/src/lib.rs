@@ -12,7 +12,7 @@
 //! | [`peers`] | scripted clients and servers |
 //! | [`drive`] | [`MachineHost`]: drives machines as a runtime does |
 //! | [`scenario`] | the registry of scenarios and how they are run |
-//! | [`quic`] | QUIC and TLS hosts |
+//! | [`quic`], [`tls`] | QUIC and TLS hosts |
 //! | [`check`] | what must hold in every run |
 pub mod check;
 pub mod drive;
@@ -25,6 +25,7 @@ pub mod rng;
 pub mod scenario;
 mod scenarios;
 pub mod tcp;
+pub mod tls;
 pub mod transcript;
 pub mod world;
 

@@ -14,6 +14,7 @@ mod quic;
 mod reset;
 mod route;
 mod stop;
+mod tls;
 mod udp;
 mod upstream;
 mod vanish;
@@ -70,4 +71,5 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     direct::ALL,
     stop::ALL,
     quic::ALL,
+    tls::ALL,
 ];
