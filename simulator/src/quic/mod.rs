@@ -13,6 +13,8 @@ mod connection;
 pub mod deterministic;
 pub mod groups;
 pub mod host;
+#[doc(hidden)]
+pub mod probe;
 pub mod talk;
 
 pub use capture::Capture;
