@@ -4,7 +4,7 @@ use crate::{
     host::{Cx, Read, SocketId},
     quic::{deterministic::note, talk::Talk},
 };
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, BufMut as _, BytesMut};
 use rustls::HandshakeKind;
 use std::io::{ErrorKind, Read as _, Write as _};
 
@@ -39,7 +39,7 @@ pub(super) struct Link {
     /// The socket's FIN was read.
     saw_fin: bool,
     /// Records the kernel has not taken yet.
-    wire: Vec<u8>,
+    wire: BytesMut,
     buffer: Box<[u8]>,
 }
 
@@ -52,7 +52,7 @@ impl Link {
             ours: Ours::Open,
             is_connected: false,
             saw_fin: false,
-            wire: Vec::new(),
+            wire: BytesMut::new(),
             buffer: vec![0; READ_LEN_MAX].into(),
         }
     }
@@ -140,14 +140,14 @@ impl Link {
             self.say(cx)?;
             while self.tls.wants_write() {
                 self.tls
-                    .write_tls(&mut self.wire)
+                    .write_tls(&mut (&mut self.wire).writer())
                     .map_err(|e| e.to_string())?;
             }
             if self.wire.is_empty() {
                 break;
             }
             let taken = cx.write(self.socket, &self.wire).map_err(|_| "reset")?;
-            self.wire.drain(..taken);
+            self.wire.advance(taken);
             if !self.wire.is_empty() {
                 return Ok(());
             }

@@ -15,7 +15,7 @@ mod interpose {
     }
 }
 
-use std::{fmt, thread};
+use std::{fmt, hash::RandomState, thread};
 
 /// Whether calls can be seen on this system.
 pub const CAN_WATCH: bool = cfg!(all(target_os = "linux", target_env = "gnu"));
@@ -54,11 +54,10 @@ impl fmt::Display for Trip {
 pub fn watch<T: Send>(world: impl FnOnce() -> T + Send) -> (T, Vec<Trip>) {
     sansbox_simulator::quic::deterministic::base();
     let on_its_own = || {
-        let keys = std::collections::hash_map::RandomState::new();
+        let _ = RandomState::new();
         interpose::arm();
         let outcome = world();
         let trips = interpose::disarm();
-        drop(keys);
         (outcome, trips)
     };
     thread::scope(|scope| scope.spawn(on_its_own).join()).expect("the world does not panic")
