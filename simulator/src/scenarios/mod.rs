@@ -11,6 +11,7 @@ mod lab;
 mod names;
 mod pace;
 mod quic;
+mod quic_damage;
 mod reset;
 mod route;
 mod stop;
@@ -71,5 +72,6 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     direct::ALL,
     stop::ALL,
     quic::ALL,
+    quic_damage::ALL,
     tls::ALL,
 ];

@@ -115,7 +115,7 @@ scenarios! {
 
     /// A second connection sends its request before the handshake, and it is accepted.
     fn quic_early_data(world) {
-        rough(world, 0);
+        rough(world, 10);
         let identity = identity(world);
         let requests = ["first", "second"].map(|name| Request::new(name, 5_000, 50_000));
         let [first, second] = requests.clone();
