@@ -6,7 +6,7 @@ use sansbox_simulator::{
     scenario::{self, Scenario},
     transcript::hex,
 };
-use std::process::Command;
+use std::{collections::BTreeSet, process::Command};
 
 /// Scenarios whose worlds run quinn-proto or rustls.
 fn encrypted() -> impl Iterator<Item = Scenario> {
@@ -97,6 +97,8 @@ fn secrets_and_logs_are_the_same_each_time_and_change_nothing() {
             (digest, &captured(name, true).1),
             "{name}"
         );
+        let different: BTreeSet<&String> = capture.keylog.iter().collect();
+        assert_eq!(different.len(), capture.keylog.len(), "{name}");
         for line in &capture.keylog {
             let parts: Vec<&str> = line.split(' ').collect();
             let [label, random, secret] = parts[..] else {

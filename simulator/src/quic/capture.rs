@@ -28,9 +28,13 @@ pub struct Log {
 }
 
 impl Log {
-    /// Moves secrets here.
+    /// Moves secrets here; both ends of a connection know the same.
     pub(super) fn add_secrets(&mut self, lines: &mut Vec<String>) {
-        self.keylog.append(lines);
+        for line in lines.drain(..) {
+            if !self.keylog.contains(&line) {
+                self.keylog.push(line);
+            }
+        }
     }
 
     /// A qlog for the end of a connection called `name`.
