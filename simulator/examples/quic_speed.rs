@@ -19,7 +19,7 @@ const MIB: u64 = 1 << 20;
 
 /// Datagrams and virtual seconds of a world with one upload.
 fn world(seed: u64, bytes: u64, loss: u64) -> (u64, f64) {
-    let mut world = World::new(seed, false);
+    let mut world = World::new(seed);
     world.default_udp_path(UdpPath {
         latency: Duration::from_millis(20),
         jitter: Duration::from_millis(2),

@@ -8,21 +8,43 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamId(u32);
 
-/// One draw: the `n`-th choice of a stream follows from its place in the log.
+/// What kind of choice a draw was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Choice {
+    /// Neither way is worse; smaller is simpler.
+    Value,
+    /// 1: something bad happens; 0: it does not.
+    Hazard,
+}
+
+/// One draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// Who drew.
     pub stream: StreamId,
+    /// Which draw of its stream, from 0.
+    pub nth: u32,
+    /// What kind of choice.
+    pub kind: Choice,
     /// What came, below `of`.
     pub choice: u64,
-    /// How many choices there were.
+    /// How many choices there were; of a hazard, a million.
     pub of: u64,
 }
+
+/// Choices that are made in a stream's place: by the stream's name and which draw it is. What a
+/// stream draws otherwise stays the same.
+pub type Overrides = BTreeMap<(Box<str>, u32), u64>;
 
 struct Stream {
     name: Box<str>,
     rng: ChaCha8Rng,
+    drawn: u32,
+    overrides: BTreeMap<u32, u64>,
 }
+
+/// Of so many, a hazard happens as often as is said.
+const HAZARD_OF: u64 = 1_000_000;
 
 /// All random streams of a world. Each is keyed by the world's seed and its own name
 /// (`"host/purpose"`), so a new host or stream shifts nobody else's numbers.
@@ -31,13 +53,21 @@ pub struct Streams {
     ids: BTreeMap<Box<str>, StreamId>,
     streams: Vec<Stream>,
     log: Vec<Decision>,
+    overrides: Overrides,
 }
 
 impl Streams {
     /// Streams under `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
+        Self::with_overrides(seed, Overrides::new())
+    }
+
+    /// Streams under `seed`, with some choices made already.
+    #[must_use]
+    pub fn with_overrides(seed: u64, overrides: Overrides) -> Self {
         Self {
+            overrides,
             root: Seed::from_u64(seed),
             ids: BTreeMap::new(),
             streams: Vec::new(),
@@ -51,9 +81,16 @@ impl Streams {
             return *id;
         }
         let id = StreamId(u32::try_from(self.streams.len()).expect("fewer than 2^32 streams"));
+        let from: (Box<str>, u32) = (name.into(), 0);
+        let of_stream = self.overrides.range(from..);
+        let of_stream = of_stream.take_while(|((of, _), _)| &**of == name);
         self.streams.push(Stream {
             name: name.into(),
             rng: ChaCha8Rng::from_seed(self.root.derive(name).bytes()),
+            drawn: 0,
+            overrides: of_stream
+                .map(|((_, nth), choice)| (*nth, *choice))
+                .collect(),
         });
         self.ids.insert(name.into(), id);
         id
@@ -62,15 +99,40 @@ impl Streams {
     /// A number below `n`; 0 counts as 1.
     pub fn below(&mut self, stream: StreamId, n: u64) -> u64 {
         let n = n.max(1);
-        let drawn = self
-            .streams
-            .get_mut(stream.0 as usize)
-            .map_or(0, |s| s.rng.next_u64());
-        let choice = ((u128::from(drawn) * u128::from(n)) >> 64) as u64;
+        self.draw(stream, Choice::Value, n, |drawn| drawn)
+    }
+
+    /// Does something bad happen, which does `per_million` times in a million?
+    pub fn hazard(&mut self, stream: StreamId, per_million: u32) -> bool {
+        let limit = u64::from(per_million);
+        let choose = |drawn| u64::from(drawn < limit);
+        self.draw(stream, Choice::Hazard, HAZARD_OF, choose) > 0
+    }
+
+    fn draw(
+        &mut self,
+        stream: StreamId,
+        kind: Choice,
+        of: u64,
+        choose: impl FnOnce(u64) -> u64,
+    ) -> u64 {
+        let Some(state) = self.streams.get_mut(stream.0 as usize) else {
+            return 0;
+        };
+        let nth = state.drawn;
+        state.drawn += 1;
+        // Drawn in any case: what follows in the stream stays the same.
+        let drawn = ((u128::from(state.rng.next_u64()) * u128::from(of)) >> 64) as u64;
+        let choice = match state.overrides.get(&nth) {
+            Some(choice) => (*choice).min(of - 1),
+            None => choose(drawn),
+        };
         self.log.push(Decision {
             stream,
+            nth,
+            kind,
             choice,
-            of: n,
+            of,
         });
         choice
     }
@@ -133,6 +195,21 @@ mod tests {
         let log: Vec<u64> = streams.decisions().iter().map(|d| d.choice).collect();
         assert_eq!(log, drawn);
         assert_eq!(streams.name(streams.decisions()[0].stream), "x");
+    }
+
+    #[test]
+    fn an_override_changes_one_choice_and_no_other() {
+        let mut streams = Streams::new(5);
+        let free = draw(&mut streams, "x");
+        let overrides = Overrides::from([(("x".into(), 3), 0), (("y".into(), 0), 1)]);
+        let mut streams = Streams::with_overrides(5, overrides);
+        let bound = draw(&mut streams, "x");
+        for (nth, (free, bound)) in free.iter().zip(&bound).enumerate() {
+            assert_eq!(*bound, if nth == 3 { 0 } else { *free }, "{nth}");
+        }
+        let hazards = streams.open("y");
+        assert!(streams.hazard(hazards, 0), "made to happen");
+        assert!(!streams.hazard(hazards, 0) && streams.hazard(hazards, 1_000_000));
     }
 
     #[test]

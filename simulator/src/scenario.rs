@@ -1,5 +1,11 @@
 //! Scenarios: worlds with a name, and how to run them.
-use crate::{World, check::Violation, scenarios};
+use crate::{
+    World,
+    check::Violation,
+    scenarios,
+    transcript::{Entry, Place},
+    world::Setup,
+};
 use core::fmt;
 use sansbox_core::Instant;
 
@@ -36,15 +42,34 @@ pub struct Report {
     pub decisions: usize,
     /// The first broken invariant, if one was.
     pub outcome: Verdict,
-    /// What crossed, as text, where asked for.
-    pub trace: Vec<String>,
+    /// The names of the hosts.
+    pub hosts: Vec<String>,
+    /// What crossed, where it was kept.
+    pub entries: Vec<Entry>,
+}
+
+impl Report {
+    /// What crossed, as text.
+    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        self.entries.iter().map(|entry| {
+            let hop;
+            let place = match entry.place {
+                Place::Host(host) => self.hosts.get(host.0 as usize).map_or("", String::as_str),
+                Place::Hop(number) => {
+                    hop = format!("hop {number}");
+                    &hop
+                }
+            };
+            entry.line(place)
+        })
+    }
 }
 
 impl Scenario {
-    /// Runs it with a seed.
+    /// Runs it.
     #[must_use]
-    pub fn run(&self, seed: u64, trace: bool) -> Report {
-        let mut world = World::new(seed, trace);
+    pub fn run(&self, setup: Setup) -> Report {
+        let mut world = World::with(setup);
         let outcome = (self.body)(&mut world);
         Report {
             digest: world.digest(),
@@ -52,7 +77,8 @@ impl Scenario {
             events: world.events(),
             decisions: world.decisions().len(),
             outcome,
-            trace: world.trace().to_vec(),
+            hosts: world.host_names(),
+            entries: world.entries().to_vec(),
         }
     }
 }
@@ -117,12 +143,20 @@ pub(crate) fn check(name: &str) {
     const SEEDS: u64 = 8;
     let scenario = find(name).expect("registered");
     for seed in 0..SEEDS {
-        let report = scenario.run(seed, false);
+        let report = scenario.run(Setup {
+            seed,
+            ..Setup::default()
+        });
         if let Err(violation) = report.outcome {
             panic!("{violation}\nsansbox-sim run {name} --seed {seed} --trace");
         }
     }
-    let twice = [scenario.run(0, false), scenario.run(0, true)];
+    let twice = [false, true].map(|keeps_entries| {
+        scenario.run(Setup {
+            keeps_entries,
+            ..Setup::default()
+        })
+    });
     assert_eq!(twice[0].digest, twice[1].digest, "{name} does not replay");
 }
 

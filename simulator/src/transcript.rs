@@ -1,9 +1,12 @@
-//! What crossed between hosts, machines and network: hashed always, kept as text on request.
+//! What crossed between hosts, machines and network: hashed always, kept on request.
+use crate::host::HostId;
 use sansbox_core::Instant;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
-/// Bytes of a payload that a trace line shows.
+/// Bytes gathered before they are hashed.
+const PENDING_LEN: usize = 16 << 10;
+/// Bytes of a payload that a line shows.
 const TRACE_PREVIEW_LEN: usize = 24;
 
 /// What kind of thing crossed.
@@ -50,94 +53,163 @@ pub enum Tag {
     Finished,
     /// A command reached a host.
     Command,
+    /// A packet began its way over hops; the bytes are its payload.
+    PacketSent,
+    /// A packet left the last hop of its way; the bytes are its payload.
+    PacketArrived,
+    /// A packet went no further; the bytes say why.
+    PacketLost,
+    /// A hop did something to a packet; the bytes say what.
+    PacketNote,
+    /// Something was done to a hop or a host from outside; the bytes say what.
+    Fault,
 }
 
-/// The hash over all that crossed, and the trace.
+/// Where something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// On a host.
+    Host(HostId),
+    /// On a hop, by its number in the world.
+    Hop(u32),
+}
+
+/// One thing that crossed. The same run gives the same entries, so an entry is named by its place
+/// in their list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// When.
+    pub at: Instant,
+    /// Where.
+    pub place: Place,
+    /// What kind of thing.
+    pub tag: Tag,
+    /// The socket, dial, lookup, machine or packet.
+    pub number: u64,
+    /// Random choices made before it.
+    pub decisions: usize,
+    /// Payload, or text, as the tag says.
+    pub bytes: Box<[u8]>,
+}
+
+/// The hash over all that crossed, and the entries.
 #[derive(Debug)]
 pub struct Transcript {
     hash: Sha256,
-    entries: u64,
-    trace: Option<Vec<String>>,
+    /// Notes not hashed yet: the hash is quicker in bulk.
+    pending: Vec<u8>,
+    count: u64,
+    entries: Option<Vec<Entry>>,
 }
 
 impl Transcript {
-    /// An empty transcript; with `trace`, lines are kept.
+    /// An empty transcript; with `keeps`, entries are kept.
     #[must_use]
-    pub fn new(trace: bool) -> Self {
+    pub fn new(keeps: bool) -> Self {
         Self {
             hash: Sha256::new(),
-            entries: 0,
-            trace: trace.then(Vec::new),
+            pending: Vec::with_capacity(PENDING_LEN),
+            count: 0,
+            entries: keeps.then(Vec::new),
         }
     }
 
-    /// Adds one entry. `number` names the socket, dial or machine.
-    pub fn note(&mut self, now: Instant, host: &str, tag: Tag, number: u64, bytes: &[u8]) {
-        self.entries += 1;
-        self.hash.update(now.as_nanos().to_be_bytes());
-        self.hash.update((host.len() as u64).to_be_bytes());
-        self.hash.update(host);
-        self.hash.update([tag as u8]);
-        self.hash.update(number.to_be_bytes());
-        self.hash.update((bytes.len() as u64).to_be_bytes());
-        self.hash.update(bytes);
-        if let Some(lines) = &mut self.trace {
-            lines.push(line(now, host, tag, number, bytes));
-        }
-    }
-
-    /// Adds one entry whose bytes are text.
-    pub fn note_text(
+    /// Adds one entry.
+    pub fn note(
         &mut self,
-        now: Instant,
-        host: &str,
+        (at, decisions): (Instant, usize),
+        place: Place,
         tag: Tag,
         number: u64,
-        text: std::fmt::Arguments<'_>,
+        bytes: &[u8],
     ) {
-        let mut out = String::new();
-        let _ = out.write_fmt(text);
-        self.note(now, host, tag, number, out.as_bytes());
+        self.count += 1;
+        let (kind, index) = match place {
+            Place::Host(host) => (0, host.0),
+            Place::Hop(hop) => (1, hop),
+        };
+        self.pending.extend_from_slice(&at.as_nanos().to_be_bytes());
+        self.pending.push(kind);
+        self.pending.extend_from_slice(&index.to_be_bytes());
+        self.pending.push(tag as u8);
+        self.pending.extend_from_slice(&number.to_be_bytes());
+        let len = bytes.len() as u64;
+        self.pending.extend_from_slice(&len.to_be_bytes());
+        self.pending.extend_from_slice(bytes);
+        if self.pending.len() >= PENDING_LEN {
+            self.hash.update(&self.pending);
+            self.pending.clear();
+        }
+        if let Some(entries) = &mut self.entries {
+            entries.push(Entry {
+                at,
+                place,
+                tag,
+                number,
+                decisions,
+                bytes: bytes.into(),
+            });
+        }
     }
 
-    /// Entries so far.
+    /// How many entries there were.
     #[must_use]
-    pub const fn entries(&self) -> u64 {
-        self.entries
+    pub const fn count(&self) -> u64 {
+        self.count
     }
 
     /// SHA-256 over the entries so far.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        self.hash.clone().finalize().into()
+        let mut hash = self.hash.clone();
+        hash.update(&self.pending);
+        hash.finalize().into()
     }
 
-    /// The trace lines, where asked for.
+    /// The entries, where they are kept.
     #[must_use]
-    pub fn trace(&self) -> &[String] {
-        self.trace.as_deref().unwrap_or_default()
+    pub fn entries(&self) -> &[Entry] {
+        self.entries.as_deref().unwrap_or_default()
     }
 }
 
-fn line(now: Instant, host: &str, tag: Tag, number: u64, bytes: &[u8]) -> String {
-    let mut out = format!("{now} {host:<12} {tag:?} #{number}");
-    let is_payload = matches!(
-        tag,
-        Tag::Written | Tag::Read | Tag::DatagramSent | Tag::Datagram | Tag::DatagramLost
-    );
-    if !is_payload {
-        let _ = write!(out, " {}", String::from_utf8_lossy(bytes));
-        return out;
+impl Entry {
+    /// Are its bytes payload? They are text otherwise.
+    #[must_use]
+    pub const fn is_payload(&self) -> bool {
+        matches!(
+            self.tag,
+            Tag::Written
+                | Tag::Read
+                | Tag::DatagramSent
+                | Tag::Datagram
+                | Tag::DatagramLost
+                | Tag::PacketSent
+                | Tag::PacketArrived
+        )
     }
-    let shown = bytes.get(..TRACE_PREVIEW_LEN).unwrap_or(bytes);
-    let more = if shown.len() < bytes.len() { ".." } else { "" };
-    let _ = write!(
-        out,
-        " {} bytes \"{}\"{more}",
-        bytes.len(),
-        shown.escape_ascii()
-    );
-    out
+
+    /// A line for people; `place` is the name of where it happened.
+    #[must_use]
+    pub fn line(&self, place: &str) -> String {
+        let Self {
+            at,
+            tag,
+            number,
+            bytes,
+            ..
+        } = self;
+        let mut out = format!("{at} {place:<12} {tag:?} #{number}");
+        if !self.is_payload() {
+            let _ = write!(out, " {}", String::from_utf8_lossy(bytes));
+            return out;
+        }
+        let shown = bytes.get(..TRACE_PREVIEW_LEN).unwrap_or(bytes);
+        let more = if shown.len() < bytes.len() { ".." } else { "" };
+        let (len, shown) = (bytes.len(), shown.escape_ascii());
+        let _ = write!(out, " {len} bytes \"{shown}\"{more}");
+        out
+    }
 }
 
 /// A digest in lower-case hex.

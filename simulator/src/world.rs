@@ -5,8 +5,9 @@ use crate::{
     host::{Command, Cx, Host, HostId, HostInput},
     net::{Answer, Core, Net, UdpPath, names::Names, udp::Udp},
     quic::Capture,
-    rng::Decision,
+    rng::{Decision, Overrides},
     tcp::{Path, Reach, ideal::Tcp},
+    transcript::Entry,
 };
 use core::{
     net::{IpAddr, SocketAddr},
@@ -23,6 +24,17 @@ struct Resident {
     timer: Option<TimerKey>,
 }
 
+/// What a world is made from.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Where all randomness comes from.
+    pub seed: u64,
+    /// Choices made in the streams' place.
+    pub overrides: Overrides,
+    /// Keep what crosses, to show it.
+    pub keeps_entries: bool,
+}
+
 /// Hosts, network and time. The same seed and the same hosts give the same run, byte for byte.
 pub struct World {
     net: Net,
@@ -33,11 +45,21 @@ pub struct World {
 }
 
 impl World {
-    /// An empty world. With `trace`, what crosses is kept as text.
+    /// An empty world from a seed.
     #[must_use]
-    pub fn new(seed: u64, trace: bool) -> Self {
+    pub fn new(seed: u64) -> Self {
+        Self::with(Setup {
+            seed,
+            ..Setup::default()
+        })
+    }
+
+    /// An empty world.
+    #[must_use]
+    pub fn with(setup: Setup) -> Self {
+        let seed = setup.seed;
         let net = Net {
-            core: Core::new(seed, trace),
+            core: Core::new(setup),
             tcp: Tcp::default(),
             udp: Udp::default(),
             names: Names::default(),
@@ -153,10 +175,16 @@ impl World {
         self.net.core.transcript.digest()
     }
 
-    /// The trace, where asked for.
+    /// What crossed, where it is kept.
     #[must_use]
-    pub fn trace(&self) -> &[String] {
-        self.net.core.transcript.trace()
+    pub fn entries(&self) -> &[Entry] {
+        self.net.core.transcript.entries()
+    }
+
+    /// The names of all hosts, in order.
+    #[must_use]
+    pub fn host_names(&self) -> Vec<String> {
+        self.net.core.host_names()
     }
 
     /// Every random choice, in order.

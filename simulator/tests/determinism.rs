@@ -5,6 +5,7 @@ use sansbox_simulator::{
     quic::{Capture, Hook, Hooks, probe},
     scenario::{self, Scenario},
     transcript::hex,
+    world::Setup,
 };
 use std::{collections::BTreeSet, process::Command};
 
@@ -16,7 +17,10 @@ fn encrypted() -> impl Iterator<Item = Scenario> {
 }
 
 fn digest(scenario: &Scenario, seed: u64) -> [u8; 32] {
-    let report = scenario.run(seed, false);
+    let report = scenario.run(Setup {
+        seed,
+        ..Setup::default()
+    });
     assert_eq!(report.outcome, Ok(()), "{scenario:?} --seed {seed}");
     report.digest
 }
@@ -77,7 +81,7 @@ fn without_a_hook_two_runs_differ() {
 
 fn captured(name: &str, is_kept: bool) -> ([u8; 32], Capture) {
     let scenario = scenario::find(name).expect("registered");
-    let mut world = World::new(4, false);
+    let mut world = World::new(4);
     if is_kept {
         world.keep_capture();
     }

@@ -29,7 +29,7 @@ fn addr(text: &str) -> SocketAddr {
 
 /// A client at 10.0.0.1, the toy at 10.0.0.2 port 1080, an origin at 10.0.0.3 port 80.
 fn world(seed: u64, quirk: Quirk, client: Script, origin: fn() -> Script) -> World {
-    let mut world = World::new(seed, false);
+    let mut world = World::new(seed);
     let proxy = addr("10.0.0.2:1080");
     let target = addr("10.0.0.3:80");
     let make = Box::new(move |newcomer| Box::new(Toy::new(quirk, target, newcomer)) as _);
@@ -235,7 +235,7 @@ fn a_fin_that_nobody_sees_is_noticed() {
 fn a_deadlock_says_what_everybody_waits_for() {
     let client = Script::new().expect("hello");
     let proxy = addr("10.0.0.2:1080");
-    let mut world = World::new(1, false);
+    let mut world = World::new(1);
     world.host(
         "client",
         &[ip("10.0.0.1")],
@@ -271,7 +271,7 @@ fn pipes_relay_as_well_as_passthrough() {
 fn stop_ends_a_relay() {
     let client = Script::new().upload("up", 10).then(Step::ExpectEnd);
     let origin = || Script::new().download("up", 10).then(Step::ExpectEnd);
-    let mut world = World::new(1, false);
+    let mut world = World::new(1);
     let (proxy, target) = (addr("10.0.0.2:1080"), addr("10.0.0.3:80"));
     let make = Box::new(move |newcomer| Box::new(Toy::new(Quirk::None, target, newcomer)) as _);
     let host = MachineHost::new(Rules::default()).tcp(proxy, make);

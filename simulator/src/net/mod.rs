@@ -1,5 +1,7 @@
 //! The network of a world, without its hosts.
+pub mod hop;
 pub(crate) mod names;
+pub mod packet;
 #[cfg(test)]
 mod tests;
 pub(crate) mod udp;
@@ -10,11 +12,13 @@ use crate::{
     host::HostId,
     rng::Streams,
     tcp::ideal::Tcp,
-    transcript::{Tag, Transcript},
+    transcript::{Place, Tag, Transcript},
+    world::Setup,
 };
 use core::net::{IpAddr, SocketAddr};
 use names::Names;
 use sansbox_core::{Instant, Refusal};
+use std::fmt::Write as _;
 use udp::Udp;
 
 pub use names::Answer;
@@ -31,6 +35,8 @@ pub(crate) struct Core {
     pub(crate) transcript: Transcript,
     pub(crate) violation: Option<Violation>,
     hosts: Vec<HostInfo>,
+    /// Where texts are written before they are noted.
+    scratch: String,
 }
 
 struct HostInfo {
@@ -40,14 +46,15 @@ struct HostInfo {
 }
 
 impl Core {
-    pub(crate) fn new(seed: u64, trace: bool) -> Self {
+    pub(crate) fn new(setup: Setup) -> Self {
         Self {
             now: Instant::ZERO,
             queue: Queue::default(),
-            streams: Streams::new(seed),
-            transcript: Transcript::new(trace),
+            streams: Streams::with_overrides(setup.seed, setup.overrides),
+            transcript: Transcript::new(setup.keeps_entries),
             violation: None,
             hosts: Vec::new(),
+            scratch: String::new(),
         }
     }
 
@@ -63,6 +70,11 @@ impl Core {
 
     pub(crate) fn host_name(&self, host: HostId) -> &str {
         self.hosts.get(host.0 as usize).map_or("", |h| &h.name)
+    }
+
+    pub(crate) fn host_names(&self) -> Vec<String> {
+        let names = self.hosts.iter().map(|host| host.name.as_ref());
+        names.map(str::to_owned).collect()
     }
 
     /// Whose address this is.
@@ -100,8 +112,9 @@ impl Core {
     }
 
     pub(crate) fn note(&mut self, host: HostId, tag: Tag, number: u64, bytes: &[u8]) {
-        let name = self.hosts.get(host.0 as usize).map_or("", |h| &h.name);
-        self.transcript.note(self.now, name, tag, number, bytes);
+        let when = (self.now, self.streams.decisions().len());
+        let place = Place::Host(host);
+        self.transcript.note(when, place, tag, number, bytes);
     }
 
     pub(crate) fn note_text(
@@ -111,8 +124,12 @@ impl Core {
         number: u64,
         text: std::fmt::Arguments<'_>,
     ) {
-        let name = self.hosts.get(host.0 as usize).map_or("", |h| &h.name);
-        self.transcript.note_text(self.now, name, tag, number, text);
+        let mut written = core::mem::take(&mut self.scratch);
+        written.clear();
+        // Writing to a string cannot fail.
+        let _ = written.write_fmt(text);
+        self.note(host, tag, number, written.as_bytes());
+        self.scratch = written;
     }
 }
 

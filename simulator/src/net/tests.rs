@@ -12,7 +12,7 @@ fn echo_addr() -> SocketAddr {
 }
 
 fn run(seed: u64, path: UdpPath, script: Script) -> Result<Duration, Violation> {
-    let mut world = World::new(seed, false);
+    let mut world = World::new(seed);
     world.default_udp_path(path);
     let host = ScriptHost::new().offline(Duration::ZERO, script);
     world.host("client", &["10.0.0.1".parse().unwrap()], host);

@@ -9,7 +9,7 @@ use core::{net::SocketAddr, time::Duration};
 /// # Errors
 /// The first broken invariant.
 pub fn run(seed: u64, hooks: Hooks) -> Result<[u8; 32], Violation> {
-    let mut world = World::new(seed, false);
+    let mut world = World::new(seed);
     world.default_udp_path(UdpPath {
         latency: Duration::from_millis(20),
         jitter: Duration::from_millis(2),

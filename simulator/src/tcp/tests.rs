@@ -15,7 +15,7 @@ fn server_addr() -> SocketAddr {
 }
 
 fn world(seed: u64, path: Path, client: Script, server: Script) -> World {
-    let mut world = World::new(seed, false);
+    let mut world = World::new(seed);
     world.default_path(path);
     let host = ScriptHost::new().dial(server_addr(), client);
     world.host("client", &["10.0.0.1".parse().unwrap()], host);

@@ -3,6 +3,7 @@ use ring::rand::SecureRandom as _;
 use sansbox_simulator::{
     quic::{Hook, Hooks, probe},
     scenario,
+    world::Setup,
 };
 use sansbox_tripwire::{CAN_WATCH, Trip, watch};
 use std::time;
@@ -29,7 +30,12 @@ fn no_scenario_reads_the_clock_or_entropy_of_the_system() {
     let mut wrong = String::new();
     for scenario in scenario::all() {
         for seed in 0..SEEDS {
-            let (report, trips) = watch(|| scenario.run(seed, false));
+            let (report, trips) = watch(|| {
+                scenario.run(Setup {
+                    seed,
+                    ..Setup::default()
+                })
+            });
             assert_eq!(report.outcome, Ok(()), "{} --seed {seed}", scenario.name);
             if let Some(first) = trips.first() {
                 let (name, count) = (scenario.name, trips.len());

@@ -1,0 +1,86 @@
+//! The simulator's command line: one file per command.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what a command line says beyond what is known is refused alike"
+)]
+mod args;
+mod gate;
+mod list;
+mod run;
+
+use args::Failure;
+use std::process::ExitCode;
+
+/// One command.
+struct Command {
+    name: &'static str,
+    /// What follows the name on the command line.
+    usage: &'static str,
+    about: &'static str,
+    /// Does it; `Ok(false)`: done, and what it looked for is not well.
+    run: fn(lexopt::Parser) -> Result<bool, Failure>,
+}
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "list",
+        usage: "",
+        about: "name every scenario",
+        run: list::run,
+    },
+    Command {
+        name: "run",
+        usage: "NAME [--seed N] [--trace]",
+        about: "run one scenario",
+        run: run::run,
+    },
+    Command {
+        name: "gate",
+        usage: "[--seeds N]",
+        about: "run every scenario twice with N seeds and compare",
+        run: gate::run,
+    },
+];
+
+fn usage() -> String {
+    let mut out = String::from("usage:\n");
+    let width = |c: &Command| c.name.len() + 1 + c.usage.len();
+    let widest = COMMANDS.iter().map(width).max().unwrap_or(0);
+    for command in COMMANDS {
+        let line = format!("{} {}", command.name, command.usage);
+        out += &format!("  sansbox-sim {line:<widest$}  {}\n", command.about);
+    }
+    out + "A seed is a decimal number, or a hexadecimal one behind 0x."
+}
+
+fn perform() -> Result<bool, Failure> {
+    let mut parser = lexopt::Parser::from_env();
+    let name = match parser.next()? {
+        Some(lexopt::Arg::Value(name)) => name.to_string_lossy().into_owned(),
+        Some(lexopt::Arg::Short('h') | lexopt::Arg::Long("help")) => {
+            args::say(format_args!("{}", usage()))?;
+            return Ok(true);
+        }
+        Some(other) => return Err(other.unexpected().into()),
+        None => return Err(Failure::Usage("what is to be done?".into())),
+    };
+    let known = COMMANDS.iter().find(|command| command.name == name);
+    let known = known.ok_or_else(|| Failure::Usage(format!("no such command: {name:?}")))?;
+    (known.run)(parser)
+}
+
+fn main() -> ExitCode {
+    match perform() {
+        Ok(is_well) => ExitCode::from(u8::from(!is_well)),
+        Err(Failure::Usage(why)) => {
+            eprintln!("{why}\n{}", usage());
+            ExitCode::from(2)
+        }
+        Err(Failure::Told(why)) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+        // Whoever read our output has seen enough.
+        Err(Failure::Deaf) => ExitCode::SUCCESS,
+    }
+}

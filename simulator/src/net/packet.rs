@@ -1,0 +1,154 @@
+//! What travels between hosts when there is something on the way that looks at it.
+use bytes::BytesMut;
+use core::net::SocketAddr;
+
+/// Octets of an IPv4 header without options.
+pub const IPV4_HEADER_LEN: usize = 20;
+/// Octets of an IPv6 header without extensions.
+pub const IPV6_HEADER_LEN: usize = 40;
+/// Octets of a UDP header.
+pub const UDP_HEADER_LEN: usize = 8;
+/// Octets of a TCP header without options.
+pub const TCP_HEADER_LEN: usize = 20;
+/// Octets of an ICMP header.
+pub const ICMP_HEADER_LEN: usize = 8;
+
+/// Names a packet for good: a copy or an injected packet has a name of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PacketId(pub u64);
+
+/// RFC 3168 section 5.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names of the RFC")]
+pub enum Ecn {
+    #[default]
+    NotEct,
+    Ect1,
+    Ect0,
+    Ce,
+}
+
+/// TCP or UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Transport {
+    Tcp,
+    Udp,
+}
+
+/// Control bits of a TCP segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names of RFC 9293")]
+pub struct Flags {
+    pub syn: bool,
+    pub ack: bool,
+    pub fin: bool,
+    pub rst: bool,
+}
+
+/// A TCP segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its control bits.
+    pub flags: Flags,
+    /// Offset of the first payload byte in its direction of the connection, counted from 0.
+    pub offset: u64,
+    /// Its payload.
+    pub data: BytesMut,
+}
+
+/// What a router says of a packet that it did not pass on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IcmpKind {
+    /// Longer than what follows can carry (RFC 1191, RFC 8201).
+    PacketTooBig {
+        /// Longest IP packet that fits, in octets.
+        mtu: usize,
+    },
+    /// No way there.
+    Unreachable,
+}
+
+/// An ICMP message about a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Icmp {
+    /// What it says.
+    pub kind: IcmpKind,
+    /// Transport of the packet it is about.
+    pub transport: Transport,
+    /// Source of the packet it is about: who is told.
+    pub about_source: SocketAddr,
+    /// Destination of the packet it is about.
+    pub about_destination: SocketAddr,
+}
+
+/// What a packet carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// A UDP datagram.
+    Udp(BytesMut),
+    /// A TCP segment.
+    Tcp(Segment),
+    /// An ICMP message.
+    Icmp(Icmp),
+}
+
+/// An IP packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Its name.
+    pub id: PacketId,
+    /// From whom, as the packet says.
+    pub source: SocketAddr,
+    /// To whom.
+    pub destination: SocketAddr,
+    /// Its congestion mark.
+    pub ecn: Ecn,
+    /// A router may cut it (IPv4 without DF); what cannot be cut is answered or lost.
+    pub may_fragment: bool,
+    /// What it carries.
+    pub body: Body,
+}
+
+impl Packet {
+    /// Octets with all headers.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let ip = if self.destination.is_ipv4() {
+            IPV4_HEADER_LEN
+        } else {
+            IPV6_HEADER_LEN
+        };
+        ip + match &self.body {
+            Body::Udp(data) => UDP_HEADER_LEN + data.len(),
+            Body::Tcp(segment) => TCP_HEADER_LEN + segment.data.len(),
+            Body::Icmp(_) => ICMP_HEADER_LEN + ip + UDP_HEADER_LEN,
+        }
+    }
+
+    /// Never: there is always a header.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// TCP or UDP; of an ICMP message, that of the packet it is about.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        match &self.body {
+            Body::Udp(_) => Transport::Udp,
+            Body::Tcp(_) => Transport::Tcp,
+            Body::Icmp(icmp) => icmp.transport,
+        }
+    }
+
+    /// The transport's payload; nothing of an ICMP message.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        match &self.body {
+            Body::Udp(data) => data,
+            Body::Tcp(segment) => &segment.data,
+            Body::Icmp(_) => &[],
+        }
+    }
+}
