@@ -1,5 +1,6 @@
 //! What opens a world's encrypted traffic to those who look at it afterwards.
-use super::deterministic::base;
+use super::{deterministic::base, entered};
+use crate::transcript::hex;
 use quinn_proto as quic;
 use std::{io, sync::Arc};
 
@@ -29,8 +30,8 @@ pub struct Log {
 
 impl Log {
     /// Moves secrets here; both ends of a connection know the same.
-    pub(super) fn add_secrets(&mut self, lines: &mut Vec<String>) {
-        for line in lines.drain(..) {
+    pub(super) fn add_secrets(&mut self, lines: Vec<String>) {
+        for line in lines {
             if !self.keylog.contains(&line) {
                 self.keylog.push(line);
             }
@@ -75,5 +76,20 @@ impl io::Write for Writer {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Gives secrets to the entered host, one line each.
+#[derive(Debug)]
+pub(super) struct KeyLines;
+
+impl rustls::KeyLog for KeyLines {
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        let line = format!("{label} {} {}", hex(client_random), hex(secret));
+        entered::keep_secret(line);
+    }
+
+    fn will_log(&self, _: &str) -> bool {
+        entered::keeps_secrets()
     }
 }

@@ -1,6 +1,7 @@
 //! One QUIC connection and what is said over it.
 use super::{
-    deterministic::{note, to_std},
+    deterministic::to_std,
+    entered::note,
     talk::{Request, Talk},
 };
 use crate::{check::Invariant, host::Cx};

@@ -18,12 +18,14 @@
 //!
 //! `std::time::Instant` has no constructor: [`base`] is read once per process, and only
 //! differences to it are ever used.
-use super::{capture::Log, groups};
+use super::{
+    capture::{KeyLines, Log},
+    entered::{self, Entered, Loan, Watch, fill},
+    groups,
+};
 use crate::host::Cx;
-use core::{cell::RefCell, time::Duration};
+use core::time::Duration;
 use quinn_proto as quic;
-use rand_chacha::ChaCha8Rng;
-use rand_core::{Rng as _, SeedableRng as _};
 use rustls::{
     crypto::{CryptoProvider, GetRandomFailed, SecureRandom, SupportedKxGroup},
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime},
@@ -115,117 +117,34 @@ impl Hooks {
     }
 }
 
-/// What a host's endpoint saw, for scenarios to check.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Facts {
-    /// Groups of the key shares made, in order.
-    pub key_shares: Vec<rustls::NamedGroup>,
-    /// Sessions that the server resumed.
-    pub resumed: u64,
-    /// Handshakes completed.
-    pub connected: u64,
-    /// Connections whose early data was accepted.
-    pub early: u64,
-    /// Retry packets sent.
-    pub retries: u64,
-    /// First packets with an address that was validated by a token.
-    pub validated: u64,
-    /// Connections that moved to a new remote address.
-    pub moved: u64,
-    /// Datagrams sent.
-    pub datagrams: u64,
-}
-
-struct Lent {
-    rng: ChaCha8Rng,
-    now: Instant,
-    keylog: Option<Vec<String>>,
-    facts: Facts,
-}
-
-thread_local! {
-    static ENTERED: RefCell<Option<Rc<RefCell<Lent>>>> = const { RefCell::new(None) };
-}
-
-/// Ends the host's turn when dropped.
-#[must_use]
-pub(crate) struct Entered(());
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        ENTERED.with(|entered| *entered.borrow_mut() = None);
-    }
-}
-
-/// Uses what the entered host lends.
-///
-/// # Panics
-/// When no host is entered: whoever asks would get numbers that belong to nobody.
-fn lent<T>(what: impl FnOnce(&mut Lent) -> T) -> T {
-    ENTERED.with(|entered| {
-        let entered = entered.borrow();
-        let lent = entered.as_ref().expect("a host is entered");
-        what(&mut lent.borrow_mut())
-    })
-}
-
-/// Random bytes of the entered host.
-pub(super) fn fill(bytes: &mut [u8]) {
-    lent(|lent| lent.rng.fill_bytes(bytes));
-}
-
-/// Notes what the entered host saw.
-pub(crate) fn note(what: impl FnOnce(&mut Facts)) {
-    lent(|lent| what(&mut lent.facts));
-}
-
-/// A look at what a host saw, also while the world owns the host.
-#[derive(Clone)]
-pub struct Watch(Rc<RefCell<Lent>>);
-
-impl Watch {
-    /// What was seen so far.
-    #[must_use]
-    pub fn facts(&self) -> Facts {
-        self.0.borrow().facts.clone()
-    }
-}
-
 /// A host's own time, randomness and keys.
 pub(crate) struct Sources {
-    lent: Rc<RefCell<Lent>>,
+    loan: Loan,
     keys: Seed,
     hooks: Hooks,
 }
 
 impl Sources {
-    /// Sources without randomness until [`Sources::begin`].
+    /// Sources that are not to be used before [`Sources::begin`].
     pub(crate) fn new(hooks: Hooks) -> Self {
-        let lent = Lent {
-            rng: ChaCha8Rng::from_seed([0; 32]),
-            now: Instant::ZERO,
-            keylog: None,
-            facts: Facts::default(),
-        };
         Self {
-            lent: Rc::new(RefCell::new(lent)),
+            loan: Loan::default(),
             keys: Seed::new([0; 32]),
             hooks,
         }
     }
 
+    /// A look at what the host sees.
     pub(crate) fn watch(&self) -> Watch {
-        Watch(Rc::clone(&self.lent))
+        self.loan.watch()
     }
 
     /// Takes up the world's seed under the host's name.
     pub(crate) fn begin(&mut self, cx: &mut Cx<'_>) {
         let name = format!("{}/tls", cx.name());
         self.keys = cx.streams().seed(&name, 0);
-        let mut lent = self.lent.borrow_mut();
-        lent.rng = ChaCha8Rng::from_seed(self.keys.derive("random").bytes());
-        lent.keylog = cx.log().map(|_| Vec::new());
+        let keeps_secrets = cx.log().is_some();
+        self.loan.begin(self.keys.derive("random"), keeps_secrets);
     }
 
     /// Lends what this host has until the guard is dropped.
@@ -233,18 +152,13 @@ impl Sources {
     /// # Panics
     /// When another host is entered.
     pub(crate) fn enter(&self, now: Instant) -> Entered {
-        self.lent.borrow_mut().now = now;
-        ENTERED.with(|entered| {
-            let before = entered.borrow_mut().replace(Rc::clone(&self.lent));
-            assert!(before.is_none(), "one host at a time");
-        });
-        Entered(())
+        self.loan.enter(now)
     }
 
     /// Hands the secrets of new sessions to the world's log.
     pub(crate) fn give_secrets(&self, log: Option<&mut Log>) {
-        if let (Some(log), Some(lines)) = (log, &mut self.lent.borrow_mut().keylog) {
-            log.add_secrets(lines);
+        if let Some(log) = log {
+            log.add_secrets(self.loan.take_secrets());
         }
     }
 
@@ -329,7 +243,7 @@ impl Sources {
         if !self.hooks.has(Hook::Tickets) {
             config.ticketer = rustls::crypto::ring::Ticketer::new().expect("the system's entropy");
         }
-        config.key_log = Arc::new(Keys);
+        config.key_log = Arc::new(KeyLines);
         config
     }
 
@@ -349,7 +263,7 @@ impl Sources {
             .expect("the provider knows TLS 1.3")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.key_log = Arc::new(Keys);
+        config.key_log = Arc::new(KeyLines);
         config
     }
 
@@ -458,7 +372,7 @@ struct Wall;
 
 impl Wall {
     fn since_epoch() -> Duration {
-        EPOCH + lent(|lent| Duration::from_nanos(lent.now.as_nanos()))
+        EPOCH + Duration::from_nanos(entered::now().as_nanos())
     }
 }
 
@@ -532,32 +446,12 @@ impl StoresServerSessions for Sessions {
 
     fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
         let session = self.0.take(key);
-        note(|facts| facts.resumed += u64::from(session.is_some()));
+        entered::note(|facts| facts.resumed += u64::from(session.is_some()));
         session
     }
 
     fn can_cache(&self) -> bool {
         self.0.can_cache()
-    }
-}
-
-/// Lines as browsers write them to the file named by `SSLKEYLOGFILE`.
-#[derive(Debug)]
-struct Keys;
-
-impl rustls::KeyLog for Keys {
-    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        use crate::transcript::hex;
-        let line = format!("{label} {} {}", hex(client_random), hex(secret));
-        lent(|lent| {
-            if let Some(lines) = &mut lent.keylog {
-                lines.push(line);
-            }
-        });
-    }
-
-    fn will_log(&self, _: &str) -> bool {
-        lent(|lent| lent.keylog.is_some())
     }
 }
 

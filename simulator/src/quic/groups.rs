@@ -1,5 +1,5 @@
 //! Key exchange groups whose ephemeral keys come from the entered host.
-use super::deterministic::{fill, note};
+use super::entered::{fill, note};
 use p256::elliptic_curve::sec1::ToSec1Point as _;
 use rustls::{
     Error, NamedGroup, PeerMisbehaved,

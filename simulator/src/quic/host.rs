@@ -1,9 +1,8 @@
 //! [`QuicHost`]: one QUIC endpoint, its connections, and a client's plan.
 use super::{
     connection::{Connection, Now},
-    deterministic::{
-        DEFAULT_GROUPS, Hooks, Identity, SERVER_NAME, Sources, Watch, from_std, note, to_std,
-    },
+    deterministic::{DEFAULT_GROUPS, Hooks, Identity, SERVER_NAME, Sources, from_std, to_std},
+    entered::{Watch, note},
     talk::Request,
 };
 use crate::{

@@ -11,6 +11,7 @@
 pub mod capture;
 mod connection;
 pub mod deterministic;
+mod entered;
 pub mod groups;
 pub mod host;
 #[doc(hidden)]
@@ -18,6 +19,9 @@ pub mod probe;
 pub mod talk;
 
 pub use capture::Capture;
-pub use deterministic::{Facts, Hook, Hooks, Identity, Watch};
+pub(crate) use entered::note;
+
+pub use deterministic::{Hook, Hooks, Identity};
+pub use entered::{Facts, Watch};
 pub use host::{Plan, QuicHost};
 pub use talk::Request;

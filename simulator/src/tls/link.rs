@@ -2,7 +2,7 @@
 use crate::{
     check::Invariant,
     host::{Cx, Read, SocketId},
-    quic::{deterministic::note, talk::Talk},
+    quic::{note, talk::Talk},
 };
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use rustls::HandshakeKind;
