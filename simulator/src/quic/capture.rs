@@ -38,7 +38,8 @@ impl Log {
         }
     }
 
-    /// A qlog for the end of a connection called `name`.
+    /// A qlog for the end of a connection called `name`. Its configuration has no constructor
+    /// but one that reads the system's clock, for a start that is replaced at once.
     pub(super) fn open_qlog(&mut self, name: String) -> Option<quic::QlogStream> {
         let shared = Shared::default();
         let mut config = quic::QlogConfig::default();

@@ -1,6 +1,7 @@
 //! No world reads the system's clock or entropy, and the tripwire would tell if one did.
 use ring::rand::SecureRandom as _;
 use sansbox_simulator::{
+    World,
     quic::{Hook, Hooks, probe},
     scenario,
     world::Setup,
@@ -112,4 +113,24 @@ fn without_a_hook_the_tripwire_names_who_asks_the_system() {
         let is_named = |trip: &Trip| !cfg!(debug_assertions) || trip.stack.contains(culprit(hook));
         assert!(trips.iter().any(is_named), "{hook:?}: {}", all(&trips));
     }
+}
+
+#[test]
+fn a_kept_capture_reads_the_clock_once_for_each_qlog_and_nothing_else() {
+    if skips() {
+        return;
+    }
+    let scenario = scenario::find("quic_resumption").expect("registered");
+    let (logs, trips) = watch(|| {
+        let mut world = World::new(1);
+        world.keep_capture();
+        (scenario.body)(&mut world).expect("the world runs");
+        world.capture().qlog.len()
+    });
+    assert_eq!((logs, trips.len()), (4, 4), "{}", all(&trips));
+    let is_start = |trip: &Trip| {
+        trip.function == "clock_gettime"
+            && (!cfg!(debug_assertions) || trip.stack.contains("/src/config/transport.rs"))
+    };
+    assert!(trips.iter().all(is_start), "{}", all(&trips));
 }
