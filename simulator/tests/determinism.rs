@@ -4,7 +4,7 @@ use sansbox_simulator::{
     World,
     quic::{Capture, Hook, Hooks, probe},
     scenario::{self, Scenario},
-    transcript::hex,
+    transcript::{Tag, hex},
     world::Setup,
 };
 use std::{collections::BTreeSet, process::Command};
@@ -121,6 +121,37 @@ fn secrets_and_logs_are_the_same_each_time_and_change_nothing() {
             has("CLIENT_TRAFFIC_SECRET_0 ") && has("SERVER_TRAFFIC_SECRET_0 "),
             "{name}"
         );
+    }
+}
+
+/// A secret is found by the random of the client's hello, which crosses in the clear.
+#[test]
+fn secrets_belong_to_the_hellos_that_crossed() {
+    let scenario = scenario::find("tls_resumption").expect("registered");
+    let mut world = World::with(Setup {
+        seed: 2,
+        keeps_entries: true,
+        ..Setup::default()
+    });
+    world.keep_capture();
+    (scenario.body)(&mut world).expect("the world runs");
+    let written = world
+        .entries()
+        .iter()
+        .filter(|entry| entry.tag == Tag::Written);
+    let wire = hex(&written
+        .flat_map(|entry| entry.bytes.iter().copied())
+        .collect::<Vec<u8>>());
+    let capture = world.capture();
+    let randoms: BTreeSet<&str> = capture
+        .keylog
+        .iter()
+        .filter_map(|line| line.split(' ').nth(1))
+        .collect();
+    assert_eq!(randoms.len(), 2, "one for each connection");
+    for random in randoms {
+        // Behind the handshake's header of 4 bytes and the version of TLS 1.2.
+        assert!(wire.contains(&format!("0303{random}")), "{random}");
     }
 }
 

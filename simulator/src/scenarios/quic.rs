@@ -153,7 +153,8 @@ scenarios! {
             .rebind_at(Duration::from_millis(2500));
         let server = server(&identity);
         let [seen, theirs] = run(world, client, server)?;
-        let holds = seen.connected == 1 && theirs.moved == 2;
+        // Losses may hide the first port altogether.
+        let holds = seen.connected == 1 && (1..=2).contains(&theirs.moved);
         world.expect(holds, format!("{seen:?} {theirs:?}"))?;
         delivered(world, &request)
     }
