@@ -6,6 +6,7 @@
 //! | `commands` | the commands that end by themselves |
 //! | `run` | the proxy: start, signals, end |
 //! | `load` | configuration files, read and compiled |
+//! | `runtime` | the runtime that this build has |
 //! | `report`, `story` | what the runtime tells, and of each connection, as log lines |
 //! | `totals` | what was served in all, told at the end |
 //! | `logger` | log lines, formatted and written |
@@ -17,6 +18,7 @@ mod load;
 mod logger;
 mod report;
 mod run;
+mod runtime;
 mod story;
 mod totals;
 

@@ -4,9 +4,9 @@ use crate::{
     load::{Inputs, Labels, Loaded, STDIN, built_in, load},
     logger::{Level, Logger},
     report::{Report, Throttle, name},
+    runtime::{Options, Running, Runtime, Shutdown, StartError},
 };
 use sansbox_engine::config::model::Config;
-use sansbox_tokio::{Options, Running, Runtime, Shutdown, StartError};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,

@@ -3,6 +3,7 @@
 //! `tests/replay.rs` runs them over `corpora/`.
 mod config;
 mod drive;
+mod ffi;
 mod http;
 mod input;
 mod reference;
@@ -10,6 +11,7 @@ mod router;
 mod socks;
 
 pub use config::config_reader;
+pub use ffi::ffi_calls;
 pub use http::{http_request, http_response};
 pub use router::router_rules;
 pub use socks::{socks_udp, socks4, socks5};

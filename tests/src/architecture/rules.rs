@@ -1,5 +1,7 @@
 //! The rules and their checker.
-use super::{Package, Source, Violation, Workspace, code_only, identifiers, without_tests};
+use super::{
+    Package, Source, Violation, Workspace, code_only, identifiers, runtimes, without_tests,
+};
 use std::collections::BTreeSet;
 
 /// What a crate is.
@@ -48,15 +50,13 @@ pub const RULES: &[Rule] = &[
     rule("sansbox-simulator", Kind::Simulator, PURE),
     rule("sansbox-tripwire", Kind::Tool, &["sansbox-simulator"]),
     rule(
-        "sansbox-tokio",
+        "sansbox-runtime",
         Kind::Runtime,
         &["sansbox-core", "sansbox-stack", "sansbox-engine"],
     ),
-    rule(
-        "sansbox-smol",
-        Kind::Runtime,
-        &["sansbox-core", "sansbox-stack", "sansbox-engine"],
-    ),
+    // What waits, and nothing else: all that runtimes say alike is in sansbox-runtime.
+    rule("sansbox-tokio", Kind::Runtime, &["sansbox-runtime"]),
+    rule("sansbox-smol", Kind::Runtime, &["sansbox-runtime"]),
     rule(
         "sansbox",
         Kind::Program,
@@ -66,6 +66,22 @@ pub const RULES: &[Rule] = &[
             "sansbox-engine",
             "sansbox-tokio",
             "sansbox-smol",
+        ],
+    ),
+    rule(
+        "sansbox-ffi",
+        Kind::Program,
+        &["sansbox-core", "sansbox-engine", "sansbox-tokio"],
+    ),
+    rule(
+        "sansbox-examples",
+        Kind::Tool,
+        &[
+            "sansbox-core",
+            "sansbox-protocols",
+            "sansbox-stack",
+            "sansbox-engine",
+            "sansbox-tokio",
         ],
     ),
     rule(
@@ -195,10 +211,11 @@ pub fn check(workspace: &Workspace) -> (Vec<Violation>, Vec<Violation>) {
             size(source, &mut wrong, &mut near);
         }
     }
+    runtimes::check(&workspace.packages, &mut wrong);
     (wrong, near)
 }
 
-fn violation(place: &str, what: impl Into<String>) -> Violation {
+pub(super) fn violation(place: &str, what: impl Into<String>) -> Violation {
     Violation {
         place: place.to_owned(),
         what: what.into(),
@@ -329,10 +346,10 @@ fn paths(code: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// A runtime names no protocol, in its code or in what it says.
+/// A runtime names no protocol: not in its code, in what it says, or in what is said about it.
 fn protocol_words(source: &Source, wrong: &mut Vec<Violation>) {
-    let code = code_only(&without_tests(&source.text), true);
-    for (line, word) in identifiers(&code) {
+    let text = without_tests(&source.text);
+    for (line, word) in identifiers(&text) {
         for part in parts(word) {
             if PROTOCOL_WORDS.contains(&part.as_str()) {
                 let place = format!("{}:{line}", source.path);
