@@ -13,6 +13,7 @@
 //! | [`drive`] | [`MachineHost`]: drives machines as a runtime does |
 //! | [`scenario`] | the registry of scenarios and how they are run |
 //! | [`record`] | recordings of production, replayed |
+//! | [`quic`], [`tls`] | QUIC and TLS hosts |
 //! | [`check`] | what must hold in every run |
 pub mod check;
 pub mod drive;
@@ -20,11 +21,13 @@ mod event;
 pub mod host;
 pub mod net;
 pub mod peers;
+pub mod quic;
 pub mod record;
 pub mod rng;
 pub mod scenario;
 mod scenarios;
 pub mod tcp;
+pub mod tls;
 pub mod transcript;
 pub mod world;
 

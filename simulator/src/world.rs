@@ -4,6 +4,7 @@ use crate::{
     event::Event,
     host::{Command, Cx, Host, HostId, HostInput},
     net::{Answer, Core, Net, UdpPath, names::Names, udp::Udp},
+    quic::Capture,
     rng::{Decision, Overrides},
     tcp::{Path, Reach, ideal::Tcp},
     transcript::Entry,
@@ -64,6 +65,7 @@ impl World {
             names: Names::default(),
             flows: Flows::default(),
             ledger: Vec::new(),
+            log: None,
         };
         Self {
             net,
@@ -146,6 +148,19 @@ impl World {
     #[must_use]
     pub const fn flows(&self) -> &Flows {
         &self.net.flows
+    }
+
+    /// Keeps secrets and logs of encrypted connections from now on; what crosses stays the same.
+    pub fn keep_capture(&mut self) {
+        self.net.log.get_or_insert_default();
+    }
+
+    /// Secrets and logs of encrypted connections so far; empty unless they are kept.
+    #[must_use]
+    pub fn capture(&self) -> Capture {
+        let log = self.net.log.as_ref();
+        log.map(crate::quic::capture::Log::capture)
+            .unwrap_or_default()
     }
 
     /// Events handled.
