@@ -42,7 +42,10 @@ fn calls_for_one_machine_take_turns() {
     let taken: usize = thread::scope(|scope| {
         let run = || (0..ROUNDS).map(|_| receive(machine, 0).1).sum::<usize>();
         let threads = [(); THREADS as usize].map(|()| scope.spawn(run));
-        threads.into_iter().map(|t| t.join().expect("no panic")).sum()
+        threads
+            .into_iter()
+            .map(|t| t.join().expect("no panic"))
+            .sum()
     });
     assert!(taken > 0);
     assert_eq!(sansbox_machine_tick(machine, 1), Status::Ok);
@@ -66,7 +69,10 @@ fn a_machine_may_be_freed_under_another_threads_call() {
                 0
             };
             let threads = [(); THREADS as usize].map(|()| scope.spawn(run));
-            threads.into_iter().map(|t| t.join().expect("no panic")).sum()
+            threads
+                .into_iter()
+                .map(|t| t.join().expect("no panic"))
+                .sum()
         });
         assert_eq!(freed, 1, "exactly one thread frees it");
         assert_eq!(sansbox_plan_free(plan), Status::Ok);
