@@ -371,3 +371,47 @@ pub(crate) fn zero_ended<const N: usize>(text: &str) -> Option<[c_char; N]> {
     }
     Some(array)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    #[test]
+    fn layouts_are_those_of_this_version_of_the_interface() {
+        let sizes = [
+            size_of::<Address>(),
+            size_of::<Action>(),
+            size_of::<Record>(),
+            size_of::<SocketOptions>(),
+            size_of::<Inbound>(),
+            size_of::<Outbound>(),
+            size_of::<Stats>(),
+            size_of::<Bound>(),
+        ];
+        assert_eq!(sizes, [24, 320, 56, 88, 120, 136, 88, 32]);
+        let lasts = [
+            offset_of!(Action, name),
+            offset_of!(Record, finished),
+            offset_of!(SocketOptions, bind_interface),
+            offset_of!(Outbound, options),
+        ];
+        assert_eq!(lasts, [64, 52, 24, 48]);
+    }
+
+    #[test]
+    fn addresses_go_there_and_back() {
+        for text in ["192.0.2.7:80", "[2001:db8::1]:65535", "[fe80::1%3]:1"] {
+            let address: SocketAddr = text.parse().unwrap();
+            assert_eq!(Address::from(address).read(), Ok(address));
+        }
+        assert_eq!(Address::default().read(), Err(Status::BadArgument));
+    }
+
+    #[test]
+    fn text_needs_room_for_its_zero() {
+        assert_eq!(zero_ended::<3>("ab"), Some([97, 98, 0]));
+        assert_eq!(zero_ended::<3>("abc"), None);
+        assert_eq!(zero_ended::<3>("\0"), None);
+    }
+}
