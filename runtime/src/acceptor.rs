@@ -111,7 +111,6 @@ impl<R: Reactor> Acceptor<R> {
         let shared = &worker.shared;
         match accepted {
             Ok((tcp, remote)) => {
-                self.back_off.reset();
                 if shared.admission.places.try_take() {
                     return self.serve(worker, tcp, remote);
                 }
@@ -122,20 +121,24 @@ impl<R: Reactor> Acceptor<R> {
                 self.state = State::Full(tcp, remote);
             }
             Err(error) if is_about_one_connection(&error) => {}
-            Err(error) => {
-                let pause = self.back_off.pause();
-                worker.pool.tally.accept_pauses.add(1);
-                shared.observer.runtime(&RuntimeEvent::AcceptPaused {
-                    inbound: self.inbound,
-                    error: &error,
-                    pause,
-                });
-                self.state = State::Pausing(Instant::now() + pause);
-            }
+            Err(error) => self.pause(worker, &error),
         }
     }
 
-    fn serve<S: Service>(&self, worker: &Rc<Local<S, R>>, tcp: OwnedFd, remote: SocketAddr) {
+    /// Something is used up; running sessions go on.
+    fn pause<S: Service>(&mut self, worker: &Local<S, R>, error: &io::Error) {
+        let pause = self.back_off.pause();
+        worker.pool.tally.accept_pauses.add(1);
+        worker.shared.observer.runtime(&RuntimeEvent::AcceptPaused {
+            inbound: self.inbound,
+            error,
+            pause,
+        });
+        self.state = State::Pausing(Instant::now() + pause);
+    }
+
+    /// Makes the session of a connection that has its place.
+    fn serve<S: Service>(&mut self, worker: &Rc<Local<S, R>>, tcp: OwnedFd, remote: SocketAddr) {
         let mut local = self.local;
         if local.ip().is_unspecified() {
             // Gone already if the peer has reset the connection; then the session will see that.
@@ -147,14 +150,20 @@ impl<R: Reactor> Acceptor<R> {
         }
         worker.pool.tally.accepted.add(1);
         let number = worker.enter();
-        let Ok(client) = R::Io::new(tcp, true) else {
-            // The reactor is out of memory or files; the client sees a closed connection.
-            return worker.leave(number);
-        };
-        let (seed, now) = (worker.seed(), worker.shared.clock.now());
-        let service = &worker.shared.service;
-        let machine = service.session(self.inbound, Peer { remote, local }, seed, now);
-        worker.spawn(Work::Session(Drive::session(machine, number, client)));
+        match R::Io::new(tcp, true) {
+            Ok(client) => {
+                self.back_off.reset();
+                let (seed, now) = (worker.seed(), worker.shared.clock.now());
+                let service = &worker.shared.service;
+                let machine = service.session(self.inbound, Peer { remote, local }, seed, now);
+                worker.spawn(Work::Session(Drive::session(machine, number, client)));
+            }
+            // The reactor cannot watch more; the client sees a closed connection.
+            Err(error) => {
+                worker.leave(number);
+                self.pause(worker, &error);
+            }
+        }
     }
 }
 

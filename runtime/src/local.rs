@@ -3,7 +3,7 @@ use crate::{
     acceptor::Acceptor,
     net::{Net, Turn},
     pipes::KernelPipes,
-    reactor::Reactor,
+    reactor::{Reactor, Sleep as _},
     reception::Reception,
     resolve::Resolver,
     shared::{Shared, Totals},
@@ -15,7 +15,7 @@ use core::{
     pin::Pin,
     task::{Context, Poll, Waker},
 };
-use sansbox_core::Seed;
+use sansbox_core::{Instant, Seed};
 use sansbox_engine::drive::{self, Drive, Pool, Recorded, Service};
 use slab::Slab;
 use std::{
@@ -38,6 +38,9 @@ pub(crate) struct Local<S: Service, R: Reactor> {
     /// Listeners are woken to close.
     listeners: RefCell<Vec<Waker>>,
     is_closing: Cell<bool>,
+    /// The deadline that the alarm waits for, and how to wake it.
+    alarm_at: Cell<Option<Instant>>,
+    alarm: RefCell<Option<Waker>>,
     /// What was spawned and is not polled yet.
     newborn: RefCell<VecDeque<Task<S, R>>>,
     seed: Seed,
@@ -62,6 +65,8 @@ impl<S: Service, R: Reactor> Local<S, R> {
             sessions: RefCell::default(),
             listeners: RefCell::default(),
             is_closing: Cell::new(false),
+            alarm_at: Cell::new(None),
+            alarm: RefCell::default(),
             newborn: RefCell::default(),
             seeds_given: Cell::new(0),
         })
@@ -92,10 +97,39 @@ impl<S: Service, R: Reactor> Local<S, R> {
         self.sessions.borrow().len()
     }
 
-    /// Wakes a session.
-    pub(crate) fn wake(&self, number: usize) {
-        if let Some(waker) = self.sessions.borrow().get(number) {
-            waker.wake_by_ref();
+    /// Wakes the alarm when a deadline comes before what it waits for. True when it was woken.
+    pub(crate) fn check_alarm(&self) -> bool {
+        let is_late = match (self.pool.timers.next(), self.alarm_at.get()) {
+            (Some(next), Some(at)) => next < at,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if is_late && let Some(alarm) = &*self.alarm.borrow() {
+            alarm.wake_by_ref();
+        }
+        is_late
+    }
+
+    /// Wakes every session whose deadline has come, and waits for the next. Never done.
+    fn poll_alarm(&self, cx: &mut Context<'_>, sleep: &mut R::Sleep) -> Poll<()> {
+        let (timers, clock) = (&self.pool.timers, self.shared.clock);
+        self.alarm
+            .borrow_mut()
+            .get_or_insert_with(|| cx.waker().clone());
+        loop {
+            let now = clock.now();
+            let sessions = self.sessions.borrow();
+            while let Some(number) = timers.pop_due(now) {
+                if let Some(waker) = sessions.get(number) {
+                    waker.wake_by_ref();
+                }
+            }
+            let next = timers.next();
+            self.alarm_at.set(next);
+            match next {
+                Some(next) if sleep.poll_until(cx, clock.at(next)).is_ready() => {}
+                Some(_) | None => return Poll::Pending,
+            }
         }
     }
 
@@ -149,6 +183,8 @@ pub(crate) enum Work<S: Service, R: Reactor> {
     Association(Drive<S::Association, Net<R>>),
     Acceptor(Box<Acceptor<R>>),
     Reception(Box<Reception<R>>),
+    /// Wakes the sessions whose deadline has come.
+    Alarm(Box<R::Sleep>),
 }
 
 /// One of the things that a worker polls. Small: every idle connection has one.
@@ -170,6 +206,7 @@ impl<S: Service, R: Reactor> Future for Task<S, R> {
             Work::Acceptor(_) | Work::Reception(_) if local.is_closing.get() => Poll::Ready(()),
             Work::Acceptor(acceptor) => acceptor.poll(cx, local),
             Work::Reception(reception) => reception.poll(cx, local),
+            Work::Alarm(sleep) => local.poll_alarm(cx, sleep),
         }
     }
 }
@@ -179,7 +216,7 @@ impl<S: Service, R: Reactor> Drop for Task<S, R> {
         match &mut self.work {
             Work::Session(drive) => release(drive, &self.local),
             Work::Association(drive) => release(drive, &self.local),
-            Work::Acceptor(_) | Work::Reception(_) => {}
+            Work::Acceptor(_) | Work::Reception(_) | Work::Alarm(_) => {}
         }
     }
 }

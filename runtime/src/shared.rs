@@ -182,3 +182,66 @@ impl Totals {
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+        task::Wake,
+    };
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn counted() -> (Arc<Count>, Waker) {
+        let count = Arc::new(Count::default());
+        (Arc::clone(&count), count.into())
+    }
+
+    #[test]
+    fn a_place_that_is_given_back_wakes_who_waits() {
+        let (count, waker) = counted();
+        let admission = Admission::new(Some(1));
+        assert!(admission.poll_admit(&waker).is_ready());
+        assert!(admission.poll_admit(&waker).is_pending());
+        admission.leave();
+        assert_eq!(count.0.load(Relaxed), 1);
+        assert!(admission.poll_admit(&waker).is_ready());
+        admission.leave();
+        assert_eq!(count.0.load(Relaxed), 1, "nobody waits any more");
+    }
+
+    #[test]
+    fn the_end_wakes_each_worker_once_and_waits_for_all() {
+        let (count, waker) = counted();
+        let control = Control::default();
+        control.enter();
+        let mut known = None;
+        assert!(control.poll_stop(&waker, &mut known).is_none());
+        assert!(control.poll_stop(&waker, &mut known).is_none());
+        let now = std::time::Instant::now();
+        let later = now + Duration::from_secs(1);
+        for stop in [now, later] {
+            control.stop(StopAt { stop, cut: stop });
+        }
+        assert_eq!(count.0.load(Relaxed), 1);
+        let stop_at = control.poll_stop(&waker, &mut known).expect("known");
+        assert_eq!(stop_at.stop, now, "only the first call counts");
+        control.leave(3);
+        assert_eq!(control.wait(), 3);
+    }
+
+    #[test]
+    fn a_deadline_far_away_is_still_a_time() {
+        let clock = Clock::start();
+        assert!(clock.at(Instant::from_nanos(5)) < clock.at(Instant::from_nanos(6)));
+        assert!(clock.at(Instant::FAR) > std::time::Instant::now());
+    }
+}

@@ -84,6 +84,7 @@ impl<S: Service, R: Reactor> Worker<S, R> {
             started(Err(e));
             return Err(kind.into());
         }
+        local.spawn(Work::Alarm(Box::new(R::Sleep::new())));
         started(Ok(()));
         let serving = Serving {
             tasks: FuturesUnordered::new(),
@@ -149,8 +150,9 @@ enum Stage {
 struct Serving<S: Service, R: Reactor> {
     local: Rc<Local<S, R>>,
     tasks: FuturesUnordered<Task<S, R>>,
-    sleep: R::Sleep,
     stage: Stage,
+    /// Waits for the next stage.
+    sleep: R::Sleep,
     /// The waker that the control knows.
     known: Option<Waker>,
 }
@@ -170,31 +172,23 @@ impl<S: Service, R: Reactor> Future for Serving<S, R> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<usize> {
         let this = self.get_mut();
         loop {
-            this.fire_timers();
             this.poll_tasks(cx);
             if let Poll::Ready(cut) = this.poll_stage(cx) {
                 return Poll::Ready(cut);
             }
-            match this.deadline() {
-                Some(at) if this.sleep.poll_until(cx, at).is_ready() => {}
-                Some(_) | None => return Poll::Pending,
+            let at = match this.stage {
+                Stage::Serving => return Poll::Pending,
+                Stage::Grace(at) => at.stop,
+                Stage::Stopping(at) => at.cut,
+            };
+            if this.sleep.poll_until(cx, at).is_pending() {
+                return Poll::Pending;
             }
         }
     }
 }
 
 impl<S: Service, R: Reactor> Serving<S, R> {
-    fn fire_timers(&self) {
-        let local = &self.local;
-        if local.pool.timers.next().is_none() {
-            return;
-        }
-        let now = local.shared.clock.now();
-        while let Some(number) = local.pool.timers.pop_due(now) {
-            local.wake(number);
-        }
-    }
-
     fn poll_tasks(&mut self, cx: &mut Context<'_>) {
         loop {
             while let Some(newborn) = self.local.next_newborn() {
@@ -202,7 +196,7 @@ impl<S: Service, R: Reactor> Serving<S, R> {
             }
             let polled = Pin::new(&mut self.tasks).poll_next(cx);
             let is_done = !matches!(polled, Poll::Ready(Some(())));
-            if is_done && !self.local.has_newborn() {
+            if is_done && !self.local.has_newborn() && !self.local.check_alarm() {
                 return;
             }
         }
@@ -235,17 +229,5 @@ impl<S: Service, R: Reactor> Serving<S, R> {
                 Stage::Grace(_) | Stage::Stopping(_) => return Poll::Pending,
             };
         }
-    }
-
-    /// When to be polled next, whatever happens.
-    fn deadline(&self) -> Option<Instant> {
-        let timers = self.local.pool.timers.next();
-        let timers = timers.map(|at| self.local.shared.clock.at(at));
-        let stage = match self.stage {
-            Stage::Serving => None,
-            Stage::Grace(at) => Some(at.stop),
-            Stage::Stopping(at) => Some(at.cut),
-        };
-        [timers, stage].into_iter().flatten().min()
     }
 }
