@@ -1,4 +1,5 @@
 //! The network of a world, without its hosts.
+pub mod boxes;
 pub mod hop;
 pub(crate) mod names;
 pub mod packet;

@@ -1,0 +1,13 @@
+//! Middleboxes: what stands on the way and does more to a packet than carry it.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`nat`] | address and port translation with every behaviour that RFC 4787 names |
+//!
+//! None of them keeps a timer to forget something: what is too old is forgotten when the next
+//! packet comes, so a quiet box never keeps a world from ending.
+#[cfg(test)]
+mod bench;
+mod craft;
+pub mod nat;
+mod track;
