@@ -145,23 +145,11 @@ pub(super) fn udp_data(source: &str, destination: &str, data: &[u8]) -> Packet {
     packet(source, destination, Body::Udp(BytesMut::from(data)))
 }
 
-pub(super) const SYN: Flags = Flags {
-    syn: true,
-    ack: false,
-    fin: false,
-    rst: false,
-};
-pub(super) const SYN_ACK: Flags = Flags { ack: true, ..SYN };
-pub(super) const ACK: Flags = Flags {
-    syn: false,
-    ..SYN_ACK
-};
+pub(super) const SYN: Flags = Flags::SYN;
+pub(super) const SYN_ACK: Flags = Flags::SYN_ACK;
+pub(super) const ACK: Flags = Flags::ACK;
+pub(super) const RST: Flags = Flags::RST;
 pub(super) const FIN: Flags = Flags { fin: true, ..ACK };
-pub(super) const RST: Flags = Flags {
-    syn: false,
-    rst: true,
-    ..SYN
-};
 
 pub(super) fn tcp(source: &str, destination: &str, flags: Flags) -> Packet {
     tcp_data(source, destination, flags, 0, b"")
@@ -174,11 +162,11 @@ pub(super) fn tcp_data(
     offset: u64,
     data: &[u8],
 ) -> Packet {
-    let data = BytesMut::from(data);
     let segment = Segment {
         flags,
         offset,
-        data,
+        data: BytesMut::from(data),
+        ..Segment::default()
     };
     packet(source, destination, Body::Tcp(segment))
 }

@@ -3,7 +3,6 @@ use crate::net::{
     hop::HopCx,
     packet::{Body, Ecn, Flags, Icmp, IcmpKind, Packet, Segment},
 };
-use bytes::BytesMut;
 use core::net::{IpAddr, SocketAddr};
 
 /// A reset that says it is from `source`; `offset` is where its receiver expects the next byte.
@@ -13,10 +12,6 @@ pub(super) fn reset(
     destination: SocketAddr,
     offset: u64,
 ) -> Packet {
-    let flags = Flags {
-        rst: true,
-        ..Flags::default()
-    };
     Packet {
         id: cx.new_packet_id(),
         source,
@@ -24,9 +19,9 @@ pub(super) fn reset(
         ecn: Ecn::NotEct,
         may_fragment: false,
         body: Body::Tcp(Segment {
-            flags,
+            flags: Flags::RST,
             offset,
-            data: BytesMut::new(),
+            ..Segment::default()
         }),
     }
 }
@@ -36,7 +31,8 @@ pub(super) fn reset(
 pub(super) fn reset_for(cx: &mut HopCx<'_>, about: &Packet) -> Option<Packet> {
     match &about.body {
         Body::Tcp(segment) if !segment.flags.rst => {
-            Some(reset(cx, about.destination, about.source, 0))
+            let offset = if segment.flags.ack { segment.ack } else { 0 };
+            Some(reset(cx, about.destination, about.source, offset))
         }
         Body::Tcp(_) | Body::Udp(_) | Body::Icmp(_) => None,
     }

@@ -91,14 +91,13 @@ pub(super) const fn opens(flags: Flags) -> bool {
 mod tests {
     use super::*;
 
-    const SYN: Flags = flags(true, false, false, false);
-    const SYN_ACK: Flags = flags(true, true, false, false);
-    const FIN: Flags = flags(false, true, true, false);
-    const RST: Flags = flags(false, false, false, true);
-
-    const fn flags(syn: bool, ack: bool, fin: bool, rst: bool) -> Flags {
-        Flags { syn, ack, fin, rst }
-    }
+    const SYN: Flags = Flags::SYN;
+    const SYN_ACK: Flags = Flags::SYN_ACK;
+    const FIN: Flags = Flags {
+        fin: true,
+        ..Flags::ACK
+    };
+    const RST: Flags = Flags::RST;
 
     #[test]
     fn a_connection_opens_with_two_syns_and_closes_with_two_fins_or_one_rst() {
