@@ -4,11 +4,13 @@
 //! |---|---|
 //! | [`nat`] | address and port translation with every behaviour that RFC 4787 names |
 //! | [`firewall`] | a stateful packet filter |
+//! | [`censor`] | looks into flows and breaks those that it dislikes |
 //!
 //! None of them keeps a timer to forget something: what is too old is forgotten when the next
 //! packet comes, so a quiet box never keeps a world from ending.
 #[cfg(test)]
 mod bench;
+pub mod censor;
 mod craft;
 pub mod firewall;
 pub mod nat;
