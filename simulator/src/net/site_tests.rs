@@ -33,7 +33,6 @@ enum Does {
 struct TestHop {
     does: Does,
     seen: u64,
-    held: Option<Packet>,
     is_down: bool,
 }
 
@@ -41,7 +40,6 @@ fn hop(does: Does) -> Box<dyn Hop> {
     Box::new(TestHop {
         does,
         seen: 0,
-        held: None,
         is_down: false,
     })
 }

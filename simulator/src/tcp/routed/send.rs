@@ -12,8 +12,10 @@ use sansbox_core::Instant;
 const AGAIN_LEN_MIN: usize = 536;
 /// Packets on the way, at most.
 const FLIGHT_MAX: u64 = 256;
-/// Packets on the way after a timeout.
-const FLIGHT_AFTER_TIMEOUT: u64 = 2;
+/// Packets on the way after a timeout (RFC 5681 section 3.1).
+const FLIGHT_AFTER_TIMEOUT: u64 = 1;
+/// Packets on the way after a loss that was noticed otherwise, at least.
+const FLIGHT_AFTER_LOSS_MIN: u64 = 2;
 
 impl Conn {
     /// The acknowledgement that every segment carries.
@@ -164,7 +166,7 @@ impl Conn {
             && ack >= self.clock.recover
         {
             self.clock.recover = self.send.highest;
-            self.send.flight_max = (self.send.flight_max / 2).max(FLIGHT_AFTER_TIMEOUT);
+            self.send.flight_max = (self.send.flight_max / 2).max(FLIGHT_AFTER_LOSS_MIN);
             self.send_first_again(cx);
         }
         self.pump(cx);
