@@ -3,6 +3,10 @@ pub mod boxes;
 pub mod hop;
 pub(crate) mod names;
 pub mod packet;
+mod route;
+pub(crate) mod site;
+#[cfg(test)]
+mod site_tests;
 #[cfg(test)]
 mod tests;
 pub(crate) mod udp;
@@ -19,10 +23,13 @@ use crate::{
 use core::net::{IpAddr, SocketAddr};
 use names::Names;
 use sansbox_core::{Instant, Refusal};
+use site::{Flight, Sites};
+use slab::Slab;
 use std::fmt::Write as _;
 use udp::Udp;
 
 pub use names::Answer;
+pub use site::{HopId, SiteId};
 pub use udp::UdpPath;
 
 /// First port that systems choose by themselves.
@@ -35,6 +42,9 @@ pub(crate) struct Core {
     pub(crate) streams: Streams,
     pub(crate) transcript: Transcript,
     pub(crate) violation: Option<Violation>,
+    pub(crate) sites: Sites,
+    /// Packets between hosts and hops.
+    pub(crate) packets: Slab<Flight>,
     hosts: Vec<HostInfo>,
     /// Where texts are written before they are noted.
     scratch: String,
@@ -42,8 +52,11 @@ pub(crate) struct Core {
 
 struct HostInfo {
     name: Box<str>,
+    site: SiteId,
     addresses: Vec<IpAddr>,
     next_port: u16,
+    /// Nothing that arrives is heard: the machine sleeps, or is dead.
+    is_deaf: bool,
 }
 
 impl Core {
@@ -54,17 +67,21 @@ impl Core {
             streams: Streams::with_overrides(setup.seed, setup.overrides),
             transcript: Transcript::new(setup.keeps_entries),
             violation: None,
+            sites: Sites::default(),
+            packets: Slab::new(),
             hosts: Vec::new(),
             scratch: String::new(),
         }
     }
 
-    pub(crate) fn add_host(&mut self, name: &str, addresses: &[IpAddr]) -> HostId {
+    pub(crate) fn add_host(&mut self, site: SiteId, name: &str, addresses: &[IpAddr]) -> HostId {
         let id = HostId(u32::try_from(self.hosts.len()).expect("fewer than 2^32 hosts"));
         self.hosts.push(HostInfo {
             name: name.into(),
+            site,
             addresses: addresses.to_vec(),
             next_port: EPHEMERAL_PORT_FIRST,
+            is_deaf: false,
         });
         id
     }
@@ -78,10 +95,37 @@ impl Core {
         names.map(str::to_owned).collect()
     }
 
+    pub(crate) fn host_ids(&self) -> impl Iterator<Item = HostId> + use<> {
+        (0..u32::try_from(self.hosts.len()).unwrap_or(u32::MAX)).map(HostId)
+    }
+
+    /// Where a host stands.
+    pub(crate) fn site(&self, host: HostId) -> SiteId {
+        let host = self.hosts.get(host.0 as usize);
+        host.map_or(SiteId(u32::MAX), |host| host.site)
+    }
+
+    pub(crate) fn has_address(&self, host: HostId, ip: IpAddr) -> bool {
+        let host = self.hosts.get(host.0 as usize);
+        host.is_some_and(|host| host.addresses.contains(&ip))
+    }
+
+    /// Does a host hear nothing that arrives?
+    pub(crate) fn is_deaf(&self, host: HostId) -> bool {
+        let host = self.hosts.get(host.0 as usize);
+        host.is_some_and(|host| host.is_deaf)
+    }
+
     /// Whose address this is.
     pub(crate) fn owner(&self, ip: IpAddr) -> Option<HostId> {
         let at = self.hosts.iter().position(|h| h.addresses.contains(&ip))?;
         u32::try_from(at).ok().map(HostId)
+    }
+
+    /// What a host's TCP stack needs: the host's name, the streams, the name of the next packet.
+    pub(crate) fn stack_parts(&mut self, host: HostId) -> (&str, &mut Streams, &mut u64) {
+        let name = self.hosts.get(host.0 as usize).map_or("", |h| &*h.name);
+        (name, &mut self.streams, &mut self.sites.next_packet)
     }
 
     /// A port that the system chooses.
@@ -125,12 +169,22 @@ impl Core {
         number: u64,
         text: std::fmt::Arguments<'_>,
     ) {
-        let mut written = core::mem::take(&mut self.scratch);
-        written.clear();
+        self.note_at(Place::Host(host), tag, number, text);
+    }
+
+    pub(crate) fn note_at(
+        &mut self,
+        place: Place,
+        tag: Tag,
+        number: u64,
+        text: std::fmt::Arguments<'_>,
+    ) {
+        self.scratch.clear();
         // Writing to a string cannot fail.
-        let _ = written.write_fmt(text);
-        self.note(host, tag, number, written.as_bytes());
-        self.scratch = written;
+        let _ = self.scratch.write_fmt(text);
+        let when = (self.now, self.streams.decisions().len());
+        self.transcript
+            .note(when, place, tag, number, self.scratch.as_bytes());
     }
 }
 

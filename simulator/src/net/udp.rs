@@ -1,5 +1,9 @@
 //! Datagrams between hosts: late, lost, doubled, out of order, too large.
-use super::Core;
+use super::{
+    Core,
+    packet::{Body, Ecn, Packet},
+    site::Stage,
+};
 use crate::{
     event::Event,
     host::{HostId, HostInput, UdpId},
@@ -52,6 +56,7 @@ pub(crate) struct Udp {
     paths: BTreeMap<SocketAddr, UdpPath>,
     pub(crate) default_path: UdpPath,
     streams: BTreeMap<(HostId, SocketAddr), StreamId>,
+    crossings: BTreeMap<(SocketAddr, SocketAddr), StreamId>,
     next_id: u32,
 }
 
@@ -111,36 +116,89 @@ impl Udp {
         } else {
             Some(local.ip())
         };
-        let path = *self.paths.get(&to).unwrap_or(&self.default_path);
-        let stream = match self.streams.get(&(host, to)) {
-            Some(stream) => *stream,
-            None => {
-                let name = format!("udp/{}->{to}", core.host_name(host));
-                let stream = core.streams.open(&name);
-                self.streams.insert((host, to), stream);
-                stream
-            }
-        };
-        let is_lost = core.streams.below(stream, 1000) < path.loss;
-        let receiver = self.receiver(core, to);
-        let (Some(source), Some(receiver), false, true) =
-            (source, receiver, is_lost, data.len() <= path.payload_max)
-        else {
+        let Some(source) = source else {
             core.note(host, Tag::DatagramLost, id.0.into(), data);
             return;
         };
-        let copies = 1 + u64::from(core.streams.below(stream, 1000) < path.duplication);
-        let jitter = u64::try_from(path.jitter.as_nanos()).unwrap_or(u64::MAX - 1);
-        for _ in 0..copies {
-            let late = Duration::from_nanos(core.streams.below(stream, jitter + 1));
-            let from = SocketAddr::new(source, local.port());
+        let from = SocketAddr::new(source, local.port());
+        if !core.is_direct(host, to.ip()) {
+            let packet = Packet {
+                id: core.new_packet_id(),
+                source: from,
+                destination: to,
+                ecn: Ecn::NotEct,
+                may_fragment: true,
+                body: Body::Udp(BytesMut::from(data)),
+            };
+            core.launch(core.now, Stage::Leave(host), packet);
+            return;
+        }
+        let stream = self.stream(core, host, to);
+        let receiver = core.owner(to.ip()).and_then(|host| self.receiver(host, to));
+        let way = self.draw(core, stream, to, data.len());
+        let (Some(receiver), Some((late, copy))) = (receiver, way) else {
+            core.note(host, Tag::DatagramLost, id.0.into(), data);
+            return;
+        };
+        for late in [Some(late), copy].into_iter().flatten() {
             let event = Event::Datagram(receiver, from, BytesMut::from(data));
-            core.queue.push(core.now + path.latency + late, event);
+            core.queue.push(core.now + late, event);
         }
     }
 
-    fn receiver(&self, core: &Core, to: SocketAddr) -> Option<UdpId> {
-        let host = core.owner(to.ip())?;
+    fn stream(&mut self, core: &mut Core, host: HostId, to: SocketAddr) -> StreamId {
+        if let Some(stream) = self.streams.get(&(host, to)) {
+            return *stream;
+        }
+        let name = format!("udp/{}->{to}", core.host_name(host));
+        let stream = core.streams.open(&name);
+        self.streams.insert((host, to), stream);
+        stream
+    }
+
+    /// How late a datagram and a copy of it come; `None`: it is lost.
+    fn draw(
+        &self,
+        core: &mut Core,
+        stream: StreamId,
+        to: SocketAddr,
+        len: usize,
+    ) -> Option<(Duration, Option<Duration>)> {
+        let path = *self.paths.get(&to).unwrap_or(&self.default_path);
+        let per_million = |thousandths: u64| u32::try_from(thousandths * 1000).unwrap_or(u32::MAX);
+        let is_lost = core.streams.hazard(stream, per_million(path.loss));
+        if is_lost || len > path.payload_max {
+            return None;
+        }
+        let is_doubled = core.streams.hazard(stream, per_million(path.duplication));
+        let jitter = u64::try_from(path.jitter.as_nanos()).unwrap_or(u64::MAX - 1);
+        let mut late =
+            || path.latency + Duration::from_nanos(core.streams.below(stream, jitter + 1));
+        let first = late();
+        Some((first, is_doubled.then(late)))
+    }
+
+    /// The way of a packet between sites: how late it and a copy of it come, or `None`.
+    pub(crate) fn crossing(
+        &mut self,
+        core: &mut Core,
+        packet: &Packet,
+        len: usize,
+    ) -> Option<(Duration, Option<Duration>)> {
+        let key = (packet.source, packet.destination);
+        let stream = match self.crossings.get(&key) {
+            Some(stream) => *stream,
+            None => {
+                let stream = core.streams.open(&format!("udp/{}->{}", key.0, key.1));
+                self.crossings.insert(key, stream);
+                stream
+            }
+        };
+        self.draw(core, stream, packet.destination, len)
+    }
+
+    /// The socket of a host to which a datagram for `to` goes.
+    pub(crate) fn receiver(&self, host: HostId, to: SocketAddr) -> Option<UdpId> {
         let is_receiver = |s: &Socket| {
             s.host == host
                 && s.local.port() == to.port()
