@@ -32,7 +32,7 @@ impl Sightings {
         Self::default()
     }
 
-    pub(super) fn put(&self, sighting: Sighting) {
+    pub(in crate::net::boxes) fn put(&self, sighting: Sighting) {
         let mut all = self.0.borrow_mut();
         if all.len() < SIGHTINGS_MAX {
             all.push_back(sighting);
