@@ -1,13 +1,21 @@
 //! The network of a world, without its hosts.
+pub mod codel;
+pub mod corrupt;
 pub mod hop;
+pub mod link;
+pub mod loss;
+pub mod mtu;
 pub(crate) mod names;
 pub mod packet;
+pub mod queue;
 mod route;
 pub(crate) mod site;
 #[cfg(test)]
 mod site_tests;
 #[cfg(test)]
 mod tests;
+pub mod text;
+pub mod trace_link;
 pub(crate) mod udp;
 
 use crate::{
