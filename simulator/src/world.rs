@@ -4,7 +4,7 @@ use crate::{
     event::Event,
     host::{Command, Cx, Host, HostId, HostInput},
     net::{Answer, Core, Net, UdpPath, names::Names, udp::Udp},
-    rng::{Decision, Overrides},
+    rng::{Decision, Source},
     tcp::{Path, Reach, ideal::Tcp},
     transcript::Entry,
 };
@@ -28,8 +28,8 @@ struct Resident {
 pub struct Setup {
     /// Where all randomness comes from.
     pub seed: u64,
-    /// Choices made in the streams' place.
-    pub overrides: Overrides,
+    /// Where choices come from besides.
+    pub source: Source,
     /// Keep what crosses, to show it.
     pub keeps_entries: bool,
 }

@@ -50,7 +50,7 @@ impl Core {
         Self {
             now: Instant::ZERO,
             queue: Queue::default(),
-            streams: Streams::with_overrides(setup.seed, setup.overrides),
+            streams: Streams::from_source(setup.seed, setup.source),
             transcript: Transcript::new(setup.keeps_entries),
             violation: None,
             hosts: Vec::new(),
