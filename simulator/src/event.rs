@@ -34,6 +34,10 @@ pub(crate) enum Event {
     Datagram(UdpId, SocketAddr, BytesMut),
     /// The outcome of a name lookup reaches the asking host.
     Resolved(QueryId),
+    /// No fault strikes any more.
+    Heal,
+    /// All streams go on from another seed.
+    Reseed(u64),
 }
 
 impl SocketId {

@@ -148,7 +148,7 @@ impl Streams {
     }
 
     /// A number below `of` from the bytes that decide.
-    fn from_bytes(&mut self, of: u64) -> Option<u64> {
+    fn decided_below(&mut self, of: u64) -> Option<u64> {
         let mut drawn = u64::from(self.byte()?);
         let mut span = 256_u64;
         while span < of && span <= u64::MAX >> 8 {
@@ -164,7 +164,7 @@ impl Streams {
         let (drawn, made) = self.advance(stream, n);
         let choice = match made {
             Some(choice) => choice.min(n - 1),
-            None => self.from_bytes(n).unwrap_or(drawn),
+            None => self.decided_below(n).unwrap_or(drawn),
         };
         self.record(stream, Choice::Value, choice, n)
     }
@@ -241,8 +241,9 @@ impl Streams {
 
     /// The draws that `keep` keeps, in order, under their names.
     #[must_use]
-    pub fn named(&self, keep: impl Fn(&Decision) -> bool) -> Vec<Named> {
-        let kept = self.log.iter().filter(|decision| keep(decision));
+    pub fn named(&self, keep: impl Fn(&str, &Decision) -> bool) -> Vec<Named> {
+        let wanted = |d: &&Decision| keep(self.name(d.stream), d);
+        let kept = self.log.iter().filter(wanted);
         let named = |decision: &Decision| Named {
             stream: self.name(decision.stream).into(),
             nth: decision.nth,

@@ -1,7 +1,8 @@
 //! Scenarios: worlds with a name, and how to run them.
 use crate::{
     World,
-    check::Violation,
+    check::{Marks, Violation},
+    rng::{Choice, Named},
     scenarios,
     transcript::{Entry, Place},
     world::Setup,
@@ -19,6 +20,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// One sentence that says what must hold.
     pub about: &'static str,
+    /// What must happen at least once over many seeds.
+    pub marks: &'static [&'static str],
     /// Fills an empty world and runs it.
     pub body: fn(&mut World) -> Verdict,
 }
@@ -40,6 +43,10 @@ pub struct Report {
     pub events: u64,
     /// Random choices made.
     pub decisions: usize,
+    /// The bad things that happened by chance, in order.
+    pub hazards: Vec<Named>,
+    /// What happened at least once.
+    pub marks: Marks,
     /// The first broken invariant, if one was.
     pub outcome: Verdict,
     /// The names of the hosts.
@@ -76,6 +83,8 @@ impl Scenario {
             virtual_time: world.now(),
             events: world.events(),
             decisions: world.decisions().len(),
+            hazards: world.named(|_, d| d.kind == Choice::Hazard && d.choice > 0),
+            marks: world.marks().clone(),
             outcome,
             hosts: world.host_names(),
             entries: world.entries().to_vec(),

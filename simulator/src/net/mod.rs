@@ -5,10 +5,12 @@ pub mod packet;
 #[cfg(test)]
 mod tests;
 pub(crate) mod udp;
+mod weather;
 
 use crate::{
-    check::{Closed, Flows, Violation},
+    check::{Closed, Flows, Marks, Violation},
     event::Queue,
+    explore::Swarm,
     host::HostId,
     rng::Streams,
     tcp::ideal::Tcp,
@@ -23,6 +25,7 @@ use udp::Udp;
 
 pub use names::Answer;
 pub use udp::UdpPath;
+pub use weather::Weather;
 
 /// First port that systems choose by themselves.
 const EPHEMERAL_PORT_FIRST: u16 = 40_000;
@@ -34,6 +37,9 @@ pub(crate) struct Core {
     pub(crate) streams: Streams,
     pub(crate) transcript: Transcript,
     pub(crate) violation: Option<Violation>,
+    pub(crate) weather: Weather,
+    pub(crate) marks: Marks,
+    pub(crate) swarm: Option<Swarm>,
     hosts: Vec<HostInfo>,
     /// Where texts are written before they are noted.
     scratch: String,
@@ -53,6 +59,9 @@ impl Core {
             streams: Streams::from_source(setup.seed, setup.source),
             transcript: Transcript::new(setup.keeps_entries),
             violation: None,
+            weather: Weather::default(),
+            marks: Marks::default(),
+            swarm: setup.swarm,
             hosts: Vec::new(),
             scratch: String::new(),
         }

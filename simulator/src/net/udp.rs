@@ -38,6 +38,10 @@ impl Default for UdpPath {
     }
 }
 
+fn per_million(thousandths: u64) -> u32 {
+    u32::try_from(thousandths.min(1000) * 1000).unwrap_or(u32::MAX)
+}
+
 #[derive(Debug)]
 struct Socket {
     host: HostId,
@@ -74,6 +78,11 @@ impl Udp {
         let ip = local.ip();
         if !ip.is_unspecified() && core.owner(ip) != Some(host) {
             return Err(Refusal::AddressUnsupported);
+        }
+        let rate = core.weather.bind_refused;
+        let name = core.host_name(host).to_owned();
+        if local.port() == 0 && core.strikes(rate, "bind-refused", format_args!("{name}")) {
+            return Err(Refusal::Exhausted);
         }
         let is_taken = |s: &Socket| s.host == host && s.local == local;
         if self.sockets.values().any(is_taken) {
@@ -121,7 +130,14 @@ impl Udp {
                 stream
             }
         };
-        let is_lost = core.streams.below(stream, 1000) < path.loss;
+        let weather = core.weather;
+        let way = format!("{}->{to}", core.host_name(host));
+        let is_lost = core.streams.hazard(stream, per_million(path.loss))
+            | core.strikes(
+                weather.datagram_lost,
+                "datagram-lost",
+                format_args!("{way}"),
+            );
         let receiver = self.receiver(core, to);
         let (Some(source), Some(receiver), false, true) =
             (source, receiver, is_lost, data.len() <= path.payload_max)
@@ -129,10 +145,23 @@ impl Udp {
             core.note(host, Tag::DatagramLost, id.0.into(), data);
             return;
         };
-        let copies = 1 + u64::from(core.streams.below(stream, 1000) < path.duplication);
+        let is_double = core.streams.hazard(stream, per_million(path.duplication))
+            | core.strikes(
+                weather.datagram_doubled,
+                "datagram-doubled",
+                format_args!("{way}"),
+            );
+        let copies = 1 + u64::from(is_double);
         let jitter = u64::try_from(path.jitter.as_nanos()).unwrap_or(u64::MAX - 1);
         for _ in 0..copies {
-            let late = Duration::from_nanos(core.streams.below(stream, jitter + 1));
+            let mut late = Duration::from_nanos(core.streams.below(stream, jitter + 1));
+            if core.strikes(
+                weather.datagram_late,
+                "datagram-late",
+                format_args!("{way}"),
+            ) {
+                late += core.slower("datagram-late", format_args!("{way}"));
+            }
             let from = SocketAddr::new(source, local.port());
             let event = Event::Datagram(receiver, from, BytesMut::from(data));
             core.queue.push(core.now + path.latency + late, event);

@@ -80,6 +80,25 @@ struct Dial {
     outcome: Result<u32, Refusal>,
 }
 
+/// What the weather makes of a dial.
+fn bad_weather(core: &mut Core, reach: Reach, name: &str) -> Reach {
+    let weather = core.weather;
+    let what = format_args!("{name}");
+    if core.strikes(weather.dial_refused, "dial-refused", what) {
+        Reach::Refused
+    } else if core.strikes(weather.dial_unreachable, "dial-unreachable", what) {
+        Reach::Unreachable(Refusal::HostUnreachable)
+    } else if core.strikes(weather.dial_unanswered, "dial-unanswered", what) {
+        Reach::BlackHole
+    } else if core.strikes(weather.dial_exhausted, "dial-exhausted", what) {
+        Reach::Unreachable(Refusal::Exhausted)
+    } else if reach == Reach::Open && core.strikes(weather.dial_slow, "dial-slow", what) {
+        Reach::Slow(core.slower("dial-slow", what))
+    } else {
+        reach
+    }
+}
+
 /// TCP.
 #[derive(Debug, Default)]
 pub(crate) struct Tcp {
@@ -126,6 +145,7 @@ impl Tcp {
         *nth += 1;
         let stream = core.streams.open(&name);
         let reach = self.reach.get(&to).copied().unwrap_or(Reach::Open);
+        let reach = bad_weather(core, reach, &name);
         let (extra, listener) = match reach {
             Reach::Open => (Duration::ZERO, self.listeners.get(&to).copied()),
             Reach::Slow(extra) => (extra, self.listeners.get(&to).copied()),
