@@ -233,6 +233,16 @@ impl Streams {
         self.streams.get(stream.0 as usize).map_or("", |s| &s.name)
     }
 
+    /// How often the stream called `name` was drawn from.
+    #[must_use]
+    pub fn drawn(&self, name: &str) -> u32 {
+        let stream = self
+            .ids
+            .get(name)
+            .and_then(|id| self.streams.get(id.0 as usize));
+        stream.map_or(0, |stream| stream.drawn)
+    }
+
     /// Every draw so far, in order.
     #[must_use]
     pub fn decisions(&self) -> &[Decision] {

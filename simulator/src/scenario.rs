@@ -1,7 +1,7 @@
 //! Scenarios: worlds with a name, and how to run them.
 use crate::{
     World,
-    check::{Marks, Violation},
+    check::{Invariant, Marks, Violation},
     rng::{Choice, Named},
     scenarios,
     transcript::{Entry, Place},
@@ -9,6 +9,10 @@ use crate::{
 };
 use core::fmt;
 use sansbox_core::Instant;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 /// How a run ended.
 pub type Verdict = Result<(), Violation>;
@@ -47,6 +51,8 @@ pub struct Report {
     pub hazards: Vec<Named>,
     /// What happened at least once.
     pub marks: Marks,
+    /// How often each stream was drawn from, where choices were made in a stream's place.
+    drawn: BTreeMap<Box<str>, u32>,
     /// The first broken invariant, if one was.
     pub outcome: Verdict,
     /// The names of the hosts.
@@ -56,6 +62,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Which of these choices nobody asked for: the run went another way.
+    pub fn unasked<'a>(&'a self, made: &'a [Named]) -> impl Iterator<Item = &'a Named> {
+        let drawn = |d: &&Named| self.drawn.get(&d.stream).copied().unwrap_or_default();
+        made.iter().filter(move |d| d.nth >= drawn(d))
+    }
+
     /// What crossed, as text.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         self.entries.iter().map(|entry| {
@@ -73,11 +85,23 @@ impl Report {
 }
 
 impl Scenario {
-    /// Runs it.
+    /// Runs it. A panic is a broken invariant where panics unwind.
     #[must_use]
     pub fn run(&self, setup: Setup) -> Report {
+        let overridden = setup.source.overrides.keys();
+        let overridden: BTreeSet<Box<str>> = overridden.map(|(name, _)| name.clone()).collect();
         let mut world = World::with(setup);
-        let outcome = (self.body)(&mut world);
+        let body = AssertUnwindSafe(|| (self.body)(&mut world));
+        let outcome = catch_unwind(body).unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<&str>().copied();
+            let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            Err(Violation {
+                at: world.now(),
+                host: "world".into(),
+                invariant: Invariant::NoPanic,
+                detail: said.unwrap_or("no message").into(),
+            })
+        });
         Report {
             digest: world.digest(),
             virtual_time: world.now(),
@@ -85,6 +109,7 @@ impl Scenario {
             decisions: world.decisions().len(),
             hazards: world.named(|_, d| d.kind == Choice::Hazard && d.choice > 0),
             marks: world.marks().clone(),
+            drawn: world.drawn(overridden),
             outcome,
             hosts: world.host_names(),
             entries: world.entries().to_vec(),
@@ -172,7 +197,6 @@ pub(crate) fn check(name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
     fn names_are_unique_and_every_scenario_says_what_it_is_about() {

@@ -15,6 +15,7 @@ use core::{
 };
 use sansbox_core::Instant;
 use sansbox_engine::timer::{TimerKey, TimerQueue};
+use std::collections::BTreeMap;
 
 /// Events at one instant before the world is declared to spin.
 const EVENTS_AT_ONE_INSTANT_MAX: u64 = 10_000_000;
@@ -195,6 +196,18 @@ impl World {
     #[must_use]
     pub fn named(&self, keep: impl Fn(&str, &Decision) -> bool) -> Vec<Named> {
         self.net.core.streams.named(keep)
+    }
+
+    /// How often each of these streams was drawn from.
+    pub(crate) fn drawn(
+        &self,
+        names: impl IntoIterator<Item = Box<str>>,
+    ) -> BTreeMap<Box<str>, u32> {
+        let streams = &self.net.core.streams;
+        let names = names.into_iter();
+        names
+            .map(|name| (name.clone(), streams.drawn(&name)))
+            .collect()
     }
 
     /// Every random choice, in order.

@@ -44,6 +44,8 @@ pub enum Invariant {
     PassthroughEmpty,
     /// A script went as written.
     ScriptHolds,
+    /// Nothing panics.
+    NoPanic,
     /// What a scenario expects of its end.
     Expected,
     /// Once no fault strikes any more and all peers are done, machines end within their timers.

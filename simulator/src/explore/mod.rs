@@ -4,10 +4,13 @@
 //! | module | holds |
 //! |---|---|
 //! | [`swarm`] | [`Swarm`]: which faults exist in a run, drawn from its seed |
+//! | [`sweep`] | [`Sweep`]: many seeds, on many threads and machines |
 //! | [`decisions`] | [`Decisions`]: a run as a file or a line |
 mod classes;
 pub mod decisions;
 pub mod swarm;
+pub mod sweep;
 
 pub use decisions::Decisions;
 pub use swarm::{Preset, Swarm};
+pub use sweep::Sweep;
