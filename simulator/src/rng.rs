@@ -243,6 +243,16 @@ impl Streams {
         stream.map_or(0, |stream| stream.drawn)
     }
 
+    /// Is a choice made in the place of a stream whose name begins like this?
+    #[must_use]
+    pub fn decides(&self, beginning: &str) -> bool {
+        let from: (Box<str>, u32) = (beginning.into(), 0);
+        let mut behind = self.source.overrides.range(from..);
+        behind
+            .next()
+            .is_some_and(|((name, _), _)| name.starts_with(beginning))
+    }
+
     /// Every draw so far, in order.
     #[must_use]
     pub fn decisions(&self) -> &[Decision] {

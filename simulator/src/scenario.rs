@@ -49,6 +49,10 @@ pub struct Report {
     pub decisions: usize,
     /// The bad things that happened by chance, in order.
     pub hazards: Vec<Named>,
+    /// Peers that came, and could have stayed away.
+    pub peers: Vec<Named>,
+    /// How long bad things took.
+    pub times: Vec<Named>,
     /// What happened at least once.
     pub marks: Marks,
     /// How often each stream was drawn from, where choices were made in a stream's place.
@@ -108,6 +112,8 @@ impl Scenario {
             events: world.events(),
             decisions: world.decisions().len(),
             hazards: world.named(|_, d| d.kind == Choice::Hazard && d.choice > 0),
+            peers: world.named(|name, d| name.ends_with("/absent") && d.choice == 0),
+            times: world.named(|name, d| name.starts_with("fault/") && d.kind == Choice::Value),
             marks: world.marks().clone(),
             drawn: world.drawn(overridden),
             outcome,

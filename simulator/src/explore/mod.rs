@@ -5,9 +5,11 @@
 //! |---|---|
 //! | [`swarm`] | [`Swarm`]: which faults exist in a run, drawn from its seed |
 //! | [`sweep`] | [`Sweep`]: many seeds, on many threads and machines |
+//! | [`shrink`] | a failing run with the fewest bad things |
 //! | [`decisions`] | [`Decisions`]: a run as a file or a line |
 mod classes;
 pub mod decisions;
+pub mod shrink;
 pub mod swarm;
 pub mod sweep;
 

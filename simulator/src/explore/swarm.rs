@@ -103,7 +103,9 @@ pub(crate) fn install(world: &mut World, swarm: Swarm) {
     let core = &mut world.net.core;
     for class in classes::ALL {
         let stream = core.streams.open(&presence_stream(class.name));
-        if !core.streams.hazard(stream, swarm.preset.presence()) {
+        // A class exists wherever one of its events is decided: that it does need not be said.
+        let is_decided = core.streams.decides(&format!("fault/{}/", class.name));
+        if !core.streams.hazard(stream, swarm.preset.presence()) && !is_decided {
             continue;
         }
         let mut draw = Draw {

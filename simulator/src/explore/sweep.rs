@@ -124,7 +124,7 @@ pub struct Outcome {
     pub failures: Vec<Failure>,
     /// How often each mark was hit, by scenario.
     pub marks: BTreeMap<String, BTreeMap<String, u64>>,
-    /// In how many runs each class of faults struck, or only existed if it has no single events.
+    /// In how many runs each class of faults struck.
     pub classes: BTreeMap<String, u64>,
     /// Events handled.
     pub events: u64,
@@ -277,8 +277,9 @@ impl Outcome {
         self.events += report.events;
         self.virtual_ms += report.virtual_time.as_nanos() / 1_000_000;
         self.add_marks(&name, &report.marks);
-        let classes = report.hazards.iter();
-        let classes = classes.filter_map(|d| swarm::class_of(&d.stream));
+        let struck = report.hazards.iter();
+        let struck = struck.filter(|d| !swarm::is_presence(&d.stream));
+        let classes = struck.filter_map(|d| swarm::class_of(&d.stream));
         for class in classes.collect::<std::collections::BTreeSet<_>>() {
             *self.classes.entry(class.into()).or_default() += 1;
         }

@@ -338,7 +338,7 @@ impl Actor {
             .as_ref()
             .map(|(flow, len)| self.upload(cx, flow, *len));
         let down = exchange.down.as_ref();
-        let down = down.map(|(flow, len)| self.download(cx, flow, *len, exchange.pace));
+        let down = down.map(|(flow, len)| self.download(cx, flow, *len, exchange));
         let mut now = Now::Next;
         for half in [up, down].into_iter().flatten() {
             now = match (now, half) {
@@ -371,13 +371,8 @@ impl Actor {
         Now::Next
     }
 
-    fn download(
-        &mut self,
-        cx: &mut Cx<'_>,
-        flow: &str,
-        len: u64,
-        pace: Option<(usize, Duration)>,
-    ) -> Now {
+    fn download(&mut self, cx: &mut Cx<'_>, flow: &str, len: u64, exchange: &Exchange) -> Now {
+        let pace = exchange.pace;
         while self.received < len {
             if pace.is_some() && self.until.is_some_and(|until| cx.now() < until) {
                 return Now::Wait;
@@ -386,6 +381,10 @@ impl Actor {
             let max = (len - self.received).min(most) as usize;
             let bytes = match self.receive(cx, max) {
                 Ok(bytes) => bytes,
+                Err(Now::Ended("FIN")) if exchange.is_framed => {
+                    cx.flows().failed(flow);
+                    return Now::Ended("FIN");
+                }
                 Err(Now::Ended("FIN")) => {
                     if let Err((invariant, what)) = cx.flows().fin_delivered(flow) {
                         cx.violate(invariant, format!("{}: {what}", self.name));

@@ -93,6 +93,17 @@ pub(crate) fn value<T, E: fmt::Display>(
         .parse_with(|text| parse(text).map_err(|e| e.to_string()))?)
 }
 
+/// Threads of this machine.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A number of threads.
+pub(crate) fn jobs(text: &str) -> Result<usize, String> {
+    let jobs = text.parse().ok().filter(|jobs| (1..=4096).contains(jobs));
+    jobs.ok_or_else(|| "a number of threads is wanted, from 1 to 4096".to_owned())
+}
+
 /// A time with its unit: `90s`, `1500ms`, `2m`, `7ns`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let at = text

@@ -8,6 +8,7 @@ mod gate;
 mod list;
 mod merge;
 mod run;
+mod shrink;
 mod sweep;
 mod tell;
 
@@ -48,6 +49,12 @@ const COMMANDS: &[Command] = &[
         usage: "[NAME..] [--seeds A..B] [--time T] [--jobs N] [--shard I/N] [FAULTS] [--json FILE]",
         about: "run many seeds under faults",
         run: sweep::run,
+    },
+    Command {
+        name: "shrink",
+        usage: "NAME --seed N [FAULTS] [--runs N] [--jobs N] [--out FILE], or --decisions @FILE",
+        about: "make a failing run small",
+        run: shrink::run,
     },
     Command {
         name: "merge",

@@ -1,6 +1,6 @@
 //! `sweep`: many seeds of many scenarios under a swarm of faults.
 use crate::{
-    args::{self, Failure, Faults, Word, chosen, duration, say, text, value, write},
+    args::{self, Failure, Faults, Word, chosen, duration, jobs, say, text, value, write},
     tell,
 };
 use core::ops::Range;
@@ -34,12 +34,11 @@ struct Orders {
 }
 
 fn orders(args: &mut lexopt::Parser) -> Result<Orders, Failure> {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
     let mut orders = Orders {
         names: Vec::new(),
         seeds: None,
         time: None,
-        jobs: cores,
+        jobs: args::cores(),
         shard: Shard::WHOLE,
         faults: Faults::swarming(),
         json: None,
@@ -63,11 +62,6 @@ fn orders(args: &mut lexopt::Parser) -> Result<Orders, Failure> {
     Ok(orders)
 }
 
-fn jobs(text: &str) -> Result<usize, String> {
-    let jobs = text.parse().ok().filter(|jobs| (1..=4096).contains(jobs));
-    jobs.ok_or_else(|| "a number of threads is wanted, from 1 to 4096".to_owned())
-}
-
 fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
     let parts = text.split_once("..");
     let ends = parts.and_then(|(a, b)| Some((seed(a)?, seed(b)?)));
@@ -78,7 +72,7 @@ fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
 }
 
 fn seed(text: &str) -> Option<u64> {
-    crate::args::parse_number(text).ok()
+    args::parse_number(text).ok()
 }
 
 pub(crate) fn run(mut args: lexopt::Parser) -> Result<bool, Failure> {
