@@ -17,10 +17,12 @@ mod tests;
 pub mod text;
 pub mod trace_link;
 pub(crate) mod udp;
+mod weather;
 
 use crate::{
-    check::{Closed, Flows, Violation},
+    check::{Closed, Flows, Marks, Violation},
     event::Queue,
+    explore::Swarm,
     host::HostId,
     rng::Streams,
     tcp::ideal::Tcp,
@@ -38,6 +40,7 @@ use udp::Udp;
 pub use names::Answer;
 pub use site::{HopId, SiteId};
 pub use udp::UdpPath;
+pub use weather::Weather;
 
 /// First port that systems choose by themselves.
 const EPHEMERAL_PORT_FIRST: u16 = 40_000;
@@ -52,6 +55,9 @@ pub(crate) struct Core {
     pub(crate) sites: Sites,
     /// Packets between hosts and hops.
     pub(crate) packets: Slab<Flight>,
+    pub(crate) weather: Weather,
+    pub(crate) marks: Marks,
+    pub(crate) swarm: Option<Swarm>,
     hosts: Vec<HostInfo>,
     /// Where texts are written before they are noted.
     scratch: String,
@@ -71,11 +77,14 @@ impl Core {
         Self {
             now: Instant::ZERO,
             queue: Queue::default(),
-            streams: Streams::with_overrides(setup.seed, setup.overrides),
+            streams: Streams::from_source(setup.seed, setup.source),
             transcript: Transcript::new(setup.keeps_entries),
             violation: None,
             sites: Sites::default(),
             packets: Slab::new(),
+            weather: Weather::default(),
+            marks: Marks::default(),
+            swarm: setup.swarm,
             hosts: Vec::new(),
             scratch: String::new(),
         }
