@@ -42,6 +42,10 @@ pub(crate) enum Event {
     StackTimer(HostId),
     /// Something is done to the network or a host from outside.
     Fault(Box<Fault>),
+    /// No fault strikes any more.
+    Heal,
+    /// All streams go on from another seed.
+    Reseed(u64),
 }
 
 impl Event {

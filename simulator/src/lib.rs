@@ -14,9 +14,11 @@
 //! | [`drive`] | [`MachineHost`]: drives machines as a runtime does |
 //! | [`scenario`] | the registry of scenarios and how they are run |
 //! | [`check`] | what must hold in every run |
+//! | [`explore`] | swarms of faults, sweeps, shrinking |
 pub mod check;
 pub mod drive;
 mod event;
+pub mod explore;
 pub mod fault;
 pub mod host;
 pub mod net;

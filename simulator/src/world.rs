@@ -1,11 +1,12 @@
 //! A world: hosts on a network, in virtual time, on one thread.
 use crate::{
-    check::{Closed, Flows, Invariant, Violation},
+    check::{Closed, Flows, Invariant, Marks, Violation},
     event::Event,
+    explore::{Swarm, swarm},
     fault::Fault,
     host::{Command, Cx, Host, HostId, HostInput},
     net::{Answer, Core, HopId, Net, SiteId, UdpPath, hop::Hop, names::Names, udp::Udp},
-    rng::{Decision, Overrides},
+    rng::{Decision, Named, Source},
     tcp::{Path, Reach, ideal::Tcp},
     transcript::{Entry, Place, Tag},
 };
@@ -15,6 +16,7 @@ use core::{
 };
 use sansbox_core::Instant;
 use sansbox_engine::timer::{TimerKey, TimerQueue};
+use std::collections::BTreeMap;
 
 /// Events at one instant before the world is declared to spin.
 const EVENTS_AT_ONE_INSTANT_MAX: u64 = 10_000_000;
@@ -22,6 +24,8 @@ const EVENTS_AT_ONE_INSTANT_MAX: u64 = 10_000_000;
 struct Resident {
     host: Box<dyn Host>,
     timer: Option<TimerKey>,
+    /// It is a peer of the machines, and not done.
+    is_busy_peer: bool,
 }
 
 /// What a world is made from.
@@ -29,19 +33,26 @@ struct Resident {
 pub struct Setup {
     /// Where all randomness comes from.
     pub seed: u64,
-    /// Choices made in the streams' place.
-    pub overrides: Overrides,
+    /// Where choices come from besides.
+    pub source: Source,
+    /// Faults, as the seed draws them.
+    pub swarm: Option<Swarm>,
+    /// At a time after the start everything goes on as with another seed.
+    pub branch: Option<(Duration, u64)>,
     /// Keep what crosses, to show it.
     pub keeps_entries: bool,
 }
 
 /// Hosts, network and time. The same seed and the same hosts give the same run, byte for byte.
 pub struct World {
-    net: Net,
+    pub(crate) net: Net,
     residents: Vec<Resident>,
     timers: TimerQueue<HostId>,
     events: u64,
     seed: u64,
+    branch: Option<(Duration, u64)>,
+    /// By when the machines must be done, once all their peers are.
+    done_by: Option<Instant>,
 }
 
 impl World {
@@ -57,7 +68,7 @@ impl World {
     /// An empty world.
     #[must_use]
     pub fn with(setup: Setup) -> Self {
-        let seed = setup.seed;
+        let (seed, branch) = (setup.seed, setup.branch);
         let net = Net {
             core: Core::new(setup),
             tcp: Tcp::default(),
@@ -72,6 +83,8 @@ impl World {
             timers: TimerQueue::default(),
             events: 0,
             seed,
+            branch,
+            done_by: None,
         }
     }
 
@@ -121,6 +134,7 @@ impl World {
     ) -> HostId {
         let id = self.net.core.add_host(site, name, addresses);
         self.residents.push(Resident {
+            is_busy_peer: !host.serves(),
             host: Box::new(host),
             timer: None,
         });
@@ -221,18 +235,49 @@ impl World {
         self.net.core.sites.hop_names()
     }
 
+    /// What happened at least once.
+    #[must_use]
+    pub const fn marks(&self) -> &Marks {
+        &self.net.core.marks
+    }
+
+    /// The random choices that `keep` keeps, in order, under their names.
+    #[must_use]
+    pub fn named(&self, keep: impl Fn(&str, &Decision) -> bool) -> Vec<Named> {
+        self.net.core.streams.named(keep)
+    }
+
+    /// How often each of these streams was drawn from.
+    pub(crate) fn drawn(
+        &self,
+        names: impl IntoIterator<Item = Box<str>>,
+    ) -> BTreeMap<Box<str>, u32> {
+        let streams = &self.net.core.streams;
+        let names = names.into_iter();
+        names
+            .map(|name| (name.clone(), streams.drawn(&name)))
+            .collect()
+    }
+
     /// Every random choice, in order.
     #[must_use]
     pub fn decisions(&self) -> &[Decision] {
         self.net.core.streams.decisions()
     }
 
-    /// Fails the run when `holds` is false.
+    /// Does everything go as written? Not where a swarm of faults is at work: then only what
+    /// must hold in every run is checked.
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        self.net.core.swarm.is_none()
+    }
+
+    /// Fails the run when `holds` is false, unless a swarm is at work.
     ///
     /// # Errors
     /// A violation of [`Invariant::Expected`].
     pub fn expect(&self, holds: bool, what: impl Into<String>) -> Result<(), Violation> {
-        if holds {
+        if holds || !self.is_exact() {
             return Ok(());
         }
         Err(Violation {
@@ -249,7 +294,7 @@ impl World {
     /// The first broken invariant; among them a host that is not done at `limit`, or when
     /// nothing can happen any more.
     pub fn run(&mut self, limit: Duration) -> Result<(), Violation> {
-        let limit = Instant::ZERO + limit;
+        let limit = Instant::ZERO + limit + self.prepare();
         let mut at_this_instant = 0;
         while let Some(at) = self.next_at() {
             if self.net.core.queue.is_background_only() && self.is_at_rest() {
@@ -257,6 +302,11 @@ impl World {
             }
             if at > limit {
                 return Err(self.stuck(&format!("still running at {limit}")));
+            }
+            if self.done_by.is_some_and(|by| at > by) && self.is_any_machine_left() {
+                let why = "all peers are done and no fault strikes any more";
+                let stuck = self.stuck(why);
+                return Err(self.violation(Invariant::Liveness, stuck.detail));
             }
             at_this_instant = if at > self.now() {
                 0
@@ -277,6 +327,40 @@ impl World {
     /// No host waits for anything.
     fn is_at_rest(&self) -> bool {
         self.timers.is_empty() && self.residents.iter().all(|r| r.host.waiting().is_none())
+    }
+
+    /// Installs the swarm, if there is one; returns by how much it may lengthen the run.
+    fn prepare(&mut self) -> Duration {
+        if let Some((after, seed)) = self.branch.take() {
+            let at = Instant::ZERO + after;
+            self.net.core.queue.push(at, Event::Reseed(seed));
+        }
+        let Some(swarm) = self.net.core.swarm else {
+            return Duration::ZERO;
+        };
+        swarm::install(self, swarm);
+        let heals = Instant::ZERO + swarm.heal_at;
+        self.net.core.queue.push(heals, Event::Heal);
+        swarm.heal_at + swarm::PATIENCE * 2
+    }
+
+    fn is_any_machine_left(&self) -> bool {
+        let mut residents = self.residents.iter();
+        residents.any(|r| r.host.serves() && !r.host.is_done())
+    }
+
+    /// Keeps account of who is done: with the last peer the machines' time begins to run out.
+    fn account(&mut self, id: HostId) {
+        let Some(swarm) = self.net.core.swarm else {
+            return;
+        };
+        let Some(resident) = self.residents.get_mut(id.0 as usize) else {
+            return;
+        };
+        resident.is_busy_peer = !resident.host.serves() && !resident.host.is_done();
+        let all_done = !self.residents.iter().any(|r| r.is_busy_peer);
+        let from = self.now().max(Instant::ZERO + swarm.heal_at);
+        self.done_by = all_done.then(|| self.done_by.unwrap_or(from + swarm::GRACE));
     }
 
     fn next_at(&self) -> Option<Instant> {
@@ -312,13 +396,13 @@ impl World {
         };
         resident.host.handle(&mut cx, input);
         let wanted = resident.host.poll_timeout();
-        if resident.timer.map(|key| key.at()) == wanted {
-            return;
+        if resident.timer.map(|key| key.at()) != wanted {
+            if let Some(key) = resident.timer.take() {
+                self.timers.disarm(key);
+            }
+            resident.timer = wanted.map(|at| self.timers.arm(at, id));
         }
-        if let Some(key) = resident.timer.take() {
-            self.timers.disarm(key);
-        }
-        resident.timer = wanted.map(|at| self.timers.arm(at, id));
+        self.account(id);
     }
 
     fn violation(&self, invariant: Invariant, detail: String) -> Violation {
@@ -418,6 +502,14 @@ impl Net {
             }
             Event::Fault(fault) => {
                 self.fault(*fault);
+                None
+            }
+            Event::Heal => {
+                core.heal();
+                None
+            }
+            Event::Reseed(seed) => {
+                core.streams.reseed(seed);
                 None
             }
         }

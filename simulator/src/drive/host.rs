@@ -335,6 +335,14 @@ impl Host for MachineHost {
         self.timers.next()
     }
 
+    fn is_done(&self) -> bool {
+        self.machines.is_empty()
+    }
+
+    fn serves(&self) -> bool {
+        true
+    }
+
     fn waiting(&self) -> Option<String> {
         let first = self.machines.values().next()?;
         let what = first.driver.describe("not finished");

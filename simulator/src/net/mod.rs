@@ -1,19 +1,29 @@
 //! The network of a world, without its hosts.
 pub mod boxes;
+pub mod codel;
+pub mod corrupt;
 pub mod hop;
+pub mod link;
+pub mod loss;
+pub mod mtu;
 pub(crate) mod names;
 pub mod packet;
+pub mod queue;
 mod route;
 pub(crate) mod site;
 #[cfg(test)]
 mod site_tests;
 #[cfg(test)]
 mod tests;
+pub mod text;
+pub mod trace_link;
 pub(crate) mod udp;
+mod weather;
 
 use crate::{
-    check::{Closed, Flows, Violation},
+    check::{Closed, Flows, Marks, Violation},
     event::Queue,
+    explore::Swarm,
     host::HostId,
     rng::Streams,
     tcp::ideal::Tcp,
@@ -31,6 +41,7 @@ use udp::Udp;
 pub use names::Answer;
 pub use site::{HopId, SiteId};
 pub use udp::UdpPath;
+pub use weather::Weather;
 
 /// First port that systems choose by themselves.
 const EPHEMERAL_PORT_FIRST: u16 = 40_000;
@@ -45,6 +56,9 @@ pub(crate) struct Core {
     pub(crate) sites: Sites,
     /// Packets between hosts and hops.
     pub(crate) packets: Slab<Flight>,
+    pub(crate) weather: Weather,
+    pub(crate) marks: Marks,
+    pub(crate) swarm: Option<Swarm>,
     hosts: Vec<HostInfo>,
     /// Where texts are written before they are noted.
     scratch: String,
@@ -64,11 +78,14 @@ impl Core {
         Self {
             now: Instant::ZERO,
             queue: Queue::default(),
-            streams: Streams::with_overrides(setup.seed, setup.overrides),
+            streams: Streams::from_source(setup.seed, setup.source),
             transcript: Transcript::new(setup.keeps_entries),
             violation: None,
             sites: Sites::default(),
             packets: Slab::new(),
+            weather: Weather::default(),
+            marks: Marks::default(),
+            swarm: setup.swarm,
             hosts: Vec::new(),
             scratch: String::new(),
         }

@@ -42,6 +42,10 @@ impl Default for UdpPath {
     }
 }
 
+fn per_million(thousandths: u64) -> u32 {
+    u32::try_from(thousandths.min(1000) * 1000).unwrap_or(u32::MAX)
+}
+
 #[derive(Debug)]
 struct Socket {
     host: HostId,
@@ -79,6 +83,11 @@ impl Udp {
         let ip = local.ip();
         if !ip.is_unspecified() && core.owner(ip) != Some(host) {
             return Err(Refusal::AddressUnsupported);
+        }
+        let rate = core.weather.bind_refused;
+        let name = core.host_name(host).to_owned();
+        if local.port() == 0 && core.strikes(rate, "bind-refused", format_args!("{name}")) {
+            return Err(Refusal::Exhausted);
         }
         let is_taken = |s: &Socket| s.host == host && s.local == local;
         if self.sockets.values().any(is_taken) {
@@ -165,15 +174,30 @@ impl Udp {
         len: usize,
     ) -> Option<(Duration, Option<Duration>)> {
         let path = *self.paths.get(&to).unwrap_or(&self.default_path);
-        let per_million = |thousandths: u64| u32::try_from(thousandths * 1000).unwrap_or(u32::MAX);
-        let is_lost = core.streams.hazard(stream, per_million(path.loss));
+        let weather = core.weather;
+        let strikes = |core: &mut Core, rate, class| {
+            if rate == 0 {
+                return false;
+            }
+            let way = core.streams.name(stream).to_owned();
+            core.strikes(rate, class, format_args!("{way}"))
+        };
+        let is_lost = core.streams.hazard(stream, per_million(path.loss))
+            | strikes(core, weather.datagram_lost, "datagram-lost");
         if is_lost || len > path.payload_max {
             return None;
         }
-        let is_doubled = core.streams.hazard(stream, per_million(path.duplication));
+        let is_doubled = core.streams.hazard(stream, per_million(path.duplication))
+            | strikes(core, weather.datagram_doubled, "datagram-doubled");
         let jitter = u64::try_from(path.jitter.as_nanos()).unwrap_or(u64::MAX - 1);
-        let mut late =
-            || path.latency + Duration::from_nanos(core.streams.below(stream, jitter + 1));
+        let mut late = || {
+            let mut late = Duration::from_nanos(core.streams.below(stream, jitter + 1));
+            if strikes(core, weather.datagram_late, "datagram-late") {
+                let way = core.streams.name(stream).to_owned();
+                late += core.slower("datagram-late", format_args!("{way}"));
+            }
+            path.latency + late
+        };
         let first = late();
         Some((first, is_doubled.then(late)))
     }

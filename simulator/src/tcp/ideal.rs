@@ -9,6 +9,7 @@ use crate::{
     event::Event,
     host::{DialId, HostId, HostInput, Read, SocketId, WasReset},
     net::Core,
+    rng::StreamId,
     transcript::Tag,
 };
 use core::{net::SocketAddr, time::Duration};
@@ -94,6 +95,25 @@ pub(super) enum Outcome {
     Failed(Refusal),
 }
 
+/// What the weather makes of a dial.
+fn bad_weather(core: &mut Core, reach: Reach, name: &str) -> Reach {
+    let weather = core.weather;
+    let what = format_args!("{name}");
+    if core.strikes(weather.dial_refused, "dial-refused", what) {
+        Reach::Refused
+    } else if core.strikes(weather.dial_unreachable, "dial-unreachable", what) {
+        Reach::Unreachable(Refusal::HostUnreachable)
+    } else if core.strikes(weather.dial_unanswered, "dial-unanswered", what) {
+        Reach::BlackHole
+    } else if core.strikes(weather.dial_exhausted, "dial-exhausted", what) {
+        Reach::Unreachable(Refusal::Exhausted)
+    } else if reach == Reach::Open && core.strikes(weather.dial_slow, "dial-slow", what) {
+        Reach::Slow(core.slower("dial-slow", what))
+    } else {
+        reach
+    }
+}
+
 /// TCP.
 #[derive(Debug, Default)]
 pub(crate) struct Tcp {
@@ -139,12 +159,17 @@ impl Tcp {
         self.next_dial += 1;
         core.note_text(host, Tag::Dial, id.0.into(), format_args!("{to}"));
         let reach = self.reach.get(&to).copied().unwrap_or(Reach::Open);
+        let nth = self.dialed.entry((host, to)).or_default();
+        let name = format!("tcp/{}->{to}#{nth}", core.host_name(host));
+        *nth += 1;
+        let reach = bad_weather(core, reach, &name);
         let goes_over = matches!(reach, Reach::Open | Reach::Slow(_));
         if goes_over && self.over.carries(core, host, to.ip()) {
             self.dial_over(core, host, (id, to));
             return id;
         }
-        let (at, outcome) = self.dial_ideal(core, host, to, reach);
+        let stream = core.streams.open(&name);
+        let (at, outcome) = self.dial_ideal(core, (host, to), stream, reach);
         self.dials.insert(id, Dial { host, outcome });
         core.queue.push(at, Event::Dialed(id));
         id
@@ -153,8 +178,8 @@ impl Tcp {
     fn dial_ideal(
         &mut self,
         core: &mut Core,
-        host: HostId,
-        to: SocketAddr,
+        (host, to): (HostId, SocketAddr),
+        stream: StreamId,
         reach: Reach,
     ) -> (Instant, Outcome) {
         let path = *self
@@ -162,10 +187,6 @@ impl Tcp {
             .by_address
             .get(&to)
             .unwrap_or(&self.paths.default);
-        let nth = self.dialed.entry((host, to)).or_default();
-        let name = format!("tcp/{}->{to}#{nth}", core.host_name(host));
-        *nth += 1;
-        let stream = core.streams.open(&name);
         let (extra, listener) = match reach {
             Reach::Open => (Duration::ZERO, self.listeners.get(&to).copied()),
             Reach::Slow(extra) => (extra, self.listeners.get(&to).copied()),
