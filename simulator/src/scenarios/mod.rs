@@ -1,15 +1,19 @@
 //! All scenarios. One file holds one behaviour or a group of like ones; [`lab`] holds the hosts
 //! that most of them share.
 mod auth;
+mod censor;
 mod connect;
 mod dial;
 mod direct;
+mod firewall;
 mod flood;
 mod forward;
 mod half_close;
 mod lab;
 mod names;
+mod nat;
 mod pace;
+mod prober;
 mod reset;
 mod route;
 mod stop;
@@ -70,4 +74,8 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     udp::ALL,
     direct::ALL,
     stop::ALL,
+    nat::ALL,
+    firewall::ALL,
+    censor::ALL,
+    prober::ALL,
 ];

@@ -11,25 +11,25 @@ use core::time::Duration;
 use sansbox_engine::record::CloseReason::{ClientReset, Completed, Stopped};
 
 /// Where datagrams are sent back.
-const ECHO: &str = "10.0.0.3:7";
+pub(super) const ECHO: &str = "10.0.0.3:7";
 
 /// A datagram for `target` behind a SOCKS5 header.
-fn wrapped(target: &str, payload: &[u8]) -> Vec<u8> {
+pub(super) fn wrapped(target: &str, payload: &[u8]) -> Vec<u8> {
     [&[0, 0, 0][..], &socks5_address(target), payload].concat()
 }
 
 /// Opens an association and a socket to use it from.
-fn associate() -> Script {
+pub(super) fn associate() -> Script {
     let ask = socks5().send(socks5_request(3, "0.0.0.0:0"));
     ask.then(Step::LearnRelay).then(Step::Bind)
 }
 
-fn there_and_back(target: &str, payload: &[u8]) -> Script {
+pub(super) fn there_and_back(target: &str, payload: &[u8]) -> Script {
     let data = wrapped(target, payload);
     Script::of([Step::ToRelay(data.clone()), Step::ExpectDatagram(data)])
 }
 
-fn echo_server(world: &mut World) {
+pub(super) fn echo_server(world: &mut World) {
     let host = ScriptHost::new().echo_datagrams(addr(ECHO));
     world.host("echo", &ips(&["10.0.0.3"]), host);
 }

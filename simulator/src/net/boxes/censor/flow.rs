@@ -57,7 +57,8 @@ pub(super) struct Flow {
     /// Where the next byte of each side begins.
     pub(super) client_next: u64,
     pub(super) server_next: u64,
-    carried: u64,
+    /// Payload bytes of datagrams.
+    datagrams: u64,
     first: Option<Vec<u8>>,
     stream: Stream,
     initials: Initials,
@@ -78,7 +79,7 @@ impl Flow {
             open,
             client_next: 0,
             server_next: 0,
-            carried: 0,
+            datagrams: 0,
             first: None,
             stream: Stream::default(),
             initials: Initials::default(),
@@ -94,8 +95,10 @@ impl Flow {
     /// A packet of the flow passes.
     pub(super) fn see(&mut self, way: Way, side: Side, packet: &Packet, sight: Sight) {
         let payload = packet.payload();
-        self.carried += payload.len() as u64;
         let mut offset = 0;
+        if matches!(packet.body, Body::Udp(_)) {
+            self.datagrams += payload.len() as u64;
+        }
         if let Body::Tcp(segment) = &packet.body {
             self.tcp.see(way, segment.flags);
             offset = segment.offset;
@@ -141,13 +144,17 @@ impl Flow {
         }
     }
 
+    const fn carried(&self) -> u64 {
+        self.client_next + self.server_next + self.datagrams
+    }
+
     /// Does a condition hold for this flow?
     pub(super) fn answer(&self, when: &When) -> Answer {
         let over = |transport| self.ends.transport == transport;
         match when {
             When::Always => Answer::Yes,
             When::Transport(transport) => over(*transport).into(),
-            When::Carried(limit) if self.carried > *limit => Answer::Yes,
+            When::Carried(limit) if self.carried() > *limit => Answer::Yes,
             When::Carried(_) => Answer::NotYet,
             When::TlsName(_) | When::TlsAlpn(_) | When::HttpHost(_) | When::LooksEncrypted(_)
                 if !over(Transport::Tcp) =>

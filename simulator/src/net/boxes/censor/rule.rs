@@ -42,7 +42,8 @@ pub enum When {
     HttpHost(Names),
     /// A TCP client whose first payload looks like nothing but random bytes.
     LooksEncrypted(Exemptions),
-    /// So many payload bytes have passed, both ways together.
+    /// More payload bytes than so many have passed, both ways together; of TCP each byte counts
+    /// once, however often it is sent.
     Carried(u64),
 }
 

@@ -10,7 +10,6 @@ pub use probe::{Difference, Ending, Finding, Findings, Probe, Reaction};
 
 use super::censor::{Sighting, Sightings};
 use crate::{
-    check::Invariant,
     host::{Cx, DialId, Host, HostInput, SocketId, UdpId},
     net::packet::Transport,
 };
@@ -174,10 +173,7 @@ impl Prober {
                 cx.send_to(socket, attempt.server(), attempt.unsent());
                 self.attempts.insert(Place::Udp(socket), attempt);
             }
-            Err(why) => cx.violate(
-                Invariant::ScriptHolds,
-                format!("the prober has no socket: {why}"),
-            ),
+            Err(why) => self.complete(cx, attempt, Ending::Refused(why)),
         }
     }
 
@@ -305,6 +301,10 @@ impl Host for Prober {
             .map(|job| job.at);
         let attempts = self.attempts.values().filter_map(Attempt::until);
         jobs.chain(attempts).chain(self.looks_at).min()
+    }
+
+    fn is_done(&self) -> bool {
+        self.jobs.is_empty() && self.looks_at.is_none()
     }
 
     fn waiting(&self) -> Option<String> {
