@@ -201,7 +201,9 @@ impl Censor {
                 flow.open.push(index);
                 continue;
             }
-            if answer == Answer::No || !cx.hazard(rule.per_million) {
+            // Where nothing is left to chance, nothing is drawn.
+            let acts = answer == Answer::Yes && (rule.is_certain() || cx.hazard(rule.per_million));
+            if !acts {
                 continue;
             }
             cx.note(

@@ -125,6 +125,11 @@ impl Rule {
         self
     }
 
+    /// Is there nothing to be drawn?
+    pub(super) const fn is_certain(&self) -> bool {
+        self.per_million >= 1_000_000
+    }
+
     pub(super) fn check(&self) -> Result<(), Contradiction> {
         let resets = matches!(self.then, Then::Reset { .. });
         if resets
