@@ -9,6 +9,7 @@
 //! | [`decisions`] | [`Decisions`]: a run as a file or a line |
 mod classes;
 pub mod decisions;
+pub(crate) mod planted;
 pub mod shrink;
 pub mod swarm;
 pub mod sweep;

@@ -28,8 +28,8 @@ struct Command {
 const COMMANDS: &[Command] = &[
     Command {
         name: "list",
-        usage: "",
-        about: "name every scenario",
+        usage: "[--planted]",
+        about: "name every scenario, or those with planted bugs",
         run: list::run,
     },
     Command {
