@@ -5,6 +5,7 @@ use crate::{
     explore::{Swarm, swarm},
     host::{Command, Cx, Host, HostId, HostInput},
     net::{Answer, Core, Net, UdpPath, names::Names, udp::Udp},
+    peers::ABSENT,
     rng::{Decision, Named, Source},
     tcp::{Path, Reach, ideal::Tcp},
     transcript::Entry,
@@ -196,6 +197,15 @@ impl World {
     #[must_use]
     pub fn named(&self, keep: impl Fn(&str, &Decision) -> bool) -> Vec<Named> {
         self.net.core.streams.named(keep)
+    }
+
+    /// Which scripts of each host stay away, and how many there are.
+    pub(crate) fn peers(&self) -> Vec<(Named, u64)> {
+        let is_peers = |name: &str| name.strip_suffix(ABSENT).is_some_and(|n| n.ends_with('/'));
+        let named = self.named(|name, _| is_peers(name));
+        let decisions = self.decisions().iter();
+        let counts = decisions.filter(|d| is_peers(self.net.core.streams.name(d.stream)));
+        named.into_iter().zip(counts.map(|d| d.of)).collect()
     }
 
     /// How often each of these streams was drawn from.
