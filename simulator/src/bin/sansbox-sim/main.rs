@@ -4,6 +4,8 @@
     reason = "what a command line says beyond what is known is refused alike"
 )]
 mod args;
+mod bisect;
+mod branch;
 mod gate;
 mod list;
 mod merge;
@@ -55,6 +57,24 @@ const COMMANDS: &[Command] = &[
         usage: "NAME --seed N [FAULTS] [--runs N] [--jobs N] [--out FILE], or --decisions @FILE",
         about: "make a failing run small",
         run: shrink::run,
+    },
+    Command {
+        name: "branch",
+        usage: "NAME --seed N [FAULTS] [--at T] [--branches N] [--points N] [--jobs N]",
+        about: "how likely it fails from some moment on",
+        run: branch::run,
+    },
+    Command {
+        name: "bisect",
+        usage: "NAME --seed N [FAULTS] --with-seed N | --with @FILE | --with-program PATH",
+        about: "show where two runs part",
+        run: bisect::run,
+    },
+    Command {
+        name: "diff",
+        usage: "FILE FILE",
+        about: "show where two traces part",
+        run: bisect::diff,
     },
     Command {
         name: "merge",
