@@ -1,7 +1,7 @@
 //! What lives in a world: hosts, what they are told, and what they can do.
 use crate::{
     check::{Invariant, Violation},
-    net::Net,
+    net::{Net, packet::Icmp},
     rng::StreamId,
     tcp::Side,
     transcript::Tag,
@@ -81,6 +81,13 @@ pub enum HostInput {
         from: SocketAddr,
         /// Its payload.
         data: BytesMut,
+    },
+    /// A router or the receiving host says what became of a datagram.
+    Icmp {
+        /// The socket that sent it.
+        socket: UdpId,
+        /// What is said.
+        icmp: Icmp,
     },
     /// A name lookup ended.
     Resolved(QueryId, Result<Vec<IpAddr>, Refusal>),

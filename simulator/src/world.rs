@@ -3,12 +3,13 @@ use crate::{
     check::{Closed, Flows, Invariant, Marks, Violation},
     event::Event,
     explore::{Swarm, swarm},
+    fault::Fault,
     host::{Command, Cx, Host, HostId, HostInput},
-    net::{Answer, Core, Net, UdpPath, names::Names, udp::Udp},
+    net::{Answer, Core, HopId, Net, SiteId, UdpPath, hop::Hop, names::Names, udp::Udp},
     peers::ABSENT,
     rng::{Decision, Named, Source},
     tcp::{Path, Reach, ideal::Tcp},
-    transcript::Entry,
+    transcript::{Entry, Place, Tag},
 };
 use core::{
     net::{IpAddr, SocketAddr},
@@ -94,9 +95,45 @@ impl World {
         self.seed
     }
 
-    /// Adds a host that owns `addresses`; it starts at time zero, or now.
+    /// Adds a site, whose hosts reach everybody else over `hops`, inside first. Behind the hops
+    /// of one site and before those of another lies the way that [`Self::path`] and
+    /// [`Self::udp_path`] describe.
+    pub fn site(&mut self, name: &str, hops: Vec<Box<dyn Hop>>) -> SiteId {
+        let site = self.net.core.sites.add(name);
+        for hop in hops {
+            self.add_hop(site, hop);
+        }
+        site
+    }
+
+    /// Adds one more hop on the outside of a site; connections that are open already do not
+    /// pass it unless they pass another.
+    pub fn add_hop(&mut self, site: SiteId, hop: Box<dyn Hop>) -> HopId {
+        let core = &mut self.net.core;
+        core.sites.add_hop(&mut core.streams, site, hop)
+    }
+
+    /// All sites, also those of hosts that were given none.
+    pub fn sites(&self) -> impl Iterator<Item = SiteId> + use<> {
+        (0..self.net.core.sites.len()).map(SiteId)
+    }
+
+    /// Adds a host that owns `addresses`, on a site of its own without hops; it starts at time
+    /// zero, or now.
     pub fn host(&mut self, name: &str, addresses: &[IpAddr], host: impl Host + 'static) -> HostId {
-        let id = self.net.core.add_host(name, addresses);
+        let site = self.net.core.sites.add(name);
+        self.host_in(site, name, addresses, host)
+    }
+
+    /// Adds a host on a site.
+    pub fn host_in(
+        &mut self,
+        site: SiteId,
+        name: &str,
+        addresses: &[IpAddr],
+        host: impl Host + 'static,
+    ) -> HostId {
+        let id = self.net.core.add_host(site, name, addresses);
         self.residents.push(Resident {
             is_busy_peer: !host.serves(),
             host: Box::new(host),
@@ -121,7 +158,7 @@ impl World {
 
     /// The way of connections to everywhere else.
     pub const fn default_path(&mut self, path: Path) {
-        self.net.tcp.default_path = path;
+        self.net.tcp.set_default_path(path);
     }
 
     /// The way of datagrams to `to`.
@@ -143,6 +180,12 @@ impl World {
     pub fn command(&mut self, after: Duration, host: HostId, command: Command) {
         let at = Instant::ZERO + after;
         self.net.core.queue.push(at, Event::Command(host, command));
+    }
+
+    /// Does something to the network or a host at a time after the start.
+    pub fn at(&mut self, after: Duration, fault: Fault) {
+        let at = Instant::ZERO + after;
+        self.net.core.queue.push(at, Event::Fault(Box::new(fault)));
     }
 
     /// The current virtual time.
@@ -185,6 +228,12 @@ impl World {
     #[must_use]
     pub fn host_names(&self) -> Vec<String> {
         self.net.core.host_names()
+    }
+
+    /// The names of all hops, in order: site, kind and place.
+    #[must_use]
+    pub fn hop_names(&self) -> Vec<String> {
+        self.net.core.sites.hop_names()
     }
 
     /// What happened at least once.
@@ -258,6 +307,9 @@ impl World {
         let limit = Instant::ZERO + limit + self.prepare();
         let mut at_this_instant = 0;
         while let Some(at) = self.next_at() {
+            if self.net.core.queue.is_background_only() && self.is_at_rest() {
+                break;
+            }
             if at > limit {
                 return Err(self.stuck(&format!("still running at {limit}")));
             }
@@ -280,6 +332,11 @@ impl World {
             }
         }
         self.check_end()
+    }
+
+    /// No host waits for anything.
+    fn is_at_rest(&self) -> bool {
+        self.timers.is_empty() && self.residents.iter().all(|r| r.host.waiting().is_none())
     }
 
     /// Installs the swarm, if there is one; returns by how much it may lengthen the run.
@@ -400,13 +457,29 @@ impl World {
 }
 
 impl Net {
+    fn fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::Hop { site, index, fault } => {
+                let done = self.core.hop_fault(site, index, fault);
+                let Some((hop, is_meant, outputs)) = done else {
+                    return;
+                };
+                let place = Place::Hop(hop.0);
+                let how = if is_meant { "" } else { " (ignored)" };
+                let text = format_args!("{fault:?}{how}");
+                self.core.note_at(place, Tag::Fault, 0, text);
+                self.after_hop(hop, outputs);
+            }
+        }
+    }
+
     /// Lets an event happen; returns which host hears of it.
     fn happen(&mut self, event: Event) -> Option<(HostId, HostInput)> {
         let core = &mut self.core;
         match event {
             Event::Start(host) => Some((host, HostInput::Start)),
             Event::Command(host, command) => {
-                let tag = crate::transcript::Tag::Command;
+                let tag = Tag::Command;
                 core.note_text(host, tag, 0, format_args!("{command:?}"));
                 Some((host, HostInput::Command(command)))
             }
@@ -428,6 +501,19 @@ impl Net {
             Event::Writable(socket) => self.tcp.wake(socket, false),
             Event::Datagram(socket, from, data) => self.udp.arrive(core, socket, from, data),
             Event::Resolved(query) => self.names.resolved(core, query),
+            Event::Packet(key) => self.packet(key),
+            Event::HopTimer(hop) => {
+                self.hop_timer(hop);
+                None
+            }
+            Event::StackTimer(host) => {
+                self.tcp.stack_timer(core, host);
+                None
+            }
+            Event::Fault(fault) => {
+                self.fault(*fault);
+                None
+            }
             Event::Heal => {
                 core.heal();
                 None

@@ -315,6 +315,8 @@ impl Host for MachineHost {
             HostInput::Readable(socket) => self.ready(cx, socket, true),
             HostInput::Writable(socket) => self.ready(cx, socket, false),
             HostInput::Datagram { socket, from, data } => self.datagram(cx, socket, from, data),
+            // No machine asks for what a runtime's error queue says.
+            HostInput::Icmp { .. } => {}
             HostInput::Resolved(query, answer) => {
                 if let Some((number, id)) = self.routes.queries.remove(&query) {
                     let prepare = |driver: &mut Driver, _: &mut Cx<'_>| {

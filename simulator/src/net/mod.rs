@@ -1,9 +1,21 @@
 //! The network of a world, without its hosts.
+pub mod codel;
+pub mod corrupt;
 pub mod hop;
+pub mod link;
+pub mod loss;
+pub mod mtu;
 pub(crate) mod names;
 pub mod packet;
+pub mod queue;
+mod route;
+pub(crate) mod site;
+#[cfg(test)]
+mod site_tests;
 #[cfg(test)]
 mod tests;
+pub mod text;
+pub mod trace_link;
 pub(crate) mod udp;
 mod weather;
 
@@ -20,10 +32,13 @@ use crate::{
 use core::net::{IpAddr, SocketAddr};
 use names::Names;
 use sansbox_core::{Instant, Refusal};
+use site::{Flight, Sites};
+use slab::Slab;
 use std::fmt::Write as _;
 use udp::Udp;
 
 pub use names::Answer;
+pub use site::{HopId, SiteId};
 pub use udp::UdpPath;
 pub use weather::Weather;
 
@@ -37,6 +52,9 @@ pub(crate) struct Core {
     pub(crate) streams: Streams,
     pub(crate) transcript: Transcript,
     pub(crate) violation: Option<Violation>,
+    pub(crate) sites: Sites,
+    /// Packets between hosts and hops.
+    pub(crate) packets: Slab<Flight>,
     pub(crate) weather: Weather,
     pub(crate) marks: Marks,
     pub(crate) swarm: Option<Swarm>,
@@ -47,8 +65,11 @@ pub(crate) struct Core {
 
 struct HostInfo {
     name: Box<str>,
+    site: SiteId,
     addresses: Vec<IpAddr>,
     next_port: u16,
+    /// Nothing that arrives is heard: the machine sleeps, or is dead.
+    is_deaf: bool,
 }
 
 impl Core {
@@ -59,6 +80,8 @@ impl Core {
             streams: Streams::from_source(setup.seed, setup.source),
             transcript: Transcript::new(setup.keeps_entries),
             violation: None,
+            sites: Sites::default(),
+            packets: Slab::new(),
             weather: Weather::default(),
             marks: Marks::default(),
             swarm: setup.swarm,
@@ -67,12 +90,14 @@ impl Core {
         }
     }
 
-    pub(crate) fn add_host(&mut self, name: &str, addresses: &[IpAddr]) -> HostId {
+    pub(crate) fn add_host(&mut self, site: SiteId, name: &str, addresses: &[IpAddr]) -> HostId {
         let id = HostId(u32::try_from(self.hosts.len()).expect("fewer than 2^32 hosts"));
         self.hosts.push(HostInfo {
             name: name.into(),
+            site,
             addresses: addresses.to_vec(),
             next_port: EPHEMERAL_PORT_FIRST,
+            is_deaf: false,
         });
         id
     }
@@ -86,10 +111,37 @@ impl Core {
         names.map(str::to_owned).collect()
     }
 
+    pub(crate) fn host_ids(&self) -> impl Iterator<Item = HostId> + use<> {
+        (0..u32::try_from(self.hosts.len()).unwrap_or(u32::MAX)).map(HostId)
+    }
+
+    /// Where a host stands.
+    pub(crate) fn site(&self, host: HostId) -> SiteId {
+        let host = self.hosts.get(host.0 as usize);
+        host.map_or(SiteId(u32::MAX), |host| host.site)
+    }
+
+    pub(crate) fn has_address(&self, host: HostId, ip: IpAddr) -> bool {
+        let host = self.hosts.get(host.0 as usize);
+        host.is_some_and(|host| host.addresses.contains(&ip))
+    }
+
+    /// Does a host hear nothing that arrives?
+    pub(crate) fn is_deaf(&self, host: HostId) -> bool {
+        let host = self.hosts.get(host.0 as usize);
+        host.is_some_and(|host| host.is_deaf)
+    }
+
     /// Whose address this is.
     pub(crate) fn owner(&self, ip: IpAddr) -> Option<HostId> {
         let at = self.hosts.iter().position(|h| h.addresses.contains(&ip))?;
         u32::try_from(at).ok().map(HostId)
+    }
+
+    /// What a host's TCP stack needs: the host's name, the streams, the name of the next packet.
+    pub(crate) fn stack_parts(&mut self, host: HostId) -> (&str, &mut Streams, &mut u64) {
+        let name = self.hosts.get(host.0 as usize).map_or("", |h| &*h.name);
+        (name, &mut self.streams, &mut self.sites.next_packet)
     }
 
     /// A port that the system chooses.
@@ -133,12 +185,22 @@ impl Core {
         number: u64,
         text: std::fmt::Arguments<'_>,
     ) {
-        let mut written = core::mem::take(&mut self.scratch);
-        written.clear();
+        self.note_at(Place::Host(host), tag, number, text);
+    }
+
+    pub(crate) fn note_at(
+        &mut self,
+        place: Place,
+        tag: Tag,
+        number: u64,
+        text: std::fmt::Arguments<'_>,
+    ) {
+        self.scratch.clear();
         // Writing to a string cannot fail.
-        let _ = written.write_fmt(text);
-        self.note(host, tag, number, written.as_bytes());
-        self.scratch = written;
+        let _ = self.scratch.write_fmt(text);
+        let when = (self.now, self.streams.decisions().len());
+        self.transcript
+            .note(when, place, tag, number, self.scratch.as_bytes());
     }
 }
 

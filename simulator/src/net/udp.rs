@@ -1,5 +1,9 @@
 //! Datagrams between hosts: late, lost, doubled, out of order, too large.
-use super::Core;
+use super::{
+    Core,
+    packet::{Body, Ecn, Packet},
+    site::Stage,
+};
 use crate::{
     event::Event,
     host::{HostId, HostInput, UdpId},
@@ -56,6 +60,7 @@ pub(crate) struct Udp {
     paths: BTreeMap<SocketAddr, UdpPath>,
     pub(crate) default_path: UdpPath,
     streams: BTreeMap<(HostId, SocketAddr), StreamId>,
+    crossings: BTreeMap<(SocketAddr, SocketAddr), StreamId>,
     next_id: u32,
 }
 
@@ -120,56 +125,104 @@ impl Udp {
         } else {
             Some(local.ip())
         };
-        let path = *self.paths.get(&to).unwrap_or(&self.default_path);
-        let stream = match self.streams.get(&(host, to)) {
-            Some(stream) => *stream,
-            None => {
-                let name = format!("udp/{}->{to}", core.host_name(host));
-                let stream = core.streams.open(&name);
-                self.streams.insert((host, to), stream);
-                stream
-            }
-        };
-        let weather = core.weather;
-        let way = format!("{}->{to}", core.host_name(host));
-        let is_lost = core.streams.hazard(stream, per_million(path.loss))
-            | core.strikes(
-                weather.datagram_lost,
-                "datagram-lost",
-                format_args!("{way}"),
-            );
-        let receiver = self.receiver(core, to);
-        let (Some(source), Some(receiver), false, true) =
-            (source, receiver, is_lost, data.len() <= path.payload_max)
-        else {
+        let Some(source) = source else {
             core.note(host, Tag::DatagramLost, id.0.into(), data);
             return;
         };
-        let is_double = core.streams.hazard(stream, per_million(path.duplication))
-            | core.strikes(
-                weather.datagram_doubled,
-                "datagram-doubled",
-                format_args!("{way}"),
-            );
-        let copies = 1 + u64::from(is_double);
-        let jitter = u64::try_from(path.jitter.as_nanos()).unwrap_or(u64::MAX - 1);
-        for _ in 0..copies {
-            let mut late = Duration::from_nanos(core.streams.below(stream, jitter + 1));
-            if core.strikes(
-                weather.datagram_late,
-                "datagram-late",
-                format_args!("{way}"),
-            ) {
-                late += core.slower("datagram-late", format_args!("{way}"));
-            }
-            let from = SocketAddr::new(source, local.port());
+        let from = SocketAddr::new(source, local.port());
+        if !core.is_direct(host, to.ip()) {
+            let packet = Packet {
+                id: core.new_packet_id(),
+                source: from,
+                destination: to,
+                ecn: Ecn::NotEct,
+                may_fragment: true,
+                body: Body::Udp(BytesMut::from(data)),
+            };
+            core.launch(core.now, Stage::Leave(host), packet);
+            return;
+        }
+        let stream = self.stream(core, host, to);
+        let receiver = core.owner(to.ip()).and_then(|host| self.receiver(host, to));
+        let way = self.draw(core, stream, to, data.len());
+        let (Some(receiver), Some((late, copy))) = (receiver, way) else {
+            core.note(host, Tag::DatagramLost, id.0.into(), data);
+            return;
+        };
+        for late in [Some(late), copy].into_iter().flatten() {
             let event = Event::Datagram(receiver, from, BytesMut::from(data));
-            core.queue.push(core.now + path.latency + late, event);
+            core.queue.push(core.now + late, event);
         }
     }
 
-    fn receiver(&self, core: &Core, to: SocketAddr) -> Option<UdpId> {
-        let host = core.owner(to.ip())?;
+    fn stream(&mut self, core: &mut Core, host: HostId, to: SocketAddr) -> StreamId {
+        if let Some(stream) = self.streams.get(&(host, to)) {
+            return *stream;
+        }
+        let name = format!("udp/{}->{to}", core.host_name(host));
+        let stream = core.streams.open(&name);
+        self.streams.insert((host, to), stream);
+        stream
+    }
+
+    /// How late a datagram and a copy of it come; `None`: it is lost.
+    fn draw(
+        &self,
+        core: &mut Core,
+        stream: StreamId,
+        to: SocketAddr,
+        len: usize,
+    ) -> Option<(Duration, Option<Duration>)> {
+        let path = *self.paths.get(&to).unwrap_or(&self.default_path);
+        let weather = core.weather;
+        let strikes = |core: &mut Core, rate, class| {
+            if rate == 0 {
+                return false;
+            }
+            let way = core.streams.name(stream).to_owned();
+            core.strikes(rate, class, format_args!("{way}"))
+        };
+        let is_lost = core.streams.hazard(stream, per_million(path.loss))
+            | strikes(core, weather.datagram_lost, "datagram-lost");
+        if is_lost || len > path.payload_max {
+            return None;
+        }
+        let is_doubled = core.streams.hazard(stream, per_million(path.duplication))
+            | strikes(core, weather.datagram_doubled, "datagram-doubled");
+        let jitter = u64::try_from(path.jitter.as_nanos()).unwrap_or(u64::MAX - 1);
+        let mut late = || {
+            let mut late = Duration::from_nanos(core.streams.below(stream, jitter + 1));
+            if strikes(core, weather.datagram_late, "datagram-late") {
+                let way = core.streams.name(stream).to_owned();
+                late += core.slower("datagram-late", format_args!("{way}"));
+            }
+            path.latency + late
+        };
+        let first = late();
+        Some((first, is_doubled.then(late)))
+    }
+
+    /// The way of a packet between sites: how late it and a copy of it come, or `None`.
+    pub(crate) fn crossing(
+        &mut self,
+        core: &mut Core,
+        packet: &Packet,
+        len: usize,
+    ) -> Option<(Duration, Option<Duration>)> {
+        let key = (packet.source, packet.destination);
+        let stream = match self.crossings.get(&key) {
+            Some(stream) => *stream,
+            None => {
+                let stream = core.streams.open(&format!("udp/{}->{}", key.0, key.1));
+                self.crossings.insert(key, stream);
+                stream
+            }
+        };
+        self.draw(core, stream, packet.destination, len)
+    }
+
+    /// The socket of a host to which a datagram for `to` goes.
+    pub(crate) fn receiver(&self, host: HostId, to: SocketAddr) -> Option<UdpId> {
         let is_receiver = |s: &Socket| {
             s.host == host
                 && s.local.port() == to.port()

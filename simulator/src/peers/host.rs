@@ -217,7 +217,7 @@ impl Host for ScriptHost {
         match input {
             HostInput::Start => self.start(cx),
             HostInput::Timer => self.fire(cx),
-            HostInput::Command(_) | HostInput::Resolved(..) => {}
+            HostInput::Command(_) | HostInput::Resolved(..) | HostInput::Icmp { .. } => {}
             HostInput::Accepted { socket, local, .. } => self.accept(cx, socket, local),
             HostInput::Dialed(dial, outcome) => {
                 let Some(number) = self.dials.remove(&dial) else {
