@@ -6,6 +6,7 @@ use crate::{
     fault::Fault,
     host::{Command, Cx, Host, HostId, HostInput},
     net::{Answer, Core, HopId, Net, SiteId, UdpPath, hop::Hop, names::Names, udp::Udp},
+    peers::ABSENT,
     resident::{Resident, State},
     rng::{Decision, Named, Source},
     tcp::{Path, Reach, ideal::Tcp},
@@ -107,12 +108,7 @@ impl World {
     }
 
     /// Adds a hop for a class of faults; returns its place on its site.
-    pub(crate) fn add_fault_hop(
-        &mut self,
-        site: SiteId,
-        class: &str,
-        hop: Box<dyn Hop>,
-    ) -> usize {
+    pub(crate) fn add_fault_hop(&mut self, site: SiteId, class: &str, hop: Box<dyn Hop>) -> usize {
         let core = &mut self.net.core;
         let index = core.sites.hops(site).len();
         core.sites
@@ -131,7 +127,7 @@ impl World {
     }
 
     /// The hosts that are no machines under test, in order.
-    pub fn peers(&self) -> Vec<HostId> {
+    pub fn peer_hosts(&self) -> Vec<HostId> {
         let hosts = self.hosts().zip(&self.residents);
         let peers = hosts.filter(|(_, resident)| !resident.host.serves());
         peers.map(|(host, _)| host).collect()
@@ -267,6 +263,15 @@ impl World {
     #[must_use]
     pub fn named(&self, keep: impl Fn(&str, &Decision) -> bool) -> Vec<Named> {
         self.net.core.streams.named(keep)
+    }
+
+    /// Which scripts of each host stay away, and how many there are.
+    pub(crate) fn peers(&self) -> Vec<(Named, u64)> {
+        let is_peers = |name: &str| name.strip_suffix(ABSENT).is_some_and(|n| n.ends_with('/'));
+        let named = self.named(|name, _| is_peers(name));
+        let decisions = self.decisions().iter();
+        let counts = decisions.filter(|d| is_peers(self.net.core.streams.name(d.stream)));
+        named.into_iter().zip(counts.map(|d| d.of)).collect()
     }
 
     /// How often each of these streams was drawn from.

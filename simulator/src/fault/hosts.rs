@@ -41,25 +41,37 @@ fn lasting(world: &mut World, draw: &Draw, make: impl Fn(&mut World) -> HostFaul
 
 /// A death, of a host that is no machine under test.
 fn deadly(world: &mut World, draw: &Draw, how: impl Fn(&mut World) -> Crash) {
-    let peers = world.peers();
+    let peers = world.peer_hosts();
     let dies = |world: &mut World, _| Some((HostFault::Crash(how(world)), None));
     draw.strike(world, peers, dies);
 }
 
 pub(super) const ALL: &[FaultClass] = &[
-    class("suspended", "a program stands still for a while", |world, draw| {
-        passing(world, draw, |_, _| (HostFault::Suspend, HostFault::Resume));
-    }),
-    class("asleep", "a machine stands still for a while", |world, draw| {
-        passing(world, draw, |_, _| (HostFault::Sleep, HostFault::Resume));
-    }),
-    class("clock-ahead", "a clock is ahead of others from the start", |world, draw| {
-        for host in world.hosts() {
-            let ahead = draw.millis(world, 1, 86_400_000);
-            let fault = HostFault::ClockJump(ahead);
-            world.at(Duration::ZERO, super::Fault::Host { host, fault });
-        }
-    }),
+    class(
+        "suspended",
+        "a program stands still for a while",
+        |world, draw| {
+            passing(world, draw, |_, _| (HostFault::Suspend, HostFault::Resume));
+        },
+    ),
+    class(
+        "asleep",
+        "a machine stands still for a while",
+        |world, draw| {
+            passing(world, draw, |_, _| (HostFault::Sleep, HostFault::Resume));
+        },
+    ),
+    class(
+        "clock-ahead",
+        "a clock is ahead of others from the start",
+        |world, draw| {
+            for host in world.hosts() {
+                let ahead = draw.millis(world, 1, 86_400_000);
+                let fault = HostFault::ClockJump(ahead);
+                world.at(Duration::ZERO, super::Fault::Host { host, fault });
+            }
+        },
+    ),
     class("clock-jump", "a clock jumps ahead", |world, draw| {
         let draws = draw.clone();
         lasting(world, draw, |world| {
@@ -70,51 +82,76 @@ pub(super) const ALL: &[FaultClass] = &[
         let draws = draw.clone();
         passing(world, draw, |world, _| {
             let drift = draws.between(world, 1, 300_000) as i32;
-            let sign = if draws.between(world, 0, 1) == 0 { 1 } else { -1 };
-            (HostFault::ClockDrift(drift * sign), HostFault::ClockDrift(0))
-        });
-    }),
-    class("crash", "a program ends, and its kernel closes its sockets", |world, draw| {
-        deadly(world, draw, |_| Crash::Process);
-    }),
-    class("power-loss", "a machine never answers again", |world, draw| {
-        deadly(world, draw, |_| Crash::Power);
-    }),
-    class("reboot", "a machine comes back and knows nothing", |world, draw| {
-        let draws = draw.clone();
-        deadly(world, draw, |world| {
-            Crash::Reboot(draws.millis(world, 100, 20_000))
-        });
-    }),
-    class("slow-reader", "a host reads a few octets at a time", |world, draw| {
-        let draws = draw.clone();
-        passing(world, draw, |world, _| {
-            let octets = draws.between(world, 4096, 64) as usize;
-            let every = draws.millis(world, 1, 50);
+            let sign = if draws.between(world, 0, 1) == 0 {
+                1
+            } else {
+                -1
+            };
             (
-                HostFault::SlowReader(Some((octets, every))),
-                HostFault::SlowReader(None),
+                HostFault::ClockDrift(drift * sign),
+                HostFault::ClockDrift(0),
             )
         });
     }),
-    class("file-limit", "a host may hold few sockets", |world, draw| {
-        let draws = draw.clone();
-        passing(world, draw, |world, _| {
-            let most = draws.between(world, 8, 1) as usize;
-            (
-                HostFault::FileLimit(Some(most)),
-                HostFault::FileLimit(None),
-            )
-        });
-    }),
-    class("address-lost", "a host loses an address, and gets it back", |world, draw| {
-        let peers = world.peers();
-        draw.strike(world, peers, |world, host| {
-            let ip = *world.addresses(host).first()?;
-            Some((
-                HostFault::LoseAddress(ip),
-                Some(HostFault::GainAddress(ip)),
-            ))
-        });
-    }),
+    class(
+        "crash",
+        "a program ends, and its kernel closes its sockets",
+        |world, draw| {
+            deadly(world, draw, |_| Crash::Process);
+        },
+    ),
+    class(
+        "power-loss",
+        "a machine never answers again",
+        |world, draw| {
+            deadly(world, draw, |_| Crash::Power);
+        },
+    ),
+    class(
+        "reboot",
+        "a machine comes back and knows nothing",
+        |world, draw| {
+            let draws = draw.clone();
+            deadly(world, draw, |world| {
+                Crash::Reboot(draws.millis(world, 100, 20_000))
+            });
+        },
+    ),
+    class(
+        "slow-reader",
+        "a host reads a few octets at a time",
+        |world, draw| {
+            let draws = draw.clone();
+            passing(world, draw, |world, _| {
+                let octets = draws.between(world, 4096, 64) as usize;
+                let every = draws.millis(world, 1, 50);
+                (
+                    HostFault::SlowReader(Some((octets, every))),
+                    HostFault::SlowReader(None),
+                )
+            });
+        },
+    ),
+    class(
+        "file-limit",
+        "a host may hold few sockets",
+        |world, draw| {
+            let draws = draw.clone();
+            passing(world, draw, |world, _| {
+                let most = draws.between(world, 8, 1) as usize;
+                (HostFault::FileLimit(Some(most)), HostFault::FileLimit(None))
+            });
+        },
+    ),
+    class(
+        "address-lost",
+        "a host loses an address, and gets it back",
+        |world, draw| {
+            let peers = world.peer_hosts();
+            draw.strike(world, peers, |world, host| {
+                let ip = *world.addresses(host).first()?;
+                Some((HostFault::LoseAddress(ip), Some(HostFault::GainAddress(ip))))
+            });
+        },
+    ),
 ];

@@ -6,6 +6,8 @@ pub(crate) mod host;
 mod hosts;
 mod links;
 mod paths;
+#[cfg(test)]
+mod tests;
 
 pub use class::{Draw, FaultClass, Kind};
 pub use host::{Crash, HostFault};

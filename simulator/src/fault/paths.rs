@@ -51,23 +51,39 @@ const fn shape(
 }
 
 const SHAPES: [FaultClass; 4] = [
-    shape("small-segments", "bytes come in small pieces", |world, draw| {
-        let most = draw.between(world, 400, 1) as usize;
-        let change = |path: &mut crate::tcp::Path| path.segments = Segments::UpTo(most);
-        world.net.tcp.change_paths(change);
-    }),
-    shape("small-window", "receivers have little room", |world, draw| {
-        let most = draw.between(world, 8192, 100) as usize;
-        world.net.tcp.change_paths(|path| path.window = most);
-    }),
-    shape("small-send-buffer", "senders have little room", |world, draw| {
-        let most = draw.between(world, 8192, 100) as usize;
-        world.net.tcp.change_paths(|path| path.send_buffer = most);
-    }),
-    shape("short-datagrams", "long datagrams are lost", |world, draw| {
-        let most = draw.between(world, 1400, 300) as usize;
-        world.net.udp.change_paths(|path| path.payload_max = most);
-    }),
+    shape(
+        "small-segments",
+        "bytes come in small pieces",
+        |world, draw| {
+            let most = draw.between(world, 400, 1) as usize;
+            let change = |path: &mut crate::tcp::Path| path.segments = Segments::UpTo(most);
+            world.net.tcp.change_paths(change);
+        },
+    ),
+    shape(
+        "small-window",
+        "receivers have little room",
+        |world, draw| {
+            let most = draw.between(world, 8192, 100) as usize;
+            world.net.tcp.change_paths(|path| path.window = most);
+        },
+    ),
+    shape(
+        "small-send-buffer",
+        "senders have little room",
+        |world, draw| {
+            let most = draw.between(world, 8192, 100) as usize;
+            world.net.tcp.change_paths(|path| path.send_buffer = most);
+        },
+    ),
+    shape(
+        "short-datagrams",
+        "long datagrams are lost",
+        |world, draw| {
+            let most = draw.between(world, 1400, 300) as usize;
+            world.net.udp.change_paths(|path| path.payload_max = most);
+        },
+    ),
 ];
 
 const fn joined() -> [FaultClass; 22] {

@@ -46,7 +46,7 @@ impl Clock {
             return world;
         }
         let passed = nanos(world) - nanos(self.from.0);
-        instant(nanos(self.from.1) + passed * self.speed() / MILLION)
+        instant(nanos(self.from.1) + (passed * self.speed()).div_euclid(MILLION))
     }
 
     /// When, in the world, the host's clock shows at least `host`.
