@@ -184,6 +184,13 @@ impl Streams {
         self.record(stream, Choice::Hazard, happens.into(), HAZARD_OF) > 0
     }
 
+    /// What is chosen in the place of a stream that never says anything but 0 by itself; `of` is
+    /// what a reader of the log should know of the choice.
+    pub fn chosen(&mut self, stream: StreamId, of: u64) -> u64 {
+        let (_, made) = self.advance(stream, 1);
+        self.record(stream, Choice::Value, made.unwrap_or_default(), of)
+    }
+
     /// One step of a stream: what it would say, and what is said in its place. The step is made
     /// in any case, so that what follows in the stream stays the same.
     fn advance(&mut self, stream: StreamId, of: u64) -> (u64, Option<u64>) {

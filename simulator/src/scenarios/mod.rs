@@ -13,6 +13,7 @@ mod lab;
 mod names;
 mod nat;
 mod pace;
+mod planted;
 mod prober;
 mod reset;
 mod route;
@@ -57,6 +58,9 @@ macro_rules! scenarios {
     };
 }
 use scenarios;
+
+/// Known by name, but no scenarios of the product.
+pub(crate) const HIDDEN: &[&[Scenario]] = &[planted::ALL];
 
 pub(crate) const GROUPS: &[&[Scenario]] = &[
     connect::ALL,
