@@ -165,10 +165,20 @@ impl Draw {
         world: &mut World,
         make: impl Fn(&mut World, &Self) -> Box<dyn Hop>,
     ) -> Vec<(SiteId, usize)> {
+        self.lay_on(world, |world, draw, _| Some(make(world, draw)))
+    }
+
+    /// The same, with hops made for their sites, where they can be.
+    pub fn lay_on(
+        &self,
+        world: &mut World,
+        make: impl Fn(&mut World, &Self, SiteId) -> Option<Box<dyn Hop>>,
+    ) -> Vec<(SiteId, usize)> {
         let mut laid = Vec::new();
         for site in world.sites() {
-            if self.picks(world) {
-                let hop = make(world, self);
+            if self.picks(world)
+                && let Some(hop) = make(world, self, site)
+            {
                 laid.push((site, world.add_fault_hop(site, self.class, hop)));
             }
         }

@@ -8,7 +8,8 @@ use crate::{
     World,
     net::{
         SiteId,
-        boxes::firewall::{Firewall, Refusal, Rules, UdpRule},
+        boxes::firewall::{Calls, Firewall, Refusal, Rules, UdpRule},
+        packet::Transport,
     },
     peers::{Script, ScriptHost, Step},
 };
@@ -121,8 +122,8 @@ scenarios! {
 
     /// A proxy behind a firewall without an open port cannot be reached; with one it can.
     fn firewall_opens_a_port(world) {
-        let open = [(crate::net::packet::Transport::Tcp, 1080)].into();
-        let office = behind(world, Rules { open, ..Rules::default() });
+        let calls = Calls::To([(Transport::Tcp, 1080)].into());
+        let office = behind(world, Rules { calls, ..Rules::default() });
         proxy_in(world, office, &plain())?;
         client(world, SOCKS, socks5_connect(ORIGIN).and(talk(1_000)));
         origin(world, |_| answer(1_000));

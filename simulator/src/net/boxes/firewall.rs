@@ -53,11 +53,32 @@ impl UdpRule {
     }
 }
 
+/// Which inside ports may be called from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Calls {
+    /// None.
+    None,
+    /// These, of any host.
+    To(BTreeSet<(Transport, u16)>),
+    /// All.
+    Any,
+}
+
+impl Calls {
+    fn may(&self, transport: Transport, port: u16) -> bool {
+        match self {
+            Self::None => false,
+            Self::To(ports) => ports.contains(&(transport, port)),
+            Self::Any => true,
+        }
+    }
+}
+
 /// What a firewall does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Ports of inside hosts that anybody may call.
-    pub open: BTreeSet<(Transport, u16)>,
+    /// Whom anybody may call.
+    pub calls: Calls,
     /// Other connections and datagrams from outside.
     pub unsolicited: Refusal,
     /// Segments of connections that the firewall does not know, or no longer.
@@ -81,7 +102,7 @@ pub struct Rules {
 impl Default for Rules {
     fn default() -> Self {
         Self {
-            open: BTreeSet::new(),
+            calls: Calls::None,
             unsolicited: Refusal::Drop,
             stray: Refusal::Drop,
             udp: UdpRule::Open,
@@ -154,7 +175,7 @@ impl Firewall {
         if flags.is_some_and(|flags| !opens(flags)) {
             return Err(self.rules.stray);
         }
-        if way == Way::In && !self.rules.open.contains(&(transport, inside.port())) {
+        if way == Way::In && !self.rules.calls.may(transport, inside.port()) {
             return Err(self.rules.unsolicited);
         }
         let is_over = |max| self.flows_of(inside.ip()) >= max;
@@ -319,7 +340,7 @@ mod tests {
     #[test]
     fn open_ports_may_be_called() {
         let mut firewall = firewall(Rules {
-            open: BTreeSet::from([(Transport::Tcp, 4000)]),
+            calls: Calls::To([(Transport::Tcp, 4000)].into()),
             ..Rules::default()
         });
         assert_eq!(firewall.inward(tcp(SERVER, INSIDE, SYN)).only().0, Way::In);

@@ -2,6 +2,7 @@
 //!
 //! The hosts of the site keep their addresses to themselves; outside they are known by one of
 //! the NAT's own. How mappings are made, who may answer and when they end is a [`Policy`].
+mod bind;
 mod icmp;
 #[cfg(test)]
 mod model;
@@ -15,10 +16,7 @@ pub use policy::{
     TCP_TRANSITORY_MIN, UDP_EXPIRY_MIN, UDP_EXPIRY_RECOMMENDED, UNSOLICITED_SYN_WAIT, Unsolicited,
 };
 
-use super::{
-    craft,
-    track::{Phase, TcpTrack, opens},
-};
+use super::{craft, track::opens};
 use crate::net::{
     hop::{Hop, HopCx, HopFault, Lost, Way},
     packet::{Body, Flags, Packet, Transport},
@@ -26,7 +24,7 @@ use crate::net::{
 use core::net::{IpAddr, SocketAddr};
 use sansbox_core::Instant;
 use std::collections::VecDeque;
-use table::{Binding, Key, Pool, Scope, Session, Table};
+use table::{Pool, Table};
 
 /// Most sessions of one mapping; a flow beyond is refused as if there were no port.
 const SESSIONS_PER_MAPPING_MAX: usize = 65_536;
@@ -82,7 +80,12 @@ impl Nat {
 
     fn translates(&self, ip: IpAddr) -> bool {
         let mut external = self.policy.external.iter();
-        external.any(|own| own.is_ipv4() == ip.is_ipv4())
+        match self.policy.pooling {
+            Pooling::Own => external.any(|own| *own == ip),
+            Pooling::Paired | Pooling::Arbitrary => {
+                external.any(|own| own.is_ipv4() == ip.is_ipv4())
+            }
+        }
     }
 
     fn outward(&mut self, cx: &mut HopCx<'_>, mut packet: Packet) {
@@ -116,85 +119,6 @@ impl Nat {
         }
     }
 
-    /// The outside endpoint from which a packet goes to its destination; made when there is none.
-    fn bind(&mut self, cx: &mut HopCx<'_>, packet: &Packet) -> Result<SocketAddr, Refused> {
-        let (inside, remote, flags) = (packet.source, packet.destination, flags(packet));
-        let key = Key {
-            transport: packet.transport(),
-            inside,
-            scope: Scope::of(self.policy.mapping, remote),
-        };
-        let binding = self.table.get(&key);
-        let known = binding.and_then(|b| b.sessions.get(&remote)).copied();
-        let mut session = match (known, flags) {
-            (Some(known), _) => known,
-            (None, Some(flags)) if !opens(flags) => match self.policy.stray {
-                Stray::Adopt if !flags.rst => new_session(TcpTrack::adopted()),
-                Stray::Adopt | Stray::Drop | Stray::Reset => return Err(Refused::Stray),
-            },
-            (None, _) => new_session(TcpTrack::default()),
-        };
-        let full = |b: &Binding| known.is_none() && b.sessions.len() >= SESSIONS_PER_MAPPING_MAX;
-        let external = match binding {
-            Some(binding) if full(binding) => return Err(Refused::Exhausted),
-            Some(binding) => binding.external,
-            None => self.allocate(cx, key).ok_or(Refused::Exhausted)?,
-        };
-        let refreshes = known.is_none() || self.policy.refresh.outbound();
-        self.touch(cx.now(), &mut session, flags, Way::Out, refreshes);
-        self.table.store(key, external, remote, session);
-        Ok(external)
-    }
-
-    /// A packet of a session passes: how long does it live now?
-    fn touch(
-        &self,
-        now: Instant,
-        session: &mut Session,
-        flags: Option<Flags>,
-        way: Way,
-        refreshes: bool,
-    ) {
-        let Some(flags) = flags else {
-            if refreshes {
-                session.expires = now + self.policy.udp_expiry;
-            }
-            return;
-        };
-        session.tcp.see(way, flags);
-        let lives = match session.tcp.phase() {
-            Phase::Open => self.policy.tcp_established,
-            Phase::Opening | Phase::Closing => self.policy.tcp_transitory,
-        };
-        let expires = now + lives;
-        // RFC 7857 section 7.1: a RST refreshes nothing, it only shortens.
-        session.expires = if flags.rst {
-            session.expires.min(expires)
-        } else {
-            expires
-        };
-    }
-
-    /// An outside endpoint for a new mapping.
-    fn allocate(&mut self, cx: &mut HopCx<'_>, key: Key) -> Option<SocketAddr> {
-        let host = key.inside.ip();
-        let is_over = |max| self.table.count_of(key.transport, host) >= max;
-        let is_full = self.policy.ports_per_host.is_some_and(is_over);
-        if self.table.len() >= MAPPINGS_MAX || is_full {
-            return None;
-        }
-        self.free_endpoint(cx, key)
-    }
-
-    fn free_endpoint(&mut self, cx: &mut HopCx<'_>, key: Key) -> Option<SocketAddr> {
-        let (transport, inside) = (key.transport, key.inside);
-        let (pool, policy, table) = (&mut self.pool, &self.policy, &self.table);
-        let ip = pool.address(policy, inside.ip(), |n| cx.below(n))?;
-        let is_free = |port| !table.is_used(transport, SocketAddr::new(ip, port));
-        let port = pool.port(policy, inside.port(), is_free, |n| cx.below(n))?;
-        Some(SocketAddr::new(ip, port))
-    }
-
     /// RFC 4787 section 6: from inside to an outside endpoint of this NAT.
     fn turn_around(&mut self, cx: &mut HopCx<'_>, mut packet: Packet, external: SocketAddr) {
         let source = match self.policy.hairpin {
@@ -210,40 +134,6 @@ impl Nat {
             }
             Err(why) => cx.lose(packet, why),
         }
-    }
-
-    /// Where inside a packet goes that comes from `remote` to an outside endpoint.
-    fn admit(
-        &mut self,
-        now: Instant,
-        packet: &Packet,
-        remote: SocketAddr,
-    ) -> Result<SocketAddr, Lost> {
-        let (transport, flags) = (packet.transport(), flags(packet));
-        let found = self.table.by_external(transport, packet.destination);
-        let (key, binding) = found.ok_or(Lost::NoMapping)?;
-        let known = binding.sessions.get(&remote).copied();
-        if known.is_none() && !passes(self.policy.filtering, binding, remote) {
-            return Err(Lost::Filtered);
-        }
-        let external = binding.external;
-        let mut session = match (known, flags) {
-            (Some(known), _) => known,
-            (None, Some(flags)) if opens(flags) => {
-                if binding.sessions.len() >= SESSIONS_PER_MAPPING_MAX {
-                    return Err(Lost::Filtered);
-                }
-                new_session(TcpTrack::default())
-            }
-            (None, Some(_)) => return Err(Lost::Filtered),
-            // RFC 7857 section 7: what a filter lets in, but nobody inside spoke to, passes and
-            // keeps nothing alive.
-            (None, None) => return Ok(key.inside),
-        };
-        let refreshes = self.policy.refresh.inbound();
-        self.touch(now, &mut session, flags, Way::In, refreshes);
-        self.table.store(key, external, remote, session);
-        Ok(key.inside)
     }
 
     fn inward(&mut self, cx: &mut HopCx<'_>, mut packet: Packet) {
@@ -334,22 +224,6 @@ impl Nat {
                 None => self.table.remove(&key),
             }
         }
-    }
-}
-
-/// Does a filter let `remote` in through this mapping?
-fn passes(filtering: Filtering, binding: &Binding, remote: SocketAddr) -> bool {
-    match filtering {
-        Filtering::EndpointIndependent => true,
-        Filtering::AddressDependent => binding.sessions.keys().any(|to| to.ip() == remote.ip()),
-        Filtering::AddressAndPortDependent => binding.sessions.contains_key(&remote),
-    }
-}
-
-const fn new_session(tcp: TcpTrack) -> Session {
-    Session {
-        expires: Instant::ZERO,
-        tcp,
     }
 }
 

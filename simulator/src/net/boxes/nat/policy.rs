@@ -1,6 +1,11 @@
 //! How a NAT behaves, in the words of RFC 4787 (UDP), RFC 5382 (TCP), RFC 6888 (carriers) and
 //! RFC 7857 (updates to all of them).
-use core::{net::IpAddr, ops::RangeInclusive, time::Duration};
+use core::{
+    net::{IpAddr, Ipv4Addr},
+    ops::RangeInclusive,
+    time::Duration,
+};
+use std::collections::BTreeMap;
 
 /// RFC 4787 REQ-5: a UDP mapping lives at least so long.
 pub const UDP_EXPIRY_MIN: Duration = Duration::from_secs(2 * 60);
@@ -80,6 +85,9 @@ pub enum Pooling {
     Paired,
     /// Any, anew for each mapping.
     Arbitrary,
+    /// The one that it has inside: only ports are translated. Other hosts' packets pass
+    /// untouched.
+    Own,
 }
 
 /// Which packets keep a UDP mapping alive (RFC 4787 section 4.3).
@@ -149,6 +157,9 @@ pub struct Policy {
     pub external: Vec<IpAddr>,
     /// Which of them a host gets.
     pub pooling: Pooling,
+    /// Outside addresses, and the inside host that gets what nobody asked for there, with its
+    /// port: an exposed host, as of a home router's "DMZ".
+    pub exposed: BTreeMap<IpAddr, IpAddr>,
     /// When flows share an outside endpoint.
     pub mapping: Mapping,
     /// Who may answer.
@@ -184,6 +195,7 @@ impl Policy {
         Self {
             external: vec![external],
             pooling: Pooling::Paired,
+            exposed: BTreeMap::new(),
             mapping: Mapping::EndpointIndependent,
             filtering: Filtering::AddressDependent,
             ports: PortChoice::Random,
@@ -236,7 +248,22 @@ impl Policy {
             ports_per_host: Some(ports_per_host),
             udp_expiry: UDP_EXPIRY_MIN,
             refresh: Refresh::Outbound,
-            ..Self::new(IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED))
+            ..Self::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+        }
+    }
+
+    /// "Symmetric", for hosts that keep their addresses and can be called as before: what they
+    /// begin themselves leaves from other ports.
+    #[must_use]
+    pub fn in_place(hosts: impl IntoIterator<Item = IpAddr>) -> Self {
+        let external: Vec<IpAddr> = hosts.into_iter().collect();
+        Self {
+            exposed: external.iter().map(|ip| (*ip, *ip)).collect(),
+            external,
+            pooling: Pooling::Own,
+            // Where no program listens.
+            port_range: 50_000..=59_999,
+            ..Self::symmetric(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
         }
     }
 

@@ -11,6 +11,8 @@ pub(super) enum Scope {
     Any,
     Address(IpAddr),
     Endpoint(SocketAddr),
+    /// Those that called an exposed host.
+    Callers,
 }
 
 impl Scope {
@@ -193,11 +195,12 @@ impl Pool {
         inside: IpAddr,
         draw: impl FnOnce(u64) -> u64,
     ) -> Option<IpAddr> {
-        use super::policy::Pooling::{Arbitrary, Paired};
+        use super::policy::Pooling::{Arbitrary, Own, Paired};
         let family = |ip: &&IpAddr| ip.is_ipv4() == inside.is_ipv4();
         let all: Vec<IpAddr> = policy.external.iter().filter(family).copied().collect();
         let next = self.paired.len();
         let index = match policy.pooling {
+            Own => return all.into_iter().find(|ip| *ip == inside),
             Paired if self.paired.contains_key(&inside) => {
                 return self.paired.get(&inside).copied();
             }

@@ -428,3 +428,50 @@ fn other_families_pass_untouched_and_inside_addresses_mean_nothing_outside() {
     assert!(nat.inward(udp(SERVER, INSIDE)).is_lost(Lost::NoMapping));
     assert!(!nat.fault(HopFault::Down) && !nat.fault(HopFault::Mtu(1280)));
 }
+
+#[test]
+fn an_exposed_host_is_called_at_its_own_ports_and_calls_from_others() {
+    let exposed = [(ip(EXTERNAL), addr(INSIDE).ip())].into();
+    let mut nat = nat(Policy {
+        exposed,
+        ..Policy::symmetric(ip(EXTERNAL))
+    });
+    let listens = format!("{EXTERNAL}:80");
+    for open in [tcp(SERVER, &listens, SYN), udp(SERVER, &listens)] {
+        assert_eq!(arrives(&mut nat, open).as_deref(), Some("10.0.0.5:80"));
+    }
+    assert_eq!(
+        mapped(&mut nat, tcp("10.0.0.5:80", SERVER, SYN_ACK)),
+        listens
+    );
+    assert_eq!(mapped(&mut nat, udp("10.0.0.5:80", SERVER)), listens);
+    let other = mapped(&mut nat, udp("10.0.0.5:80", "198.51.100.9:9"));
+    assert_ne!(other, listens, "that is a flow of its own");
+    let stray = nat.inward(tcp("198.51.100.9:9", &listens, ACK));
+    assert!(stray.is_lost(Lost::Filtered), "nobody called");
+    nat.wait(TCP_ESTABLISHED_MIN);
+    assert!(
+        nat.inward(tcp(SERVER, &listens, ACK))
+            .is_lost(Lost::Filtered)
+    );
+}
+
+#[test]
+fn in_place_only_ports_are_translated() {
+    let hosts = [ip("10.0.0.5"), ip("10.0.0.6"), ip("fd00::5")];
+    let mut nat = nat(Policy::in_place(hosts));
+    for (inside, to) in [
+        (INSIDE, SERVER),
+        ("10.0.0.6:1", SERVER),
+        ("[fd00::5]:1", "[fd00::9]:9"),
+    ] {
+        let external = addr(&mapped(&mut nat, udp(inside, to)));
+        assert_eq!(external.ip(), addr(inside).ip());
+        assert!((50_000..60_000).contains(&external.port()), "{external}");
+        let back = arrives(&mut nat, udp(to, &external.to_string()));
+        assert_eq!(back.as_deref(), Some(inside));
+    }
+    let called = arrives(&mut nat, tcp(SERVER, "10.0.0.6:1080", SYN));
+    assert_eq!(called.as_deref(), Some("10.0.0.6:1080"));
+    assert!(!nat.hop.owns(ip("10.0.0.7")) && nat.hop.owns(ip("10.0.0.6")));
+}
