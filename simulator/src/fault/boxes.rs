@@ -1,5 +1,8 @@
 //! Classes of faults in middleboxes. What is laid on a site lets its hosts be called as before.
-use super::class::{Draw, FaultClass, Kind};
+use super::{
+    Fault,
+    class::{Draw, FaultClass, Kind},
+};
 use crate::{
     World,
     net::{
@@ -13,9 +16,6 @@ use crate::{
     },
 };
 use core::{net::IpAddr, time::Duration};
-
-#[cfg(test)]
-mod tests;
 
 /// A NAT that leaves the hosts of a site their addresses, and gives what they begin other ports.
 fn nat(
@@ -47,6 +47,21 @@ fn firewall(
         change(world, draw, &mut rules);
         Box::new(Firewall::new(rules))
     })
+}
+
+/// Hops forget what they know, a few times before everything heals.
+fn forget(world: &mut World, draw: &Draw, hops: Vec<(SiteId, usize)>) {
+    for (site, index) in hops {
+        let name = world.net.core.sites.name(site).to_owned();
+        for _ in 0..3 {
+            let (_, end) = draw.window(world);
+            let at = draw.millis(world, 60_000, 300).min(end);
+            if draw.strikes(world, &name) {
+                let fault = HopFault::Forget;
+                world.at(at, Fault::Hop { site, index, fault });
+            }
+        }
+    }
 }
 
 /// A censor with one rule, which acts on as many flows as the draw's rate says.
@@ -101,16 +116,16 @@ pub(super) const ALL: &[FaultClass] = &[
     ),
     class("nat-forget", "a NAT forgets everything", |world, draw| {
         let hops = nat(world, draw, |_, _, _| {});
-        draw.strike_hops(world, hops, (HopFault::Forget, HopFault::Forget), 3);
+        forget(world, draw, hops);
     }),
     class(
         "nat-short-memory",
         "a NAT forgets what is silent for a moment",
         |world, draw| {
             nat(world, draw, |world, draw, policy| {
-                policy.udp_expiry = draw.millis(world, 30_000, 100);
-                policy.tcp_established = draw.millis(world, 600_000, 1_000);
-                policy.tcp_transitory = draw.millis(world, 60_000, 1_000);
+                policy.udp_expiry = draw.millis(world, 30_000, 1);
+                policy.tcp_established = draw.millis(world, 600_000, 5);
+                policy.tcp_transitory = draw.millis(world, 60_000, 5);
             });
         },
     ),
@@ -124,7 +139,7 @@ pub(super) const ALL: &[FaultClass] = &[
         "idle connections are forgotten in silence",
         |world, draw| {
             firewall(world, draw, |world, draw, rules| {
-                rules.tcp_idle = draw.millis(world, 600_000, 1_000);
+                rules.tcp_idle = draw.millis(world, 600_000, 5);
             });
         },
     ),
@@ -133,7 +148,7 @@ pub(super) const ALL: &[FaultClass] = &[
         "idle connections are forgotten, then reset",
         |world, draw| {
             firewall(world, draw, |world, draw, rules| {
-                rules.tcp_idle = draw.millis(world, 600_000, 1_000);
+                rules.tcp_idle = draw.millis(world, 600_000, 5);
                 rules.stray = Refusal::Reset;
             });
         },
@@ -143,7 +158,7 @@ pub(super) const ALL: &[FaultClass] = &[
         "a firewall starts anew",
         |world, draw| {
             let hops = firewall(world, draw, |_, _, _| {});
-            draw.strike_hops(world, hops, (HopFault::Forget, HopFault::Forget), 3);
+            forget(world, draw, hops);
         },
     ),
     class("udp-blocked", "no datagram passes", |world, draw| {

@@ -136,7 +136,7 @@ impl Draw {
     }
 
     /// Does something happen that always does, unless a shrinker takes it away?
-    fn strikes(&self, world: &mut World, what: &str) -> bool {
+    pub(super) fn strikes(&self, world: &mut World, what: &str) -> bool {
         let streams = streams(world);
         let stream = streams.open(&format!("fault/{}/{what}/strikes", self.class));
         streams.hazard(stream, ALWAYS)

@@ -24,7 +24,7 @@ use crate::net::{
 use core::net::{IpAddr, SocketAddr};
 use sansbox_core::Instant;
 use std::collections::VecDeque;
-use table::{Pool, Table};
+use table::{Key, Pool, Scope, Table};
 
 /// Most sessions of one mapping; a flow beyond is refused as if there were no port.
 const SESSIONS_PER_MAPPING_MAX: usize = 65_536;
@@ -192,7 +192,8 @@ impl Nat {
     }
 
     fn rebind(&mut self, cx: &mut HopCx<'_>) {
-        for key in self.table.keys() {
+        let own = |key: &Key| key.scope != Scope::Callers;
+        for key in self.table.keys().into_iter().filter(own) {
             // Its own port is in use while a new one is sought; without any it keeps its own.
             if let Some(external) = self.free_endpoint(cx, key) {
                 self.table.move_to(&key, external);

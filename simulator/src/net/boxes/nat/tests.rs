@@ -447,6 +447,16 @@ fn an_exposed_host_is_called_at_its_own_ports_and_calls_from_others() {
     assert_eq!(mapped(&mut nat, udp("10.0.0.5:80", SERVER)), listens);
     let other = mapped(&mut nat, udp("10.0.0.5:80", "198.51.100.9:9"));
     assert_ne!(other, listens, "that is a flow of its own");
+    assert!(nat.fault(HopFault::Rebind));
+    assert_eq!(
+        mapped(&mut nat, udp("10.0.0.5:80", SERVER)),
+        listens,
+        "who called is answered"
+    );
+    assert_ne!(
+        mapped(&mut nat, udp("10.0.0.5:80", "198.51.100.9:9")),
+        other
+    );
     let stray = nat.inward(tcp("198.51.100.9:9", &listens, ACK));
     assert!(stray.is_lost(Lost::Filtered), "nobody called");
     nat.wait(TCP_ESTABLISHED_MIN);
