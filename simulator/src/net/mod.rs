@@ -35,6 +35,7 @@ use crate::{
 };
 use host_info::HostInfo;
 use names::Names;
+use packet::Ecn;
 use sansbox_core::Instant;
 use site::{Flight, Sites};
 use slab::Slab;
@@ -60,6 +61,8 @@ pub(crate) struct Core {
     pub(crate) marks: Marks,
     pub(crate) swarm: Option<Swarm>,
     hosts: Vec<HostInfo>,
+    /// The congestion mark of the datagram that arrived last.
+    pub(crate) ecn: Ecn,
     /// Where texts are written before they are noted.
     scratch: String,
 }
@@ -78,6 +81,7 @@ impl Core {
             marks: Marks::default(),
             swarm: setup.swarm,
             hosts: Vec::new(),
+            ecn: Ecn::NotEct,
             scratch: String::new(),
         }
     }
