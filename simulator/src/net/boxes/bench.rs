@@ -16,6 +16,7 @@ pub(super) struct Seen {
     pub(super) forwarded: Vec<(Way, Packet)>,
     pub(super) at: Vec<Instant>,
     pub(super) lost: Vec<Lost>,
+    pub(super) lost_ids: Vec<PacketId>,
     pub(super) notes: Vec<String>,
 }
 
@@ -55,6 +56,9 @@ pub(super) struct Bench<H> {
     next_packet: u64,
 }
 
+/// The first name of packets that a hop makes.
+pub(super) const FIRST_OWN: u64 = 1_000;
+
 impl<H: Hop> Bench<H> {
     pub(super) fn new(hop: H) -> Self {
         let mut streams = Streams::new(7);
@@ -64,7 +68,7 @@ impl<H: Hop> Bench<H> {
             now: Instant::ZERO,
             streams,
             stream,
-            next_packet: 1_000,
+            next_packet: FIRST_OWN,
         }
     }
 
@@ -81,7 +85,10 @@ impl<H: Hop> Bench<H> {
                     seen.at.push(at);
                     seen.forwarded.push((way, packet));
                 }
-                HopOutput::Lost { why, .. } => seen.lost.push(why),
+                HopOutput::Lost { why, packet } => {
+                    seen.lost.push(why);
+                    seen.lost_ids.push(packet.id);
+                }
                 HopOutput::Note { text, .. } => seen.notes.push(text),
             }
         }
@@ -126,7 +133,7 @@ pub(super) fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-fn packet(source: &str, destination: &str, body: Body) -> Packet {
+pub(super) fn packet(source: &str, destination: &str, body: Body) -> Packet {
     Packet {
         id: PacketId(1),
         source: addr(source),

@@ -12,6 +12,8 @@
 #[cfg(test)]
 mod bench;
 pub mod censor;
+#[cfg(test)]
+mod conserve;
 mod craft;
 pub mod firewall;
 pub mod nat;
