@@ -23,6 +23,7 @@ pub mod fault;
 pub mod host;
 pub mod net;
 pub mod peers;
+mod resident;
 pub mod rng;
 pub mod scenario;
 mod scenarios;

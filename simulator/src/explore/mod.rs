@@ -11,7 +11,6 @@
 //! | [`decisions`] | [`Decisions`]: a run as a file or a line |
 pub mod bisect;
 pub mod branch;
-mod classes;
 pub mod decisions;
 pub(crate) mod planted;
 pub mod shrink;

@@ -249,6 +249,14 @@ impl Host for ScriptHost {
         planned.chain(actors).min()
     }
 
+    fn crashed(&mut self, cx: &mut Cx<'_>) {
+        for actor in self.actors.values() {
+            actor.fail_flows(cx);
+        }
+        self.actors.clear();
+        self.planned.clear();
+    }
+
     fn is_done(&self) -> bool {
         self.actors.is_empty() && self.planned.is_empty()
     }

@@ -6,6 +6,7 @@
 mod args;
 mod bisect;
 mod branch;
+mod faults;
 mod gate;
 mod list;
 mod merge;
@@ -33,6 +34,12 @@ const COMMANDS: &[Command] = &[
         usage: "[--planted]",
         about: "name every scenario, or those with planted bugs",
         run: list::run,
+    },
+    Command {
+        name: "faults",
+        usage: "",
+        about: "name every class of faults",
+        run: faults::run,
     },
     Command {
         name: "run",
