@@ -1,6 +1,10 @@
 //! The event queue: what happens next, in order of time and then of scheduling.
 use crate::host::{Command, DialId, HostId, QueryId, SocketId, UdpId};
-use crate::{fault::Fault, net::site::HopId, tcp::Side};
+use crate::{
+    fault::Fault,
+    net::{packet::Ecn, site::HopId},
+    tcp::Side,
+};
 use bytes::BytesMut;
 use core::net::SocketAddr;
 use sansbox_core::Instant;
@@ -31,7 +35,7 @@ pub(crate) enum Event {
     /// The host of this socket wakes up to write.
     Writable(SocketId),
     /// A datagram reaches a socket.
-    Datagram(UdpId, SocketAddr, BytesMut),
+    Datagram(UdpId, SocketAddr, Ecn, BytesMut),
     /// The outcome of a name lookup reaches the asking host.
     Resolved(QueryId),
     /// A packet in the core's store moves on.

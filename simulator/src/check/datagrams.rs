@@ -56,7 +56,9 @@ impl DatagramModel {
             }
             None => {
                 let len = data.len();
-                Err(format!("{len} bytes to {to} that nobody sent, or only once"))
+                Err(format!(
+                    "{len} bytes to {to} that nobody sent, or only once"
+                ))
             }
         }
     }

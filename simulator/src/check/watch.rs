@@ -39,7 +39,10 @@ impl World {
     pub fn secret(&mut self, secret: impl AsRef<[u8]>) {
         let bytes = secret.as_ref();
         let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-        let mut forms = vec![hex, format!("{bytes:?}").trim_matches(['[', ']']).to_owned()];
+        let mut forms = vec![
+            hex,
+            format!("{bytes:?}").trim_matches(['[', ']']).to_owned(),
+        ];
         if let Ok(text) = core::str::from_utf8(bytes) {
             forms.push(text.to_owned());
         }
@@ -62,12 +65,16 @@ impl Watch {
 
     /// A host is told something: perhaps that it has a connection on an encrypted link.
     pub(crate) fn told(&mut self, input: &HostInput) {
-        let socket = match input {
-            HostInput::Accepted { socket, local, .. } if self.encrypted.contains(local) => *socket,
-            HostInput::Dialed(dial, Ok((socket, _))) if self.dials.remove(dial) => *socket,
-            _ => return,
-        };
-        self.tails.insert(socket, Vec::new());
+        if let HostInput::Accepted { socket, local, .. } = input
+            && self.encrypted.contains(local)
+        {
+            self.tails.insert(*socket, Vec::new());
+        }
+        if let HostInput::Dialed(dial, Ok((socket, _))) = input
+            && self.dials.remove(dial)
+        {
+            self.tails.insert(*socket, Vec::new());
+        }
     }
 
     /// Bytes are written; what is wrong with that?

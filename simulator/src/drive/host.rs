@@ -369,9 +369,14 @@ impl Host for MachineHost {
             let what = format!("{peers} peers, {routes} routes, {timers} timers left");
             return Some(what);
         }
-        let held = self.shared.iter().map(|(holders, before)| (holders(), *before));
+        let held = self
+            .shared
+            .iter()
+            .map(|(holders, before)| (holders(), *before));
         let mut grown = held.filter(|(now, before)| now != before);
-        grown.next().map(|(now, before)| format!("shared by {now}, at first by {before}"))
+        grown
+            .next()
+            .map(|(now, before)| format!("shared by {now}, at first by {before}"))
     }
 
     fn waiting(&self) -> Option<String> {

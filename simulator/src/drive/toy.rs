@@ -126,7 +126,8 @@ impl Toy {
             } else if self.quirk == Quirk::TellsName {
                 let name = sansbox_core::Domain::parse(SECRET).unwrap();
                 let (id, families) = (ActionId(1), Families::Any);
-                self.actions.push_back(Action::Resolve { id, name, families });
+                self.actions
+                    .push_back(Action::Resolve { id, name, families });
             } else if self.quirk == Quirk::StaysBehind {
                 let own = Shared(Rc::clone(&self.shared));
                 self.shared.borrow_mut().push(own);

@@ -90,7 +90,10 @@ fn forward(quirk: toy_datagrams::Quirk, octets: usize) -> Result<(), Violation> 
     let host = MachineHost::new(Rules::default()).udp(addr(PROXY), Box::new(make));
     let ping = |n: u8| {
         let data = vec![n; 100];
-        Script::of([Step::ToAddr(addr(PROXY), data.clone()), Step::ExpectDatagram(data)])
+        Script::of([
+            Step::ToAddr(addr(PROXY), data.clone()),
+            Step::ExpectDatagram(data),
+        ])
     };
     let script = Script::of([Step::Bind]).and(ping(1)).and(ping(2));
     let client = ScriptHost::new().offline(Duration::ZERO, script);

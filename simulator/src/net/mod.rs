@@ -34,6 +34,7 @@ use crate::{
 };
 use host_info::HostInfo;
 use names::Names;
+use packet::Ecn;
 use sansbox_core::Instant;
 use site::{Flight, Sites};
 use slab::Slab;
@@ -59,6 +60,8 @@ pub(crate) struct Core {
     pub(crate) marks: Marks,
     pub(crate) swarm: Option<Swarm>,
     hosts: Vec<HostInfo>,
+    /// The congestion mark of the datagram that arrived last.
+    pub(crate) ecn: Ecn,
     /// Where texts are written before they are noted.
     scratch: String,
 }
@@ -77,6 +80,7 @@ impl Core {
             marks: Marks::default(),
             swarm: setup.swarm,
             hosts: Vec::new(),
+            ecn: Ecn::NotEct,
             scratch: String::new(),
         }
     }

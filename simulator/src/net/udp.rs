@@ -127,7 +127,13 @@ impl Udp {
         self.sockets.remove(&id);
     }
 
-    pub(crate) fn send(&mut self, core: &mut Core, id: UdpId, to: SocketAddr, data: &[u8]) {
+    pub(crate) fn send(
+        &mut self,
+        core: &mut Core,
+        id: UdpId,
+        to: SocketAddr,
+        (ecn, data): (Ecn, &[u8]),
+    ) {
         let Some((host, local)) = self.sockets.get(&id).map(|s| (s.host, s.local)) else {
             return;
         };
@@ -147,7 +153,7 @@ impl Udp {
                 id: core.new_packet_id(),
                 source: from,
                 destination: to,
-                ecn: Ecn::NotEct,
+                ecn,
                 may_fragment: true,
                 body: Body::Udp(BytesMut::from(data)),
             };
@@ -162,7 +168,7 @@ impl Udp {
             return;
         };
         for late in [Some(late), copy].into_iter().flatten() {
-            let event = Event::Datagram(receiver, from, BytesMut::from(data));
+            let event = Event::Datagram(receiver, from, ecn, BytesMut::from(data));
             core.queue.push(core.now + late, event);
         }
     }
@@ -250,13 +256,14 @@ impl Udp {
         core: &mut Core,
         id: UdpId,
         from: SocketAddr,
-        data: BytesMut,
+        (ecn, data): (Ecn, BytesMut),
     ) -> Option<(HostId, HostInput)> {
         let host = self.sockets.get(&id)?.host;
         if core.is_deaf(host) {
             core.note(host, Tag::DatagramLost, id.0.into(), &data);
             return None;
         }
+        core.ecn = ecn;
         core.note(host, Tag::Datagram, id.0.into(), &data);
         let socket = id;
         Some((host, HostInput::Datagram { socket, from, data }))

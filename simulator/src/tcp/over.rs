@@ -357,7 +357,28 @@ impl Tcp {
         if is_request && let Some(Reach::Slow(extra)) = self.reach.get(&to) {
             delay += *extra;
         }
-        delay
+        delay + self.bad_weather(core, packet, stream)
+    }
+
+    /// What the weather makes of a segment between two sites; returns by how much it stalls.
+    fn bad_weather(&self, core: &mut Core, packet: &Packet, stream: StreamId) -> Duration {
+        let weather = core.weather;
+        let has_payload = !packet.payload().is_empty();
+        if weather.segment_stalled + weather.connection_reset == 0 || !has_payload {
+            return Duration::ZERO;
+        }
+        let name = core.streams.name(stream).to_owned();
+        let what = format_args!("{name}");
+        if core.strikes(weather.connection_reset, "connection-reset", what) {
+            let ends = (packet.source, packet.destination);
+            for (from, to) in [ends, (ends.1, ends.0)] {
+                core.inject_reset(from, to);
+            }
+        }
+        if core.strikes(weather.segment_stalled, "segment-stalled", what) {
+            return core.slower("segment-stalled", what);
+        }
+        Duration::ZERO
     }
 }
 
