@@ -132,10 +132,13 @@ impl Streams {
         self.is_healed = true;
     }
 
-    /// From here on all streams draw as if the world had begun with another seed.
+    /// From here on all streams draw as if the world had begun with another seed, and nothing is
+    /// decided beforehand any more.
     pub fn reseed(&mut self, seed: u64) {
         self.root = Seed::from_u64(seed);
+        self.source = Source::default();
         for stream in &mut self.streams {
+            stream.overrides.clear();
             stream.rng = ChaCha8Rng::from_seed(self.root.derive(&stream.name).bytes());
         }
     }

@@ -1,6 +1,6 @@
 //! A world: hosts on a network, in virtual time, on one thread.
 use crate::{
-    check::{Closed, Flows, Invariant, Marks, Violation},
+    check::{Closed, Flows, Invariant, Marks, Violation, Watch},
     event::Event,
     explore::{Swarm, swarm},
     fault::Fault,
@@ -71,6 +71,7 @@ impl World {
             names: Names::default(),
             flows: Flows::default(),
             ledger: Vec::new(),
+            watch: Watch::default(),
         };
         Self {
             net,
@@ -429,6 +430,7 @@ impl World {
             }
             State::Dead => return,
         }
+        self.net.watch.told(&input);
         let mut cx = Cx {
             net: &mut self.net,
             host: id,
@@ -512,6 +514,15 @@ impl World {
             let detail = format!("{sockets} sockets, {conns} connections, {queries} lookups");
             return Err(self.violation(Invariant::NothingLeft, detail));
         }
-        Ok(())
+        self.check_residue()
+    }
+
+    /// Hosts that are alive are as they were at the start.
+    fn check_residue(&self) -> Result<(), Violation> {
+        let alive = self.residents.iter().filter(|r| r.state != State::Dead);
+        match alive.into_iter().find_map(|r| r.host.residue()) {
+            Some(what) => Err(self.violation(Invariant::BackToBaseline, what)),
+            None => Ok(()),
+        }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) mod udp;
 mod weather;
 
 use crate::{
-    check::{Closed, Flows, Marks, Violation},
+    check::{Closed, Flows, Marks, Violation, Watch},
     event::Queue,
     explore::Swarm,
     host::HostId,
@@ -126,4 +126,5 @@ pub(crate) struct Net {
     pub(crate) names: Names,
     pub(crate) flows: Flows,
     pub(crate) ledger: Vec<Closed>,
+    pub(crate) watch: Watch,
 }
