@@ -426,6 +426,8 @@ impl Host for QuicHost {
             | HostInput::Dialed(..)
             | HostInput::Readable(_)
             | HostInput::Writable(_)
+            // quinn-proto finds the path's limit by probing alone.
+            | HostInput::Icmp { .. }
             | HostInput::Resolved(..) => {}
         }
         drop(entered);

@@ -107,6 +107,7 @@ impl Host for Relay {
                 }
             }
             HostInput::Timer
+            | HostInput::Icmp { .. }
             | HostInput::Command(_)
             | HostInput::Accepted { .. }
             | HostInput::Dialed(..)

@@ -184,7 +184,10 @@ impl Host for TlsHost {
                 }
             }
             HostInput::Readable(socket) | HostInput::Writable(socket) => self.run(cx, socket),
-            HostInput::Command(_) | HostInput::Datagram { .. } | HostInput::Resolved(..) => {}
+            HostInput::Command(_)
+            | HostInput::Datagram { .. }
+            | HostInput::Icmp { .. }
+            | HostInput::Resolved(..) => {}
         }
         drop(entered);
         self.sources.give_secrets(cx.log());
