@@ -117,7 +117,7 @@ scenarios! {
             .dial_at(seconds(1), addr(SOCKS), socks5().send(socks5_request(1, ORIGIN)).expect(socks5_refusal(5)));
         world.host_in(office, "client", &ips(&[CLIENT]), host);
         origin(world, |_| echo().tolerant());
-        run(world, &[Completed, Refused(sansbox_core::Refusal::ConnectionRefused)])
+        run(world, &[Refused(sansbox_core::Refusal::ConnectionRefused), Completed])
     }
 
     /// A proxy behind a firewall without an open port cannot be reached; with one it can.

@@ -197,7 +197,7 @@ scenarios! {
             .dial_at(seconds(1), addr(SOCKS), socks5().send(socks5_request(1, ORIGIN)).expect(socks5_refusal(4)));
         world.host_in(home, "client", &ips(&[CLIENT]), host);
         origin(world, |_| echo().tolerant());
-        run(world, &[Completed, Refused(Refusal::HostUnreachable)])
+        run(world, &[Refused(Refusal::HostUnreachable), Completed])
     }
 
     /// A carrier that changes the outside address under an association: what the client sends
