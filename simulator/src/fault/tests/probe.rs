@@ -9,13 +9,15 @@ use sansbox_core::{Instant, Refusal};
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 /// Bytes that are echoed.
-const PAYLOAD_LEN: usize = 200_000;
+const PAYLOAD_LEN: usize = 60_000;
 /// Datagrams that are sent.
 pub(super) const DATAGRAMS: u32 = 40;
 /// Time between two.
 const EVERY: Duration = Duration::from_millis(25);
 /// When the client's clock is looked at.
 const TICK: Duration = Duration::from_secs(10);
+/// When the client opens two more sockets.
+const LATE: Duration = Duration::from_millis(500);
 /// When the client gives up.
 const PATIENCE: Duration = Duration::from_secs(1500);
 
@@ -76,6 +78,8 @@ pub(super) struct Client {
     has_shut: bool,
     datagrams_sent: u32,
     began: bool,
+    was_late: bool,
+    late_dial: Option<DialId>,
     has_ticked: bool,
     started: Instant,
 }
@@ -94,6 +98,8 @@ impl Client {
             has_shut: false,
             datagrams_sent: 0,
             began: false,
+            was_late: false,
+            late_dial: None,
             has_ticked: false,
             started: Instant::ZERO,
         }
@@ -195,6 +201,14 @@ impl Client {
         if !self.began {
             self.begin(cx);
         }
+        if !self.was_late && cx.now() >= self.started + LATE {
+            self.was_late = true;
+            match cx.bind(addr("10.0.0.1:0")) {
+                Ok((udp, _)) => cx.unbind(udp),
+                Err(why) => self.heard.borrow_mut().bind_failed = Some(why),
+            }
+            self.late_dial = Some(cx.dial(addr("10.0.0.3:80")));
+        }
         if !self.has_ticked && cx.now() >= self.started + TICK {
             self.has_ticked = true;
             cx.note(Tag::Input, 0, format_args!("tick"));
@@ -207,8 +221,8 @@ impl Client {
             }
         }
         if cx.now() >= self.started + PATIENCE {
-            if let Some(dial) = self.dial.take() {
-                cx.cancel_dial(dial);
+            for dial in [self.dial.take(), self.late_dial.take()] {
+                dial.into_iter().for_each(|dial| cx.cancel_dial(dial));
             }
             self.leave(cx);
         }
@@ -224,10 +238,13 @@ impl Client {
     }
 
     fn is_over(&self) -> bool {
-        self.at == At::Over && self.has_ticked && self.datagrams_sent == DATAGRAMS
+        self.at == At::Over
+            && self.has_ticked
+            && self.late_dial.is_none()
+            && self.datagrams_sent == DATAGRAMS
     }
 
-    fn heard_datagram(&mut self, cx: &Cx<'_>, data: &[u8]) {
+    fn heard_datagram(&self, cx: &Cx<'_>, data: &[u8]) {
         let mut heard = self.heard.borrow_mut();
         let number = data.get(..4).and_then(|n| n.try_into().ok());
         let number = number.map_or(u32::MAX, u32::from_be_bytes);
@@ -244,6 +261,14 @@ impl Host for Client {
         match input {
             HostInput::Start => self.started = cx.now(),
             HostInput::Timer => self.timer(cx),
+            HostInput::Dialed(dial, Ok((socket, _))) if self.late_dial == Some(dial) => {
+                self.late_dial = None;
+                cx.close(socket);
+            }
+            HostInput::Dialed(dial, Err(why)) if self.late_dial == Some(dial) => {
+                self.late_dial = None;
+                self.heard.borrow_mut().dial_failed = Some(why);
+            }
             HostInput::Dialed(_, Ok((socket, _))) => {
                 self.dial = None;
                 self.socket = Some(socket);
@@ -281,9 +306,10 @@ impl Host for Client {
             return Some(self.started + Duration::from_millis(1));
         }
         let tick = (!self.has_ticked).then_some(self.started + TICK);
+        let late = (!self.was_late).then_some(self.started + LATE);
         let datagram = (self.datagrams_sent < DATAGRAMS).then(|| self.next_datagram());
         let patience = (self.at != At::Over).then_some(self.started + PATIENCE);
-        [tick, datagram, patience].into_iter().flatten().min()
+        [tick, late, datagram, patience].into_iter().flatten().min()
     }
 
     fn waiting(&self) -> Option<String> {

@@ -87,7 +87,7 @@ pub(super) const ROWS: &[Row] = &[
     ("truncation", |_, with| with.heard.datagrams_damaged > 0),
     ("extension", |_, with| with.heard.datagrams_damaged > 0),
     ("field-damage", |_, with| {
-        with.noted("Field(Socks5Command)") > 0 && with.heard.reply != Some(0)
+        with.noted("Field(Socks5Command)") > 0 && with.heard.reply == Some(0xee)
     }),
     ("slow-line", |base, with| with.is_later(base, 10 * SECOND)),
     ("short-queue", |_, with| {
