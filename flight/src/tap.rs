@@ -130,6 +130,7 @@ impl<M: Machine, T: Tape> Tapped<M, T> {
 }
 
 impl<T: Tape> Tap<T> {
+    #[inline]
     fn input<M: Machine>(&mut self, machine: &M, now: Instant, input: &Input<'_>) {
         self.last = now;
         self.has_actions = true;
