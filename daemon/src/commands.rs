@@ -4,6 +4,7 @@ use crate::{
     fatal::Fatal,
     load::{Inputs, STDIN, load, refuse},
     logger::Logger,
+    runtime,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sansbox_engine::config;
@@ -114,7 +115,7 @@ pub(crate) fn version(name_only: bool, sing_box: bool) -> Result<(), Fatal> {
         std::env::consts::ARCH,
     );
     // Writing to a String does not fail.
-    let _ = writeln!(text, "Tags: runtime_tokio");
+    let _ = writeln!(text, "Tags: {}", runtime::TAG);
     let revision = env!("SANSBOX_REVISION");
     if !revision.is_empty() {
         let _ = writeln!(text, "Revision: {revision}");

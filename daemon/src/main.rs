@@ -6,6 +6,7 @@
 //! | `commands` | the commands that end by themselves |
 //! | `run` | the proxy: start, signals, end |
 //! | `load` | configuration files, read and compiled |
+//! | `runtime` | the runtime that this build has |
 //! | `report`, `story` | what the runtime tells, and of each connection, as log lines |
 //! | `totals` | what was served in all, told at the end |
 //! | `recorder` | the flight recorder: rings and recordings |
@@ -19,6 +20,7 @@ mod logger;
 mod recorder;
 mod report;
 mod run;
+mod runtime;
 mod story;
 mod totals;
 

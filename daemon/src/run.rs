@@ -5,10 +5,10 @@ use crate::{
     logger::{Level, Logger},
     recorder::Recorder,
     report::{Report, Throttle, name},
+    runtime::{Options, Running, Runtime, Shutdown, StartError},
 };
 use sansbox_engine::{Plan, config::model::Config};
 use sansbox_flight::Reason;
-use sansbox_tokio::{Options, Running, Runtime, Shutdown, StartError};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2},
     iterator::Signals,

@@ -3,6 +3,7 @@
 //! `tests/replay.rs` runs them over `corpora/`.
 mod config;
 mod drive;
+mod ffi;
 mod http;
 mod input;
 mod reference;
@@ -11,6 +12,7 @@ mod sbx;
 mod socks;
 
 pub use config::config_reader;
+pub use ffi::ffi_calls;
 pub use http::{http_request, http_response};
 pub use router::router_rules;
 pub use sbx::sbx_reader;

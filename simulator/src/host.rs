@@ -1,7 +1,10 @@
 //! What lives in a world: hosts, what they are told, and what they can do.
 use crate::{
     check::{Invariant, Violation},
-    net::Net,
+    net::{
+        Net,
+        packet::{Ecn, Icmp},
+    },
     rng::StreamId,
     tcp::Side,
     transcript::Tag,
@@ -82,6 +85,13 @@ pub enum HostInput {
         /// Its payload.
         data: BytesMut,
     },
+    /// A router or the receiving host says what became of a datagram.
+    Icmp {
+        /// The socket that sent it.
+        socket: UdpId,
+        /// What is said.
+        icmp: Icmp,
+    },
     /// A name lookup ended.
     Resolved(QueryId, Result<Vec<IpAddr>, Refusal>),
 }
@@ -96,6 +106,25 @@ pub trait Host {
 
     /// What the host still waits for; `None` when it has nothing left to do.
     fn waiting(&self) -> Option<String>;
+
+    /// Has it nothing left to do, nor planned? (What only reacts is done.)
+    fn is_done(&self) -> bool {
+        self.waiting().is_none()
+    }
+
+    /// The host dies; it may still say which flows nobody will see the end of. Its sockets are
+    /// gone already.
+    fn crashed(&mut self, _cx: &mut Cx<'_>) {}
+
+    /// What is left in it that was not there at the start, once nothing can happen any more.
+    fn residue(&self) -> Option<String> {
+        None
+    }
+
+    /// Does it hold machines under test, which must end by themselves when their peers are done?
+    fn serves(&self) -> bool {
+        false
+    }
 }
 
 /// What reading a socket gave.
@@ -122,10 +151,10 @@ pub struct Cx<'a> {
 }
 
 impl Cx<'_> {
-    /// The current virtual time.
+    /// What this host's clock shows: the virtual time, unless a fault changed the clock.
     #[must_use]
-    pub const fn now(&self) -> Instant {
-        self.net.core.now
+    pub fn now(&self) -> Instant {
+        self.net.core.host_now(self.host)
     }
 
     /// This host's name.
@@ -152,7 +181,9 @@ impl Cx<'_> {
 
     /// Begins a connection; ends in [`HostInput::Dialed`].
     pub fn dial(&mut self, to: SocketAddr) -> DialId {
-        self.net.tcp.dial(&mut self.net.core, self.host, to)
+        let dial = self.net.tcp.dial(&mut self.net.core, self.host, to);
+        self.net.watch.dials(dial, to);
+        dial
     }
 
     /// Drops a dial; its outcome never comes.
@@ -171,7 +202,12 @@ impl Cx<'_> {
     /// # Errors
     /// When the connection is dead.
     pub fn write(&mut self, socket: SocketId, bytes: &[u8]) -> Result<usize, WasReset> {
-        self.net.tcp.write(&mut self.net.core, socket, bytes)
+        let taken = self.net.tcp.write(&mut self.net.core, socket, bytes)?;
+        let sent = bytes.get(..taken).unwrap_or_default();
+        if let Some(what) = self.net.watch.wrote(socket, sent) {
+            self.violate(Invariant::Canary, what);
+        }
+        Ok(taken)
     }
 
     /// Ends this direction behind what was written.
@@ -201,12 +237,34 @@ impl Cx<'_> {
     /// # Errors
     /// When the address is not this host's or the port is taken.
     pub fn bind(&mut self, local: SocketAddr) -> Result<(UdpId, SocketAddr), Refusal> {
+        if !self.net.core.has_file(self.host, self.open_sockets()) {
+            return Err(Refusal::Exhausted);
+        }
         self.net.udp.bind(&mut self.net.core, self.host, local)
     }
 
     /// Sends a datagram.
     pub fn send_to(&mut self, socket: UdpId, to: SocketAddr, data: &[u8]) {
-        self.net.udp.send(&mut self.net.core, socket, to, data);
+        self.send_marked(socket, to, data, Ecn::NotEct);
+    }
+
+    /// Sends a datagram with a congestion mark.
+    pub fn send_marked(&mut self, socket: UdpId, to: SocketAddr, data: &[u8], ecn: Ecn) {
+        if let Some(what) = self.net.watch.sent(to, data) {
+            self.violate(Invariant::Canary, what);
+        }
+        if let Some(what) = self.net.watch.is_too_long(self.host, to, data.len()) {
+            self.violate(Invariant::PathBudget, what);
+        }
+        self.net
+            .udp
+            .send(&mut self.net.core, socket, to, (ecn, data));
+    }
+
+    /// The congestion mark of the datagram that is being handled.
+    #[must_use]
+    pub const fn ecn(&self) -> Ecn {
+        self.net.core.ecn
     }
 
     /// Closes a UDP socket.
@@ -242,10 +300,23 @@ impl Cx<'_> {
         &mut self.net.ledger
     }
 
+    /// Where secrets and logs of connections go, if the world keeps them.
+    pub const fn log(&mut self) -> Option<&mut crate::quic::capture::Log> {
+        self.net.log.as_mut()
+    }
+
     /// Adds an entry to the transcript.
     pub fn note(&mut self, tag: Tag, number: u64, text: std::fmt::Arguments<'_>) {
         let host = self.host;
         self.net.core.note_text(host, tag, number, text);
+        self.check_text(text);
+    }
+
+    /// A text that might end in a log holds no secret.
+    pub(crate) fn check_text(&mut self, text: std::fmt::Arguments<'_>) {
+        if let Some(what) = self.net.watch.tells(text) {
+            self.violate(Invariant::SecretsUnlogged, what);
+        }
     }
 
     /// An invariant is broken: there is no point in going on.
@@ -254,10 +325,31 @@ impl Cx<'_> {
         self.net.core.violation.is_some()
     }
 
-    /// Reports a broken invariant; the world stops at the first.
+    /// Something happened that some run should see.
+    pub fn mark(&mut self, name: impl Into<std::borrow::Cow<'static, str>>) {
+        self.net.core.marks.hit(name);
+    }
+
+    /// Does everything go as written? See [`crate::World::is_exact`].
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        self.net.core.swarm.is_none()
+    }
+
+    /// When faults stop, at the latest.
+    pub(crate) fn heals_at(&self) -> Instant {
+        let swarm = self.net.core.swarm;
+        swarm.map_or(Instant::ZERO, |swarm| Instant::ZERO + swarm.heal_at)
+    }
+
+    /// Reports a broken invariant; the world stops at the first. Where a swarm is at work, a
+    /// script that does not go as written breaks none.
     pub fn violate(&mut self, invariant: Invariant, detail: impl Into<String>) {
+        if invariant == Invariant::ScriptHolds && !self.is_exact() {
+            return;
+        }
         let violation = Violation {
-            at: self.now(),
+            at: self.net.core.now,
             host: self.name().into(),
             invariant,
             detail: detail.into(),

@@ -6,25 +6,33 @@
 //! |---|---|
 //! | [`world`] | [`World`]: hosts, events, time |
 //! | [`host`] | [`Host`], [`Cx`]: what a program in a world is told and can do |
-//! | [`tcp`], [`net`] | connections, datagrams, names |
+//! | [`tcp`], [`net`] | connections, datagrams, names, sites and what packets pass between them |
+//! | [`fault`] | what goes wrong |
 //! | [`rng`] | named random streams and the decision log |
 //! | [`transcript`] | the digest and the trace |
 //! | [`peers`] | scripted clients and servers |
 //! | [`drive`] | [`MachineHost`]: drives machines as a runtime does |
 //! | [`scenario`] | the registry of scenarios and how they are run |
 //! | [`record`] | recordings of production, replayed |
+//! | [`quic`], [`tls`] | QUIC and TLS hosts |
 //! | [`check`] | what must hold in every run |
+//! | [`explore`] | swarms of faults, sweeps, shrinking |
 pub mod check;
 pub mod drive;
 mod event;
+pub mod explore;
+pub mod fault;
 pub mod host;
 pub mod net;
 pub mod peers;
+pub mod quic;
 pub mod record;
+mod resident;
 pub mod rng;
 pub mod scenario;
 mod scenarios;
 pub mod tcp;
+pub mod tls;
 pub mod transcript;
 pub mod world;
 

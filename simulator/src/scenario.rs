@@ -1,13 +1,18 @@
 //! Scenarios: worlds with a name, and how to run them.
 use crate::{
     World,
-    check::Violation,
+    check::{Invariant, Marks, Violation},
+    rng::{Choice, Named},
     scenarios,
     transcript::{Entry, Place},
     world::Setup,
 };
 use core::fmt;
 use sansbox_core::Instant;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 /// How a run ended.
 pub type Verdict = Result<(), Violation>;
@@ -19,6 +24,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// One sentence that says what must hold.
     pub about: &'static str,
+    /// What must happen at least once over many seeds.
+    pub marks: &'static [&'static str],
     /// Fills an empty world and runs it.
     pub body: fn(&mut World) -> Verdict,
 }
@@ -40,6 +47,16 @@ pub struct Report {
     pub events: u64,
     /// Random choices made.
     pub decisions: usize,
+    /// The bad things that happened by chance, in order.
+    pub hazards: Vec<Named>,
+    /// Which scripts of a host stay away, as a choice, and how many it has.
+    pub peers: Vec<(Named, u64)>,
+    /// How long bad things took.
+    pub times: Vec<Named>,
+    /// What happened at least once.
+    pub marks: Marks,
+    /// How often each stream was drawn from, where choices were made in a stream's place.
+    drawn: BTreeMap<Box<str>, u32>,
     /// The first broken invariant, if one was.
     pub outcome: Verdict,
     /// The names of the hosts.
@@ -49,6 +66,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Which of these choices nobody asked for: the run went another way.
+    pub fn unasked<'a>(&'a self, made: &'a [Named]) -> impl Iterator<Item = &'a Named> {
+        let drawn = |d: &&Named| self.drawn.get(&d.stream).copied().unwrap_or_default();
+        made.iter().filter(move |d| d.nth >= drawn(d))
+    }
+
     /// What crossed, as text.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         self.entries.iter().map(|entry| {
@@ -66,16 +89,33 @@ impl Report {
 }
 
 impl Scenario {
-    /// Runs it.
+    /// Runs it. A panic is a broken invariant where panics unwind.
     #[must_use]
     pub fn run(&self, setup: Setup) -> Report {
+        let overridden = setup.source.overrides.keys();
+        let overridden: BTreeSet<Box<str>> = overridden.map(|(name, _)| name.clone()).collect();
         let mut world = World::with(setup);
-        let outcome = (self.body)(&mut world);
+        let body = AssertUnwindSafe(|| (self.body)(&mut world));
+        let outcome = catch_unwind(body).unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<&str>().copied();
+            let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            Err(Violation {
+                at: world.now(),
+                host: "world".into(),
+                invariant: Invariant::NoPanic,
+                detail: said.unwrap_or("no message").into(),
+            })
+        });
         Report {
             digest: world.digest(),
             virtual_time: world.now(),
             events: world.events(),
             decisions: world.decisions().len(),
+            hazards: world.named(|_, d| d.kind == Choice::Hazard && d.choice > 0),
+            peers: world.peers(),
+            times: world.named(|name, d| name.starts_with("fault/") && d.kind == Choice::Value),
+            marks: world.marks().clone(),
+            drawn: world.drawn(overridden),
             outcome,
             hosts: world.host_names(),
             entries: world.entries().to_vec(),
@@ -94,10 +134,18 @@ pub fn all() -> Vec<Scenario> {
         .collect()
 }
 
-/// The scenario called `name`.
+/// Scenarios with planted bugs, to try the tools on.
+#[must_use]
+pub fn planted() -> Vec<Scenario> {
+    let groups = scenarios::HIDDEN.iter().copied();
+    groups.flatten().copied().collect()
+}
+
+/// The scenario called `name`, be it planted or not.
 #[must_use]
 pub fn find(name: &str) -> Option<Scenario> {
-    all().into_iter().find(|scenario| scenario.name == name)
+    let mut known = all().into_iter().chain(planted());
+    known.find(|scenario| scenario.name == name)
 }
 
 /// Names that resemble `name`, the nearest first, at most three.
@@ -163,7 +211,6 @@ pub(crate) fn check(name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
     fn names_are_unique_and_every_scenario_says_what_it_is_about() {

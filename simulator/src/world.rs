@@ -1,10 +1,15 @@
 //! A world: hosts on a network, in virtual time, on one thread.
 use crate::{
-    check::{Closed, Flows, Invariant, Violation},
+    check::{Closed, Flows, Invariant, Marks, Violation, Watch},
     event::Event,
+    explore::{Swarm, swarm},
+    fault::Fault,
     host::{Command, Cx, Host, HostId, HostInput},
-    net::{Answer, Core, Net, UdpPath, names::Names, udp::Udp},
-    rng::{Decision, Overrides},
+    net::{Answer, Core, HopId, Net, SiteId, UdpPath, hop::Hop, names::Names, udp::Udp},
+    peers::ABSENT,
+    quic::Capture,
+    resident::{Resident, State},
+    rng::{Decision, Named, Source},
     tcp::{Path, Reach, ideal::Tcp},
     transcript::Entry,
 };
@@ -13,34 +18,37 @@ use core::{
     time::Duration,
 };
 use sansbox_core::Instant;
-use sansbox_engine::timer::{TimerKey, TimerQueue};
+use sansbox_engine::timer::TimerQueue;
+use std::collections::BTreeMap;
 
 /// Events at one instant before the world is declared to spin.
 const EVENTS_AT_ONE_INSTANT_MAX: u64 = 10_000_000;
-
-struct Resident {
-    host: Box<dyn Host>,
-    timer: Option<TimerKey>,
-}
 
 /// What a world is made from.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
     /// Where all randomness comes from.
     pub seed: u64,
-    /// Choices made in the streams' place.
-    pub overrides: Overrides,
+    /// Where choices come from besides.
+    pub source: Source,
+    /// Faults, as the seed draws them.
+    pub swarm: Option<Swarm>,
+    /// At a time after the start everything goes on as with another seed.
+    pub branch: Option<(Duration, u64)>,
     /// Keep what crosses, to show it.
     pub keeps_entries: bool,
 }
 
 /// Hosts, network and time. The same seed and the same hosts give the same run, byte for byte.
 pub struct World {
-    net: Net,
-    residents: Vec<Resident>,
+    pub(crate) net: Net,
+    pub(crate) residents: Vec<Resident>,
     timers: TimerQueue<HostId>,
     events: u64,
     seed: u64,
+    branch: Option<(Duration, u64)>,
+    /// By when the machines must be done, once all their peers are.
+    done_by: Option<Instant>,
 }
 
 impl World {
@@ -56,7 +64,7 @@ impl World {
     /// An empty world.
     #[must_use]
     pub fn with(setup: Setup) -> Self {
-        let seed = setup.seed;
+        let (seed, branch) = (setup.seed, setup.branch);
         let net = Net {
             core: Core::new(setup),
             tcp: Tcp::default(),
@@ -64,6 +72,8 @@ impl World {
             names: Names::default(),
             flows: Flows::default(),
             ledger: Vec::new(),
+            log: None,
+            watch: Watch::default(),
         };
         Self {
             net,
@@ -71,6 +81,8 @@ impl World {
             timers: TimerQueue::default(),
             events: 0,
             seed,
+            branch,
+            done_by: None,
         }
     }
 
@@ -80,13 +92,73 @@ impl World {
         self.seed
     }
 
-    /// Adds a host that owns `addresses`; it starts at time zero, or now.
+    /// Adds a site, whose hosts reach everybody else over `hops`, inside first. Behind the hops
+    /// of one site and before those of another lies the way that [`Self::path`] and
+    /// [`Self::udp_path`] describe.
+    pub fn site(&mut self, name: &str, hops: Vec<Box<dyn Hop>>) -> SiteId {
+        let site = self.net.core.sites.add(name);
+        for hop in hops {
+            self.add_hop(site, hop);
+        }
+        site
+    }
+
+    /// Adds one more hop on the outside of a site; connections that are open already do not
+    /// pass it unless they pass another.
+    pub fn add_hop(&mut self, site: SiteId, hop: Box<dyn Hop>) -> HopId {
+        let core = &mut self.net.core;
+        core.sites.add_hop(&mut core.streams, site, hop, None)
+    }
+
+    /// Adds a hop for a class of faults; returns its place on its site.
+    pub(crate) fn add_fault_hop(&mut self, site: SiteId, class: &str, hop: Box<dyn Hop>) -> usize {
+        let core = &mut self.net.core;
+        let index = core.sites.hops(site).len();
+        core.sites
+            .add_hop(&mut core.streams, site, hop, Some(class));
+        index
+    }
+
+    /// All sites, also those of hosts that were given none.
+    pub fn sites(&self) -> impl Iterator<Item = SiteId> + use<> {
+        (0..self.net.core.sites.len()).map(SiteId)
+    }
+
+    /// All hosts, in order.
+    pub fn hosts(&self) -> impl Iterator<Item = HostId> + use<> {
+        self.net.core.host_ids()
+    }
+
+    /// The hosts that are no machines under test, in order.
+    pub fn peer_hosts(&self) -> Vec<HostId> {
+        let hosts = self.hosts().zip(&self.residents);
+        let peers = hosts.filter(|(_, resident)| !resident.host.serves());
+        peers.map(|(host, _)| host).collect()
+    }
+
+    /// The addresses of a host.
+    #[must_use]
+    pub fn addresses(&self, host: HostId) -> &[IpAddr] {
+        self.net.core.addresses(host)
+    }
+
+    /// Adds a host that owns `addresses`, on a site of its own without hops; it starts at time
+    /// zero, or now.
     pub fn host(&mut self, name: &str, addresses: &[IpAddr], host: impl Host + 'static) -> HostId {
-        let id = self.net.core.add_host(name, addresses);
-        self.residents.push(Resident {
-            host: Box::new(host),
-            timer: None,
-        });
+        let site = self.net.core.sites.add(name);
+        self.host_in(site, name, addresses, host)
+    }
+
+    /// Adds a host on a site.
+    pub fn host_in(
+        &mut self,
+        site: SiteId,
+        name: &str,
+        addresses: &[IpAddr],
+        host: impl Host + 'static,
+    ) -> HostId {
+        let id = self.net.core.add_host(site, name, addresses);
+        self.residents.push(Resident::new(Box::new(host)));
         self.net
             .core
             .queue
@@ -106,7 +178,7 @@ impl World {
 
     /// The way of connections to everywhere else.
     pub const fn default_path(&mut self, path: Path) {
-        self.net.tcp.default_path = path;
+        self.net.tcp.set_default_path(path);
     }
 
     /// The way of datagrams to `to`.
@@ -130,6 +202,12 @@ impl World {
         self.net.core.queue.push(at, Event::Command(host, command));
     }
 
+    /// Does something to the network or a host at a time after the start.
+    pub fn at(&mut self, after: Duration, fault: Fault) {
+        let at = Instant::ZERO + after;
+        self.net.core.queue.push(at, Event::Fault(Box::new(fault)));
+    }
+
     /// The current virtual time.
     #[must_use]
     pub const fn now(&self) -> Instant {
@@ -146,6 +224,19 @@ impl World {
     #[must_use]
     pub const fn flows(&self) -> &Flows {
         &self.net.flows
+    }
+
+    /// Keeps secrets and logs of encrypted connections from now on; what crosses stays the same.
+    pub fn keep_capture(&mut self) {
+        self.net.log.get_or_insert_default();
+    }
+
+    /// Secrets and logs of encrypted connections so far; empty unless they are kept.
+    #[must_use]
+    pub fn capture(&self) -> Capture {
+        let log = self.net.log.as_ref();
+        log.map(crate::quic::capture::Log::capture)
+            .unwrap_or_default()
     }
 
     /// Events handled.
@@ -172,18 +263,64 @@ impl World {
         self.net.core.host_names()
     }
 
+    /// The names of all hops, in order: site, kind and place.
+    #[must_use]
+    pub fn hop_names(&self) -> Vec<String> {
+        self.net.core.sites.hop_names()
+    }
+
+    /// What happened at least once.
+    #[must_use]
+    pub const fn marks(&self) -> &Marks {
+        &self.net.core.marks
+    }
+
+    /// The random choices that `keep` keeps, in order, under their names.
+    #[must_use]
+    pub fn named(&self, keep: impl Fn(&str, &Decision) -> bool) -> Vec<Named> {
+        self.net.core.streams.named(keep)
+    }
+
+    /// Which scripts of each host stay away, and how many there are.
+    pub(crate) fn peers(&self) -> Vec<(Named, u64)> {
+        let is_peers = |name: &str| name.strip_suffix(ABSENT).is_some_and(|n| n.ends_with('/'));
+        let named = self.named(|name, _| is_peers(name));
+        let decisions = self.decisions().iter();
+        let counts = decisions.filter(|d| is_peers(self.net.core.streams.name(d.stream)));
+        named.into_iter().zip(counts.map(|d| d.of)).collect()
+    }
+
+    /// How often each of these streams was drawn from.
+    pub(crate) fn drawn(
+        &self,
+        names: impl IntoIterator<Item = Box<str>>,
+    ) -> BTreeMap<Box<str>, u32> {
+        let streams = &self.net.core.streams;
+        let names = names.into_iter();
+        names
+            .map(|name| (name.clone(), streams.drawn(&name)))
+            .collect()
+    }
+
     /// Every random choice, in order.
     #[must_use]
     pub fn decisions(&self) -> &[Decision] {
         self.net.core.streams.decisions()
     }
 
-    /// Fails the run when `holds` is false.
+    /// Does everything go as written? Not where a swarm of faults is at work: then only what
+    /// must hold in every run is checked.
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        self.net.core.swarm.is_none()
+    }
+
+    /// Fails the run when `holds` is false, unless a swarm is at work.
     ///
     /// # Errors
     /// A violation of [`Invariant::Expected`].
     pub fn expect(&self, holds: bool, what: impl Into<String>) -> Result<(), Violation> {
-        if holds {
+        if holds || !self.is_exact() {
             return Ok(());
         }
         Err(Violation {
@@ -200,11 +337,19 @@ impl World {
     /// The first broken invariant; among them a host that is not done at `limit`, or when
     /// nothing can happen any more.
     pub fn run(&mut self, limit: Duration) -> Result<(), Violation> {
-        let limit = Instant::ZERO + limit;
+        let limit = Instant::ZERO + limit + self.prepare();
         let mut at_this_instant = 0;
         while let Some(at) = self.next_at() {
+            if self.net.core.queue.is_background_only() && self.is_at_rest() {
+                break;
+            }
             if at > limit {
                 return Err(self.stuck(&format!("still running at {limit}")));
+            }
+            if self.done_by.is_some_and(|by| at > by) && self.is_any_machine_left() {
+                let why = "all peers are done and no fault strikes any more";
+                let stuck = self.stuck(why);
+                return Err(self.violation(Invariant::Liveness, stuck.detail));
             }
             at_this_instant = if at > self.now() {
                 0
@@ -222,6 +367,45 @@ impl World {
         self.check_end()
     }
 
+    /// No host waits for anything.
+    fn is_at_rest(&self) -> bool {
+        self.timers.is_empty() && self.residents.iter().all(|r| r.waiting().is_none())
+    }
+
+    /// Installs the swarm, if there is one; returns by how much it may lengthen the run.
+    fn prepare(&mut self) -> Duration {
+        if let Some((after, seed)) = self.branch.take() {
+            let at = Instant::ZERO + after;
+            self.net.core.queue.push(at, Event::Reseed(seed));
+        }
+        let Some(swarm) = self.net.core.swarm else {
+            return Duration::ZERO;
+        };
+        swarm::install(self, swarm);
+        let heals = Instant::ZERO + swarm.heal_at;
+        self.net.core.queue.push(heals, Event::Heal);
+        swarm.heal_at + swarm::PATIENCE * 2
+    }
+
+    fn is_any_machine_left(&self) -> bool {
+        let mut residents = self.residents.iter();
+        residents.any(|r| r.host.serves() && !r.is_done())
+    }
+
+    /// Keeps account of who is done: with the last peer the machines' time begins to run out.
+    pub(crate) fn account(&mut self, id: HostId) {
+        let Some(swarm) = self.net.core.swarm else {
+            return;
+        };
+        let Some(resident) = self.residents.get_mut(id.0 as usize) else {
+            return;
+        };
+        resident.is_busy_peer = !resident.host.serves() && !resident.is_done();
+        let all_done = !self.residents.iter().any(|r| r.is_busy_peer);
+        let from = self.now().max(Instant::ZERO + swarm.heal_at);
+        self.done_by = all_done.then(|| self.done_by.unwrap_or(from + swarm::GRACE));
+    }
+
     fn next_at(&self) -> Option<Instant> {
         let next = [self.net.core.queue.next_at(), self.timers.next()];
         next.into_iter().flatten().min()
@@ -231,37 +415,81 @@ impl World {
         self.events += 1;
         self.net.core.now = at.max(self.net.core.now);
         if self.net.core.queue.next_at().is_some_and(|t| t <= at) {
-            let Some((_, event)) = self.net.core.queue.pop() else {
-                return;
-            };
-            if let Some((host, input)) = self.net.happen(event) {
-                self.tell(host, input);
+            match self.net.core.queue.pop() {
+                Some((_, Event::Fault(fault))) => self.fault(*fault),
+                Some((_, event)) => {
+                    if let Some((host, input)) = self.net.happen(event) {
+                        self.tell(host, input);
+                    }
+                }
+                None => {}
             }
         } else if let Some(host) = self.timers.pop_due(self.net.core.now) {
             if let Some(resident) = self.residents.get_mut(host.0 as usize) {
                 resident.timer = None;
+                resident.wanted = None;
             }
             self.tell(host, HostInput::Timer);
         }
     }
 
-    fn tell(&mut self, id: HostId, input: HostInput) {
+    pub(crate) fn tell(&mut self, id: HostId, input: HostInput) {
         let Some(resident) = self.residents.get_mut(id.0 as usize) else {
             return;
         };
+        match resident.state {
+            State::Running => {}
+            State::Still => {
+                resident.held.push_back(input);
+                return;
+            }
+            State::Dead => return,
+        }
+        self.net.watch.told(&input);
         let mut cx = Cx {
             net: &mut self.net,
             host: id,
         };
         resident.host.handle(&mut cx, input);
+        self.keep_timer(id);
+        self.account(id);
+    }
+
+    /// Arms a host's timer anew where its deadline has changed.
+    fn keep_timer(&mut self, id: HostId) {
+        let Some(resident) = self.residents.get_mut(id.0 as usize) else {
+            return;
+        };
         let wanted = resident.host.poll_timeout();
-        if resident.timer.map(|key| key.at()) == wanted {
+        if resident.wanted == wanted {
             return;
         }
         if let Some(key) = resident.timer.take() {
             self.timers.disarm(key);
         }
-        resident.timer = wanted.map(|at| self.timers.arm(at, id));
+        resident.wanted = wanted;
+        let at = wanted.map(|at| self.net.core.world_time(id, at));
+        resident.timer = at.map(|at| self.timers.arm(at, id));
+    }
+
+    /// A host's deadline is no more.
+    pub(crate) fn disarm(&mut self, id: HostId) {
+        if let Some(resident) = self.residents.get_mut(id.0 as usize) {
+            resident.wanted = None;
+            if let Some(key) = resident.timer.take() {
+                self.timers.disarm(key);
+            }
+        }
+    }
+
+    /// A host's clock has changed: its deadline comes at another time.
+    pub(crate) fn rearm(&mut self, id: HostId) {
+        let is_held = |r: &Resident| r.state == State::Still && r.wanted.is_none();
+        if self.residents.get(id.0 as usize).is_some_and(is_held) {
+            return;
+        }
+        self.disarm(id);
+        self.keep_timer(id);
     }
 
     fn violation(&self, invariant: Invariant, detail: String) -> Violation {
@@ -277,7 +505,7 @@ impl World {
     fn stuck(&self, why: &str) -> Violation {
         let mut detail = why.to_owned();
         for (n, resident) in self.residents.iter().enumerate() {
-            if let Some(wait) = resident.host.waiting() {
+            if let Some(wait) = resident.waiting() {
                 let id = HostId(u32::try_from(n).unwrap_or(u32::MAX));
                 detail += &format!("; {}: {wait}", self.net.core.host_name(id));
             }
@@ -286,7 +514,7 @@ impl World {
     }
 
     fn check_end(&self) -> Result<(), Violation> {
-        if self.residents.iter().any(|r| r.host.waiting().is_some()) {
+        if self.residents.iter().any(|r| r.waiting().is_some()) {
             return Err(self.stuck("nothing in flight and no timer"));
         }
         if let Err((invariant, detail)) = self.net.flows.check_ends() {
@@ -301,39 +529,15 @@ impl World {
             let detail = format!("{sockets} sockets, {conns} connections, {queries} lookups");
             return Err(self.violation(Invariant::NothingLeft, detail));
         }
-        Ok(())
+        self.check_residue()
     }
-}
 
-impl Net {
-    /// Lets an event happen; returns which host hears of it.
-    fn happen(&mut self, event: Event) -> Option<(HostId, HostInput)> {
-        let core = &mut self.core;
-        match event {
-            Event::Start(host) => Some((host, HostInput::Start)),
-            Event::Command(host, command) => {
-                let tag = crate::transcript::Tag::Command;
-                core.note_text(host, tag, 0, format_args!("{command:?}"));
-                Some((host, HostInput::Command(command)))
-            }
-            Event::Accept(number) => self.tcp.accept(core, number),
-            Event::Dialed(dial) => self.tcp.dialed(core, dial),
-            Event::Arrive(from, number) => {
-                self.tcp.arrive(core, from, number);
-                None
-            }
-            Event::Pump(socket) => {
-                self.tcp.pump(core, socket);
-                None
-            }
-            Event::Reset(socket) => {
-                self.tcp.reset(core, socket);
-                None
-            }
-            Event::Readable(socket) => self.tcp.wake(socket, true),
-            Event::Writable(socket) => self.tcp.wake(socket, false),
-            Event::Datagram(socket, from, data) => self.udp.arrive(core, socket, from, data),
-            Event::Resolved(query) => self.names.resolved(core, query),
+    /// Hosts that are alive are as they were at the start.
+    fn check_residue(&self) -> Result<(), Violation> {
+        let alive = self.residents.iter().filter(|r| r.state != State::Dead);
+        match alive.into_iter().find_map(|r| r.host.residue()) {
+            Some(what) => Err(self.violation(Invariant::BackToBaseline, what)),
+            None => Ok(()),
         }
     }
 }

@@ -4,12 +4,13 @@ use sansbox_core::{Instant, Seed};
 use sansbox_engine::{
     Peer,
     config::model::Dial,
+    drive::{InboundSockets, Recorded, Service},
     ids::{InboundId, OutboundId, Slot},
     machine::{Action, Input, Machine, SlotPipes},
     record::Record,
 };
 use sansbox_flight::{Origin, Tapped, wire::MachineKind};
-use sansbox_tokio::{InboundSockets, Recorded, Service};
+
 use std::sync::Arc;
 
 /// A service whose machines write to the ring of their worker.

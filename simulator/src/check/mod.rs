@@ -1,14 +1,24 @@
 //! What must hold in every run.
+mod datagrams;
 mod flow;
+mod marks;
+mod watch;
 
 pub use flow::{Flows, payload};
+pub use marks::Marks;
+pub use watch::CANARY;
+
+pub(crate) use datagrams::DatagramModel;
+pub(crate) use watch::Watch;
 
 use core::fmt;
 use sansbox_core::Instant;
 use sansbox_engine::record::CloseReason;
 
 /// A property that every run must have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Invariant {
     /// Delivered bytes are a prefix of the bytes sent.
     PrefixDelivered,
@@ -40,8 +50,22 @@ pub enum Invariant {
     PassthroughEmpty,
     /// A script went as written.
     ScriptHolds,
+    /// No packet is longer than its path carries.
+    PathBudget,
+    /// [`CANARY`] is never seen on links that are declared encrypted.
+    Canary,
+    /// No text that machines make holds a secret.
+    SecretsUnlogged,
+    /// After the end memory, timers and what machines share are as at the start.
+    BackToBaseline,
+    /// A machine does what its reference model does.
+    MatchesModel,
+    /// Nothing panics.
+    NoPanic,
     /// What a scenario expects of its end.
     Expected,
+    /// Once no fault strikes any more and all peers are done, machines end within their timers.
+    Liveness,
 }
 
 /// A broken invariant.

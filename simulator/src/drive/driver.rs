@@ -6,7 +6,7 @@ use super::{
     relay::Relay,
 };
 use crate::{
-    check::{Closed, Invariant},
+    check::{Closed, DatagramModel, Invariant},
     host::{Cx, SocketId, UdpId},
     rng::StreamId,
     transcript::Tag,
@@ -77,6 +77,8 @@ pub(super) struct Driver {
     pub(super) reports_late: bool,
     pub(super) failures: BTreeSet<Refusal>,
     pub(super) is_past_handshake: bool,
+    /// What it would do that forwards datagrams and does nothing else.
+    pub(super) model: DatagramModel,
     closes: u32,
     reason: Option<CloseReason>,
     buffered_max: usize,
@@ -107,6 +109,7 @@ impl Driver {
             reports_late,
             failures: BTreeSet::new(),
             is_past_handshake: false,
+            model: DatagramModel::default(),
             closes: 0,
             reason: None,
             buffered_max: 0,
@@ -141,6 +144,9 @@ impl Driver {
     /// The only way into the machine.
     pub(super) fn apply(&mut self, cx: &mut Cx<'_>, input: Input<'_>) {
         let number = self.number;
+        if let Input::Datagram { slot, data, .. } = &input {
+            self.model.received(*slot, data);
+        }
         match &input {
             Input::Ended(..) | Input::Done(..) | Input::Relayed(..) | Input::Stop => {
                 cx.note(Tag::Input, number, format_args!("{input:?}"));
@@ -252,7 +258,13 @@ impl Driver {
         }
     }
 
-    pub(super) fn log(&mut self, stage: Stage) {
+    pub(super) fn log(&mut self, cx: &mut Cx<'_>, stage: Stage) {
+        match stage {
+            Stage::Refused(why) => cx.mark(format!("refused {why:?}")),
+            Stage::Connected => cx.mark("connected"),
+            Stage::AuthFailed => cx.mark("authentication failed"),
+            Stage::Opened | Stage::Routed | Stage::Closed => {}
+        }
         match stage {
             Stage::Opened | Stage::Routed => {}
             Stage::Connected | Stage::Refused(_) | Stage::AuthFailed => {
@@ -304,6 +316,9 @@ impl Driver {
             cx.violate(Invariant::OneCloseReason, what);
         }
         self.check_cause(cx);
+        if let Some(record) = self.machine.record() {
+            cx.check_text(format_args!("{record:?}"));
+        }
         let counts = self.machine.record().map(|r| (r.bytes_up, r.bytes_down));
         let (bytes_up, bytes_down) = counts.unwrap_or_default();
         let closed = Closed {
@@ -316,6 +331,9 @@ impl Driver {
         };
         let text = format_args!("{:?} {bytes_up} {bytes_down}", self.reason);
         cx.note(Tag::Finished, self.number, text);
+        if let Some(reason) = self.reason {
+            cx.mark(format!("closed {reason:?}"));
+        }
         cx.ledger().push(closed);
         routes.forget(self.number);
     }

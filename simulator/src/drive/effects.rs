@@ -79,7 +79,13 @@ impl Driver {
             }
             Action::Cancel(id) => self.cancel(cx, routes, id),
             Action::Send { slot, to, data } => match self.slots.get(&slot) {
-                Some(Socket::Udp { id, .. }) => cx.send_to(*id, to, &data),
+                Some(Socket::Udp { id, .. }) => {
+                    let id = *id;
+                    if let Err(what) = self.model.sent(slot, to, &data) {
+                        cx.violate(Invariant::MatchesModel, self.describe(&what));
+                    }
+                    cx.send_to(id, to, &data);
+                }
                 other => {
                     let what = format!("send on {slot:?}, which is {other:?}");
                     cx.violate(Invariant::NamesAreFresh, self.describe(&what));
@@ -87,7 +93,7 @@ impl Driver {
             },
             Action::Close(slot, end) => self.close(cx, routes, slot, end),
             Action::Passthrough(a, b) => self.pass_through(cx, a, b),
-            Action::Log(stage) => self.log(stage),
+            Action::Log(stage) => self.log(cx, stage),
         }
     }
 
@@ -169,6 +175,7 @@ impl Driver {
             let what = format!("passthrough between {a:?} and {b:?}");
             cx.violate(Invariant::NamesAreFresh, self.describe(&what));
         } else {
+            cx.mark("passthrough");
             self.relay = Some(Relay::new(a, b));
         }
     }

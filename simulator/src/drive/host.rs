@@ -28,6 +28,10 @@ pub(super) struct Routes {
 }
 
 impl Routes {
+    fn len(&self) -> usize {
+        self.sockets.len() + self.udp.len() + self.dials.len() + self.queries.len()
+    }
+
     pub(super) fn forget(&mut self, machine: u64) {
         self.sockets.retain(|_, (of, _)| *of != machine);
         self.udp.retain(|_, (of, _)| *of != machine);
@@ -69,7 +73,12 @@ pub struct MachineHost {
     routes: Routes,
     timers: TimerQueue<Alarm>,
     next_number: u64,
+    /// How often what machines share is held, and how often it was before there were any.
+    shared: Vec<(Holders, usize)>,
 }
+
+/// Counts who holds something.
+type Holders = Box<dyn Fn() -> usize>;
 
 impl MachineHost {
     /// A host without listeners.
@@ -83,7 +92,16 @@ impl MachineHost {
             routes: Routes::default(),
             timers: TimerQueue::default(),
             next_number: 0,
+            shared: Vec::new(),
         }
+    }
+
+    /// Machines share something: when all are gone, it is held as often as now.
+    #[must_use]
+    pub fn shares(mut self, holders: impl Fn() -> usize + 'static) -> Self {
+        let before = holders();
+        self.shared.push((Box::new(holders), before));
+        self
     }
 
     /// Serves connections to `addr` by what `make` makes.
@@ -315,6 +333,8 @@ impl Host for MachineHost {
             HostInput::Readable(socket) => self.ready(cx, socket, true),
             HostInput::Writable(socket) => self.ready(cx, socket, false),
             HostInput::Datagram { socket, from, data } => self.datagram(cx, socket, from, data),
+            // No machine asks for what a runtime's error queue says.
+            HostInput::Icmp { .. } => {}
             HostInput::Resolved(query, answer) => {
                 if let Some((number, id)) = self.routes.queries.remove(&query) {
                     let prepare = |driver: &mut Driver, _: &mut Cx<'_>| {
@@ -331,6 +351,32 @@ impl Host for MachineHost {
 
     fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
+    }
+
+    fn is_done(&self) -> bool {
+        self.machines.is_empty()
+    }
+
+    fn serves(&self) -> bool {
+        true
+    }
+
+    fn residue(&self) -> Option<String> {
+        let peers: usize = self.udp.iter().map(|udp| udp.peers.len()).sum();
+        let routes = self.routes.len();
+        let timers = self.timers.len();
+        if peers + routes + timers > 0 {
+            let what = format!("{peers} peers, {routes} routes, {timers} timers left");
+            return Some(what);
+        }
+        let held = self
+            .shared
+            .iter()
+            .map(|(holders, before)| (holders(), *before));
+        let mut grown = held.filter(|(now, before)| now != before);
+        grown
+            .next()
+            .map(|(now, before)| format!("shared by {now}, at first by {before}"))
     }
 
     fn waiting(&self) -> Option<String> {

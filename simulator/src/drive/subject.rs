@@ -75,6 +75,7 @@ impl MachineHost {
                 host = host.udp(at, make);
             }
         }
-        host
+        let weak = Arc::downgrade(plan);
+        host.shares(move || weak.strong_count())
     }
 }

@@ -1,31 +1,51 @@
 //! The network of a world, without its hosts.
+pub mod boxes;
+pub(crate) mod clock;
+pub mod codel;
+pub mod corrupt;
+mod happen;
 pub mod hop;
+mod host_info;
+pub mod link;
+pub mod loss;
+pub mod mtu;
 pub(crate) mod names;
 pub mod packet;
+pub mod queue;
+mod route;
+pub(crate) mod site;
+#[cfg(test)]
+mod site_tests;
 #[cfg(test)]
 mod tests;
+pub mod text;
+pub mod trace_link;
 pub(crate) mod udp;
+mod weather;
 
 use crate::{
-    check::{Closed, Flows, Violation},
+    check::{Closed, Flows, Marks, Violation, Watch},
     event::Queue,
+    explore::Swarm,
     host::HostId,
     rng::Streams,
     tcp::ideal::Tcp,
     transcript::{Place, Tag, Transcript},
     world::Setup,
 };
-use core::net::{IpAddr, SocketAddr};
+use host_info::HostInfo;
 use names::Names;
-use sansbox_core::{Instant, Refusal};
+use packet::Ecn;
+use sansbox_core::Instant;
+use site::{Flight, Sites};
+use slab::Slab;
 use std::fmt::Write as _;
 use udp::Udp;
 
 pub use names::Answer;
+pub use site::{HopId, SiteId};
 pub use udp::UdpPath;
-
-/// First port that systems choose by themselves.
-const EPHEMERAL_PORT_FIRST: u16 = 40_000;
+pub use weather::Weather;
 
 /// What every part of the network needs.
 pub(crate) struct Core {
@@ -34,15 +54,17 @@ pub(crate) struct Core {
     pub(crate) streams: Streams,
     pub(crate) transcript: Transcript,
     pub(crate) violation: Option<Violation>,
+    pub(crate) sites: Sites,
+    /// Packets between hosts and hops.
+    pub(crate) packets: Slab<Flight>,
+    pub(crate) weather: Weather,
+    pub(crate) marks: Marks,
+    pub(crate) swarm: Option<Swarm>,
     hosts: Vec<HostInfo>,
+    /// The congestion mark of the datagram that arrived last.
+    pub(crate) ecn: Ecn,
     /// Where texts are written before they are noted.
     scratch: String,
-}
-
-struct HostInfo {
-    name: Box<str>,
-    addresses: Vec<IpAddr>,
-    next_port: u16,
 }
 
 impl Core {
@@ -50,65 +72,18 @@ impl Core {
         Self {
             now: Instant::ZERO,
             queue: Queue::default(),
-            streams: Streams::with_overrides(setup.seed, setup.overrides),
+            streams: Streams::from_source(setup.seed, setup.source),
             transcript: Transcript::new(setup.keeps_entries),
             violation: None,
+            sites: Sites::default(),
+            packets: Slab::new(),
+            weather: Weather::default(),
+            marks: Marks::default(),
+            swarm: setup.swarm,
             hosts: Vec::new(),
+            ecn: Ecn::NotEct,
             scratch: String::new(),
         }
-    }
-
-    pub(crate) fn add_host(&mut self, name: &str, addresses: &[IpAddr]) -> HostId {
-        let id = HostId(u32::try_from(self.hosts.len()).expect("fewer than 2^32 hosts"));
-        self.hosts.push(HostInfo {
-            name: name.into(),
-            addresses: addresses.to_vec(),
-            next_port: EPHEMERAL_PORT_FIRST,
-        });
-        id
-    }
-
-    pub(crate) fn host_name(&self, host: HostId) -> &str {
-        self.hosts.get(host.0 as usize).map_or("", |h| &h.name)
-    }
-
-    pub(crate) fn host_names(&self) -> Vec<String> {
-        let names = self.hosts.iter().map(|host| host.name.as_ref());
-        names.map(str::to_owned).collect()
-    }
-
-    /// Whose address this is.
-    pub(crate) fn owner(&self, ip: IpAddr) -> Option<HostId> {
-        let at = self.hosts.iter().position(|h| h.addresses.contains(&ip))?;
-        u32::try_from(at).ok().map(HostId)
-    }
-
-    /// A port that the system chooses.
-    pub(crate) fn ephemeral_port(&mut self, host: HostId) -> u16 {
-        self.hosts.get_mut(host.0 as usize).map_or(0, |info| {
-            let port = info.next_port;
-            info.next_port = port.checked_add(1).unwrap_or(EPHEMERAL_PORT_FIRST);
-            port
-        })
-    }
-
-    /// The address of `host` that talks to `to`.
-    pub(crate) fn local_ip(&self, host: HostId, to: IpAddr) -> Option<IpAddr> {
-        let addresses = &self.hosts.get(host.0 as usize)?.addresses;
-        let same_family = |ip: &&IpAddr| ip.is_ipv4() == to.is_ipv4();
-        addresses.iter().find(same_family).copied()
-    }
-
-    /// A fresh local address for a connection to `to`.
-    pub(crate) fn local_addr(
-        &mut self,
-        host: HostId,
-        to: SocketAddr,
-    ) -> Result<SocketAddr, Refusal> {
-        let ip = self
-            .local_ip(host, to.ip())
-            .ok_or(Refusal::NetworkUnreachable)?;
-        Ok(SocketAddr::new(ip, self.ephemeral_port(host)))
     }
 
     pub(crate) fn note(&mut self, host: HostId, tag: Tag, number: u64, bytes: &[u8]) {
@@ -124,12 +99,22 @@ impl Core {
         number: u64,
         text: std::fmt::Arguments<'_>,
     ) {
-        let mut written = core::mem::take(&mut self.scratch);
-        written.clear();
+        self.note_at(Place::Host(host), tag, number, text);
+    }
+
+    pub(crate) fn note_at(
+        &mut self,
+        place: Place,
+        tag: Tag,
+        number: u64,
+        text: std::fmt::Arguments<'_>,
+    ) {
+        self.scratch.clear();
         // Writing to a string cannot fail.
-        let _ = written.write_fmt(text);
-        self.note(host, tag, number, written.as_bytes());
-        self.scratch = written;
+        let _ = self.scratch.write_fmt(text);
+        let when = (self.now, self.streams.decisions().len());
+        self.transcript
+            .note(when, place, tag, number, self.scratch.as_bytes());
     }
 }
 
@@ -141,4 +126,6 @@ pub(crate) struct Net {
     pub(crate) names: Names,
     pub(crate) flows: Flows,
     pub(crate) ledger: Vec<Closed>,
+    pub(crate) log: Option<crate::quic::capture::Log>,
+    pub(crate) watch: Watch,
 }

@@ -5,13 +5,19 @@ use crate::{
     host::{HostId, HostInput, QueryId},
     transcript::Tag,
 };
-use core::{net::IpAddr, time::Duration};
+use core::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 use sansbox_core::Refusal;
 use sansbox_engine::machine::Families;
 use std::collections::BTreeMap;
 
 /// How long a lookup takes unless said otherwise.
 const LOOKUP_TIME: Duration = Duration::from_millis(5);
+
+/// An address where nobody is (RFC 5737).
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// What the resolver says of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +37,50 @@ pub enum Answer {
 #[derive(Debug)]
 struct Query {
     host: HostId,
-    outcome: Result<Vec<IpAddr>, Refusal>,
+    outcome: Lookup,
+}
+
+type Lookup = Result<Vec<IpAddr>, Refusal>;
+
+/// What the weather makes of a lookup's time and outcome.
+fn bad_weather(
+    core: &mut Core,
+    host: HostId,
+    name: &str,
+    after: Option<Duration>,
+    outcome: Lookup,
+) -> (Option<Duration>, Lookup) {
+    let weather = core.weather;
+    let host = core.host_name(host).to_owned();
+    let what = format_args!("{host}/{name}");
+    if core.strikes(weather.lookup_unanswered, "lookup-unanswered", what) {
+        return (None, outcome);
+    }
+    if core.strikes(weather.lookup_missing, "lookup-missing", what) {
+        return (after, Err(Refusal::NameNotFound));
+    }
+    if core.strikes(weather.lookup_failed, "lookup-failed", what) {
+        return (after, Err(Refusal::ResolverFailed));
+    }
+    if core.strikes(weather.lookup_slow, "lookup-slow", what) {
+        let longer = core.slower("lookup-slow", what);
+        return (after.map(|after| after + longer), outcome);
+    }
+    let mut outcome = outcome;
+    let Ok(all) = &mut outcome else {
+        return (after, outcome);
+    };
+    if core.strikes(weather.lookup_poisoned, "lookup-poisoned", what) {
+        all.fill(NOWHERE);
+    }
+    if core.strikes(weather.lookup_truncated, "lookup-truncated", what) {
+        all.truncate(1);
+    }
+    if core.strikes(weather.lookup_one_family, "lookup-one-family", what) {
+        let first_is_v4 = all.first().is_some_and(IpAddr::is_ipv4);
+        all.retain(|ip| ip.is_ipv4() == first_is_v4);
+    }
+    (after, outcome)
 }
 
 /// The resolver. Unknown names do not exist.
@@ -75,11 +124,17 @@ impl Names {
             Answer::Failed => (Some(LOOKUP_TIME), Err(Refusal::ResolverFailed)),
             Answer::Never => (None, Err(Refusal::ResolverFailed)),
         };
+        let (after, outcome) = bad_weather(core, host, name, after, outcome);
         if let Some(after) = after {
             core.queue.push(core.now + after, Event::Resolved(id));
         }
         self.queries.insert(id, Query { host, outcome });
         id
+    }
+
+    /// Nobody waits for the lookups of a host any more.
+    pub(crate) fn forget_host(&mut self, host: HostId) {
+        self.queries.retain(|_, query| query.host != host);
     }
 
     pub(crate) fn cancel(&mut self, id: QueryId) {

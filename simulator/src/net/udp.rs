@@ -1,5 +1,9 @@
 //! Datagrams between hosts: late, lost, doubled, out of order, too large.
-use super::Core;
+use super::{
+    Core,
+    packet::{Body, Ecn, Packet},
+    site::Stage,
+};
 use crate::{
     event::Event,
     host::{HostId, HostInput, UdpId},
@@ -38,6 +42,10 @@ impl Default for UdpPath {
     }
 }
 
+fn per_million(thousandths: u64) -> u32 {
+    u32::try_from(thousandths.min(1000) * 1000).unwrap_or(u32::MAX)
+}
+
 #[derive(Debug)]
 struct Socket {
     host: HostId,
@@ -52,6 +60,7 @@ pub(crate) struct Udp {
     paths: BTreeMap<SocketAddr, UdpPath>,
     pub(crate) default_path: UdpPath,
     streams: BTreeMap<(HostId, SocketAddr), StreamId>,
+    crossings: BTreeMap<(SocketAddr, SocketAddr), StreamId>,
     next_id: u32,
 }
 
@@ -65,6 +74,18 @@ impl Udp {
         self.sockets.values().filter(owned).count()
     }
 
+    /// Changes the ways of all datagrams.
+    pub(crate) fn change_paths(&mut self, change: impl Fn(&mut UdpPath)) {
+        self.paths.values_mut().for_each(&change);
+        change(&mut self.default_path);
+    }
+
+    /// All sockets of a host, listeners as well.
+    pub(crate) fn sockets(&self, host: HostId) -> Vec<UdpId> {
+        let owned = self.sockets.iter().filter(|(_, s)| s.host == host);
+        owned.map(|(id, _)| *id).collect()
+    }
+
     pub(crate) fn bind(
         &mut self,
         core: &mut Core,
@@ -74,6 +95,11 @@ impl Udp {
         let ip = local.ip();
         if !ip.is_unspecified() && core.owner(ip) != Some(host) {
             return Err(Refusal::AddressUnsupported);
+        }
+        let rate = core.weather.bind_refused;
+        let name = core.host_name(host).to_owned();
+        if local.port() == 0 && core.strikes(rate, "bind-refused", format_args!("{name}")) {
+            return Err(Refusal::Exhausted);
         }
         let is_taken = |s: &Socket| s.host == host && s.local == local;
         if self.sockets.values().any(is_taken) {
@@ -101,7 +127,13 @@ impl Udp {
         self.sockets.remove(&id);
     }
 
-    pub(crate) fn send(&mut self, core: &mut Core, id: UdpId, to: SocketAddr, data: &[u8]) {
+    pub(crate) fn send(
+        &mut self,
+        core: &mut Core,
+        id: UdpId,
+        to: SocketAddr,
+        (ecn, data): (Ecn, &[u8]),
+    ) {
         let Some((host, local)) = self.sockets.get(&id).map(|s| (s.host, s.local)) else {
             return;
         };
@@ -109,38 +141,106 @@ impl Udp {
         let source = if local.ip().is_unspecified() {
             core.local_ip(host, to.ip())
         } else {
-            Some(local.ip())
+            Some(local.ip()).filter(|ip| core.has_address(host, *ip))
         };
-        let path = *self.paths.get(&to).unwrap_or(&self.default_path);
-        let stream = match self.streams.get(&(host, to)) {
-            Some(stream) => *stream,
-            None => {
-                let name = format!("udp/{}->{to}", core.host_name(host));
-                let stream = core.streams.open(&name);
-                self.streams.insert((host, to), stream);
-                stream
-            }
-        };
-        let is_lost = core.streams.below(stream, 1000) < path.loss;
-        let receiver = self.receiver(core, to);
-        let (Some(source), Some(receiver), false, true) =
-            (source, receiver, is_lost, data.len() <= path.payload_max)
-        else {
+        let Some(source) = source else {
             core.note(host, Tag::DatagramLost, id.0.into(), data);
             return;
         };
-        let copies = 1 + u64::from(core.streams.below(stream, 1000) < path.duplication);
-        let jitter = u64::try_from(path.jitter.as_nanos()).unwrap_or(u64::MAX - 1);
-        for _ in 0..copies {
-            let late = Duration::from_nanos(core.streams.below(stream, jitter + 1));
-            let from = SocketAddr::new(source, local.port());
-            let event = Event::Datagram(receiver, from, BytesMut::from(data));
-            core.queue.push(core.now + path.latency + late, event);
+        let from = SocketAddr::new(source, local.port());
+        if !core.is_direct(host, to.ip()) {
+            let packet = Packet {
+                id: core.new_packet_id(),
+                source: from,
+                destination: to,
+                ecn,
+                may_fragment: true,
+                body: Body::Udp(BytesMut::from(data)),
+            };
+            core.launch(core.now, Stage::Leave(host), packet);
+            return;
+        }
+        let stream = self.stream(core, host, to);
+        let receiver = core.owner(to.ip()).and_then(|host| self.receiver(host, to));
+        let way = self.draw(core, stream, to, data.len());
+        let (Some(receiver), Some((late, copy))) = (receiver, way) else {
+            core.note(host, Tag::DatagramLost, id.0.into(), data);
+            return;
+        };
+        for late in [Some(late), copy].into_iter().flatten() {
+            let event = Event::Datagram(receiver, from, ecn, BytesMut::from(data));
+            core.queue.push(core.now + late, event);
         }
     }
 
-    fn receiver(&self, core: &Core, to: SocketAddr) -> Option<UdpId> {
-        let host = core.owner(to.ip())?;
+    fn stream(&mut self, core: &mut Core, host: HostId, to: SocketAddr) -> StreamId {
+        if let Some(stream) = self.streams.get(&(host, to)) {
+            return *stream;
+        }
+        let name = format!("udp/{}->{to}", core.host_name(host));
+        let stream = core.streams.open(&name);
+        self.streams.insert((host, to), stream);
+        stream
+    }
+
+    /// How late a datagram and a copy of it come; `None`: it is lost.
+    fn draw(
+        &self,
+        core: &mut Core,
+        stream: StreamId,
+        to: SocketAddr,
+        len: usize,
+    ) -> Option<(Duration, Option<Duration>)> {
+        let path = *self.paths.get(&to).unwrap_or(&self.default_path);
+        let weather = core.weather;
+        let strikes = |core: &mut Core, rate, class| {
+            if rate == 0 {
+                return false;
+            }
+            let way = core.streams.name(stream).to_owned();
+            core.strikes(rate, class, format_args!("{way}"))
+        };
+        let is_lost = core.streams.hazard(stream, per_million(path.loss))
+            | strikes(core, weather.datagram_lost, "datagram-lost");
+        if is_lost || len > path.payload_max {
+            return None;
+        }
+        let is_doubled = core.streams.hazard(stream, per_million(path.duplication))
+            | strikes(core, weather.datagram_doubled, "datagram-doubled");
+        let jitter = u64::try_from(path.jitter.as_nanos()).unwrap_or(u64::MAX - 1);
+        let mut late = || {
+            let mut late = Duration::from_nanos(core.streams.below(stream, jitter + 1));
+            if strikes(core, weather.datagram_late, "datagram-late") {
+                let way = core.streams.name(stream).to_owned();
+                late += core.slower("datagram-late", format_args!("{way}"));
+            }
+            path.latency + late
+        };
+        let first = late();
+        Some((first, is_doubled.then(late)))
+    }
+
+    /// The way of a packet between sites: how late it and a copy of it come, or `None`.
+    pub(crate) fn crossing(
+        &mut self,
+        core: &mut Core,
+        packet: &Packet,
+        len: usize,
+    ) -> Option<(Duration, Option<Duration>)> {
+        let key = (packet.source, packet.destination);
+        let stream = match self.crossings.get(&key) {
+            Some(stream) => *stream,
+            None => {
+                let stream = core.streams.open(&format!("udp/{}->{}", key.0, key.1));
+                self.crossings.insert(key, stream);
+                stream
+            }
+        };
+        self.draw(core, stream, packet.destination, len)
+    }
+
+    /// The socket of a host to which a datagram for `to` goes.
+    pub(crate) fn receiver(&self, host: HostId, to: SocketAddr) -> Option<UdpId> {
         let is_receiver = |s: &Socket| {
             s.host == host
                 && s.local.port() == to.port()
@@ -156,9 +256,14 @@ impl Udp {
         core: &mut Core,
         id: UdpId,
         from: SocketAddr,
-        data: BytesMut,
+        (ecn, data): (Ecn, BytesMut),
     ) -> Option<(HostId, HostInput)> {
         let host = self.sockets.get(&id)?.host;
+        if core.is_deaf(host) {
+            core.note(host, Tag::DatagramLost, id.0.into(), &data);
+            return None;
+        }
+        core.ecn = ecn;
         core.note(host, Tag::Datagram, id.0.into(), &data);
         let socket = id;
         Some((host, HostInput::Datagram { socket, from, data }))

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// Nobody dials before everybody listens.
 const BOOT: Duration = Duration::from_millis(1);
 
+/// Purpose of the stream that says which scripts stay away.
+pub(crate) const ABSENT: &str = "absent";
+
 type Serve = Box<dyn Fn(u64) -> Script>;
 
 struct Listener {
@@ -93,7 +96,20 @@ impl ScriptHost {
         self
     }
 
+    /// Drops scripts that stay away: none by itself, some when a run is made small. Each bit of
+    /// the choice is a script, the first the lowest.
+    fn leave_away(&mut self, cx: &mut Cx<'_>) {
+        let stream = cx.stream(ABSENT);
+        let absent = cx.streams().chosen(stream, self.planned.len() as u64);
+        let mut bit = 0;
+        self.planned.retain(|_| {
+            bit += 1;
+            absent.checked_shr(bit - 1).unwrap_or_default() & 1 == 0
+        });
+    }
+
     fn start(&mut self, cx: &mut Cx<'_>) {
+        self.leave_away(cx);
         for listener in &self.listeners {
             cx.listen(listener.addr);
         }
@@ -169,7 +185,7 @@ impl ScriptHost {
     fn fire(&mut self, cx: &mut Cx<'_>) {
         self.begin_due(cx);
         let now = cx.now();
-        let is_due = |actor: &Actor| actor.until.is_some_and(|until| until <= now);
+        let is_due = |actor: &Actor| actor.poll_timeout().is_some_and(|at| at <= now);
         let due: Vec<usize> = self
             .actors
             .iter()
@@ -201,7 +217,7 @@ impl Host for ScriptHost {
         match input {
             HostInput::Start => self.start(cx),
             HostInput::Timer => self.fire(cx),
-            HostInput::Command(_) | HostInput::Resolved(..) => {}
+            HostInput::Command(_) | HostInput::Resolved(..) | HostInput::Icmp { .. } => {}
             HostInput::Accepted { socket, local, .. } => self.accept(cx, socket, local),
             HostInput::Dialed(dial, outcome) => {
                 let Some(number) = self.dials.remove(&dial) else {
@@ -209,6 +225,9 @@ impl Host for ScriptHost {
                 };
                 match outcome {
                     Ok((socket, _)) => self.connected(cx, number, socket),
+                    Err(_) if !cx.is_exact() => {
+                        self.actors.remove(&number);
+                    }
                     Err(why) => {
                         let what = format!("client {number} could not connect: {why}");
                         cx.violate(Invariant::ScriptHolds, what);
@@ -226,8 +245,20 @@ impl Host for ScriptHost {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let planned = self.planned.iter().map(|planned| planned.at);
-        let actors = self.actors.values().filter_map(|actor| actor.until);
+        let actors = self.actors.values().filter_map(Actor::poll_timeout);
         planned.chain(actors).min()
+    }
+
+    fn crashed(&mut self, cx: &mut Cx<'_>) {
+        for actor in self.actors.values() {
+            actor.fail_flows(cx);
+        }
+        self.actors.clear();
+        self.planned.clear();
+    }
+
+    fn is_done(&self) -> bool {
+        self.actors.is_empty() && self.planned.is_empty()
     }
 
     fn waiting(&self) -> Option<String> {

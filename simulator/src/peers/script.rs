@@ -10,6 +10,8 @@ pub struct Exchange {
     pub down: Option<(String, u64)>,
     /// Read at most so many bytes, this often.
     pub pace: Option<(usize, Duration)>,
+    /// The receiver knows the length beforehand: an end that comes too soon is no end to it.
+    pub is_framed: bool,
 }
 
 /// One step; each begins when the one before is complete.
@@ -167,13 +169,24 @@ impl Script {
         }))
     }
 
+    /// Receives `len` bytes of a flow whose length was said before: an end that comes too soon is
+    /// seen as one.
+    #[must_use]
+    pub fn download_framed(self, flow: &str, len: u64) -> Self {
+        self.then(Step::Exchange(Exchange {
+            down: Some((flow.into(), len)),
+            is_framed: true,
+            ..Exchange::default()
+        }))
+    }
+
     /// Sends and receives `len` bytes each at once.
     #[must_use]
     pub fn exchange(self, up: &str, down: &str, len: u64) -> Self {
         self.then(Step::Exchange(Exchange {
             up: Some((up.into(), len)),
             down: Some((down.into(), len)),
-            pace: None,
+            ..Exchange::default()
         }))
     }
 

@@ -1,35 +1,45 @@
 //! All scenarios. One file holds one behaviour or a group of like ones; [`lab`] holds the hosts
 //! that most of them share.
 mod auth;
+mod censor;
 mod connect;
 mod dial;
 mod direct;
+mod firewall;
 mod flood;
 mod forward;
 mod half_close;
 mod lab;
 mod names;
+mod nat;
 mod pace;
+mod planted;
+mod prober;
+mod quic;
+mod quic_damage;
 mod reset;
 mod route;
 mod stop;
+mod tls;
 mod udp;
 mod upstream;
 mod vanish;
 
 use crate::scenario::Scenario;
 
-/// Registers functions as scenarios, with their first line of documentation as the description,
-/// and makes a test of each.
+/// Registers functions as scenarios, with their documentation as the description, and makes a
+/// test of each. `#[sometimes("mark", ..)]` names what must happen in some run of a sweep.
 macro_rules! scenarios {
     ($(
         $(#[doc = $about:literal])+
+        $(#[sometimes($($mark:literal),+)])?
         fn $name:ident($world:ident) $body:block
     )+) => {
         pub(super) const ALL: &[$crate::scenario::Scenario] = &[$(
             $crate::scenario::Scenario {
                 name: stringify!($name),
                 about: concat!($($about),+),
+                marks: &[$($($mark),+)?],
                 body: $name,
             }
         ),+];
@@ -52,6 +62,9 @@ macro_rules! scenarios {
 }
 use scenarios;
 
+/// Known by name, but no scenarios of the product.
+pub(crate) const HIDDEN: &[&[Scenario]] = &[planted::ALL];
+
 pub(crate) const GROUPS: &[&[Scenario]] = &[
     connect::ALL,
     dial::ALL,
@@ -68,4 +81,11 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     udp::ALL,
     direct::ALL,
     stop::ALL,
+    quic::ALL,
+    quic_damage::ALL,
+    tls::ALL,
+    nat::ALL,
+    firewall::ALL,
+    censor::ALL,
+    prober::ALL,
 ];

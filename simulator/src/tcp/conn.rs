@@ -87,6 +87,8 @@ pub(crate) struct Conn {
     stream: StreamId,
     /// Longest segment of this connection.
     segment_max: usize,
+    /// Nothing passes any more.
+    is_cut: bool,
     dialer: EndPoint,
     acceptor: EndPoint,
 }
@@ -114,6 +116,7 @@ impl Conn {
             path,
             stream,
             segment_max,
+            is_cut: false,
             dialer: EndPoint::new(dialer, from, State::Opening),
             acceptor: EndPoint::new(acceptor, to, State::Opening),
         }
@@ -238,7 +241,8 @@ impl Conn {
         loop {
             let socket = self.socket(side);
             let (window, segment_max) = (self.path.window, self.segment_max);
-            if self.end(side).state == State::Vanished || self.end(side).reset {
+            let end = self.end(side);
+            if self.is_cut || end.state == State::Vanished || end.reset {
                 return;
             }
             let out = &self.end(side).out;
@@ -249,6 +253,7 @@ impl Conn {
                 return;
             }
             let n = core.streams.len_up_to(self.stream, want);
+            self.bad_weather(core, side);
             let at = self.arrival(core, side, n);
             let out = &mut self.end_mut(side).out;
             let number = out.next_number;
@@ -259,6 +264,25 @@ impl Conn {
             out.flight.push_back(Segment { number, bytes, fin });
             core.queue.push(at, Event::Arrive(socket, number));
             self.tell_writable(core, side);
+        }
+    }
+
+    /// What the weather makes of a segment that goes on the line now.
+    fn bad_weather(&mut self, core: &mut Core, side: Side) {
+        let weather = core.weather;
+        if weather.segment_stalled + weather.connection_reset == 0 {
+            return;
+        }
+        let name = core.streams.name(self.stream).to_owned();
+        let what = format_args!("{name}");
+        if core.strikes(weather.segment_stalled, "segment-stalled", what) {
+            let longer = core.slower("segment-stalled", what);
+            let out = &mut self.end_mut(side).out;
+            out.last_arrival = out.last_arrival.max(core.now + longer);
+        }
+        if core.strikes(weather.connection_reset, "connection-reset", what) {
+            self.send_reset(core, Side::Dialer);
+            self.send_reset(core, Side::Acceptor);
         }
     }
 
@@ -278,6 +302,9 @@ impl Conn {
     pub(crate) fn arrive(&mut self, core: &mut Core, from: Side, number: u64) {
         let to = self.socket(from).peer().side;
         let receiver = self.end(to).state;
+        if self.is_cut {
+            return;
+        }
         let out = &mut self.end_mut(from).out;
         if out.flight.front().is_none_or(|s| s.number != number) {
             return;
@@ -350,8 +377,22 @@ impl Conn {
         }
     }
 
+    /// Nothing passes any more: both ends hear of it from their keep-alive alone.
+    pub(crate) fn cut(&mut self, core: &mut Core) {
+        if core::mem::replace(&mut self.is_cut, true) {
+            return;
+        }
+        for side in [Side::Dialer, Side::Acceptor] {
+            let at = core.now + self.path.keep_alive;
+            core.queue.push(at, Event::Reset(self.socket(side)));
+        }
+    }
+
     /// A reset on its way to `to`. It may overtake what is in flight, which is lost then.
     fn send_reset(&self, core: &mut Core, to: Side) {
+        if self.is_cut {
+            return;
+        }
         let from = self.socket(to).peer().side;
         let mut at = core.now + self.delay(core);
         if !core.streams.one_in(self.stream, 4) {

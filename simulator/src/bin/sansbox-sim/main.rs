@@ -4,12 +4,19 @@
     reason = "what a command line says beyond what is known is refused alike"
 )]
 mod args;
+mod bisect;
+mod branch;
+mod faults;
 mod gate;
 mod list;
+mod merge;
 mod promote;
 mod recording;
 mod replay;
 mod run;
+mod shrink;
+mod sweep;
+mod tell;
 
 use args::Failure;
 use std::process::ExitCode;
@@ -27,13 +34,19 @@ struct Command {
 const COMMANDS: &[Command] = &[
     Command {
         name: "list",
-        usage: "",
-        about: "name every scenario",
+        usage: "[--planted]",
+        about: "name every scenario, or those with planted bugs",
         run: list::run,
     },
     Command {
+        name: "faults",
+        usage: "",
+        about: "name every class of faults",
+        run: faults::run,
+    },
+    Command {
         name: "run",
-        usage: "NAME [--seed N] [--trace]",
+        usage: "NAME [--seed N] [FAULTS] [--calm] [--decisions D] [--branch-at T --branch-seed N] [--trace]",
         about: "run one scenario",
         run: run::run,
     },
@@ -55,6 +68,42 @@ const COMMANDS: &[Command] = &[
         about: "make one connection of a recording a file of its own",
         run: promote::run,
     },
+    Command {
+        name: "sweep",
+        usage: "[NAME..] [--seeds A..B] [--time T] [--jobs N] [--shard I/N] [FAULTS] [--json FILE]",
+        about: "run many seeds under faults",
+        run: sweep::run,
+    },
+    Command {
+        name: "shrink",
+        usage: "NAME --seed N [FAULTS] [--runs N] [--jobs N] [--out FILE], or --decisions @FILE",
+        about: "make a failing run small",
+        run: shrink::run,
+    },
+    Command {
+        name: "branch",
+        usage: "NAME --seed N [FAULTS] [--at T] [--branches N] [--points N] [--jobs N]",
+        about: "how likely it fails from some moment on",
+        run: branch::run,
+    },
+    Command {
+        name: "bisect",
+        usage: "NAME --seed N [FAULTS] --with-seed N | --with @FILE | --with-program PATH",
+        about: "show where two runs part",
+        run: bisect::run,
+    },
+    Command {
+        name: "diff",
+        usage: "FILE FILE",
+        about: "show where two traces part",
+        run: bisect::diff,
+    },
+    Command {
+        name: "merge",
+        usage: "FILE.. [--json FILE]",
+        about: "put results of shards together",
+        run: merge::run,
+    },
 ];
 
 fn usage() -> String {
@@ -66,7 +115,9 @@ fn usage() -> String {
         out += &format!("  sansbox-sim {line:<widest$}  {}\n", command.about);
     }
     out += "A connection is the number of its log lines, or WORKER.NUMBER.\n";
-    out + "A seed is a decimal number, or a hexadecimal one behind 0x."
+    out + "A seed is a decimal number, or a hexadecimal one behind 0x. A time has its unit: 90s, 5ms.\n\
+           FAULTS: --swarm lite|full|none, --heal-at T. D: @FILE, or STREAM@NTH=CHOICE,..; with\n\
+           --calm nothing bad happens but what D says."
 }
 
 fn perform() -> Result<bool, Failure> {
