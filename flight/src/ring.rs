@@ -3,7 +3,7 @@ use crate::{
     file::PLAIN_BYTES_MAX,
     wire::{Chunk, Entry, put_record},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use core::time::Duration;
 use sansbox_core::Instant;
 use std::collections::VecDeque;
@@ -46,7 +46,7 @@ pub struct Ring {
     closed: VecDeque<Kept>,
     /// Bytes in `closed`.
     bytes: usize,
-    open: BytesMut,
+    open: Vec<u8>,
     span: Span,
     next_number: u64,
     dropped: u64,
@@ -92,7 +92,7 @@ impl Ring {
             limits,
             closed: VecDeque::new(),
             bytes: 0,
-            open: BytesMut::new(),
+            open: Vec::new(),
             span: Span::default(),
             next_number: 0,
             dropped: 0,
@@ -125,7 +125,7 @@ impl Ring {
     }
 
     fn close(&mut self) {
-        let data = self.open.split().freeze();
+        let data = Bytes::from(core::mem::take(&mut self.open));
         self.bytes += data.len();
         let span = core::mem::take(&mut self.span);
         self.closed.push_back(Kept { span, data });
@@ -141,13 +141,7 @@ impl Ring {
             }
             self.bytes -= oldest.data.len();
             self.dropped += oldest.span.records;
-            if let Some(Kept { data, .. }) = self.closed.pop_front()
-                && self.open.capacity() < CHUNK_BYTES
-                && let Ok(reused) = data.try_into_mut()
-            {
-                self.open = reused;
-                self.open.clear();
-            }
+            self.closed.pop_front();
         }
     }
 

@@ -7,6 +7,7 @@ use crate::{
 use sansbox_core::{Instant, Seed};
 use sansbox_engine::{
     Peer,
+    drive::Recorded,
     ids::{InboundId, Slot},
     machine::{Action, Input, Machine, SlotPipes},
     record,
@@ -130,6 +131,7 @@ impl<M: Machine, T: Tape> Tapped<M, T> {
 }
 
 impl<T: Tape> Tap<T> {
+    #[inline]
     fn input<M: Machine>(&mut self, machine: &M, now: Instant, input: &Input<'_>) {
         self.last = now;
         self.has_actions = true;
@@ -242,6 +244,12 @@ impl<M: Machine, T: Tape> Machine for Tapped<M, T> {
 
     fn is_finished(&self) -> bool {
         self.machine.is_finished()
+    }
+}
+
+impl<M: Recorded, T: Tape> Recorded for Tapped<M, T> {
+    fn record(&self) -> &record::Record {
+        self.machine.record()
     }
 }
 

@@ -5,9 +5,7 @@ use sansbox_engine::{
     Peer,
     config::model::Dial,
     drive::{InboundSockets, Recorded, Service},
-    ids::{InboundId, OutboundId, Slot},
-    machine::{Action, Input, Machine, SlotPipes},
-    record::Record,
+    ids::{InboundId, OutboundId},
 };
 use sansbox_flight::{Origin, Tapped, wire::MachineKind};
 
@@ -19,20 +17,17 @@ pub(crate) struct Recording<S> {
     pub(crate) rings: Arc<Rings>,
 }
 
-/// A recorded machine.
-pub(crate) struct Taped<M: Machine>(Tapped<M, Handle>);
-
 impl<S: Service> Recording<S> {
-    fn tape<M: Recorded>(&self, machine: M, origin: Origin) -> Taped<M> {
+    fn tape<M: Recorded>(&self, machine: M, origin: Origin) -> Tapped<M, Handle> {
         let ring = self.rings.of_this_thread(origin.now);
         let mode = self.rings.mode;
-        Taped(Tapped::new(machine, M::record, ring, mode, origin))
+        Tapped::new(machine, M::record, ring, mode, origin)
     }
 }
 
 impl<S: Service> Service for Recording<S> {
-    type Session = Taped<S::Session>;
-    type Association = Taped<S::Association>;
+    type Session = Tapped<S::Session, Handle>;
+    type Association = Tapped<S::Association, Handle>;
 
     fn inbounds(&self) -> Vec<InboundSockets> {
         self.service.inbounds()
@@ -76,33 +71,5 @@ impl<S: Service> Service for Recording<S> {
             now,
         };
         self.tape(machine, origin)
-    }
-}
-
-impl<M: Recorded> Recorded for Taped<M> {
-    fn record(&self) -> &Record {
-        self.0.machine().record()
-    }
-}
-
-impl<M: Machine> Machine for Taped<M> {
-    fn apply(&mut self, now: Instant, input: Input<'_>) {
-        self.0.apply(now, input);
-    }
-
-    fn poll_action(&mut self) -> Option<Action> {
-        self.0.poll_action()
-    }
-
-    fn pipes(&self, slot: Slot) -> Option<SlotPipes<'_>> {
-        self.0.pipes(slot)
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.0.poll_timeout()
-    }
-
-    fn is_finished(&self) -> bool {
-        self.0.is_finished()
     }
 }

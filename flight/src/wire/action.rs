@@ -1,6 +1,6 @@
 //! Actions as bytes, to be hashed: one way only, and the same in every build and on every target.
 use super::{put_bytes, put_end, put_number, put_refusal, put_socket_addr};
-use bytes::BufMut;
+use bytes::BufMut as _;
 use sansbox_engine::{
     ids::{ActionId, OutboundId, Slot},
     machine::{Action, Families, Stage},

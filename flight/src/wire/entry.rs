@@ -4,7 +4,7 @@ use super::{
     parts::{action, slot},
     put_bytes, put_end, put_number, put_refusal, put_socket_addr,
 };
-use bytes::BufMut;
+use bytes::BufMut as _;
 use core::net::SocketAddr;
 use sansbox_core::End;
 use sansbox_engine::{
@@ -78,6 +78,7 @@ pub enum Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// What stands for an input; without `content`, its sizes only.
+    #[inline]
     #[must_use]
     pub fn of_input(input: &'a Input<'a>, content: bool) -> Self {
         match input {
@@ -152,12 +153,12 @@ impl<'a> Entry<'a> {
     }
 
     /// Appends the kind.
-    pub(super) fn emit_kind(&self, out: &mut impl BufMut) {
+    pub(super) fn emit_kind(&self, out: &mut Vec<u8>) {
         out.put_u8(self.kind());
     }
 
     /// Appends what follows the kind.
-    pub(super) fn emit(&self, out: &mut impl BufMut) {
+    pub(super) fn emit(&self, out: &mut Vec<u8>) {
         match self {
             Self::Begin(begin) => begin.emit(out),
             Self::Tick | Self::Stop | Self::Cut => {}
@@ -269,7 +270,7 @@ const fn flag(content: bool) -> u8 {
     if content { CONTENT } else { 0 }
 }
 
-fn put_closed(out: &mut impl BufMut, closed: Option<CloseReason>) {
+fn put_closed(out: &mut Vec<u8>, closed: Option<CloseReason>) {
     match closed.map(CloseReason::code) {
         None => out.put_u8(0),
         Some((code, None)) => {

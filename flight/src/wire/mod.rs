@@ -15,7 +15,7 @@ pub use parts::{Answer, Asked, Begin, Content, MachineKind};
 pub(crate) use record::put as put_record;
 pub use record::{Chunk, Record, Records};
 
-use bytes::BufMut;
+use bytes::BufMut as _;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use sansbox_core::{End, Refusal};
 
@@ -162,7 +162,8 @@ pub(crate) fn no(what: &'static str, value: u8) -> Malformed {
     Malformed::Value { what, value }
 }
 
-pub(crate) fn put_number(out: &mut impl BufMut, mut value: u64) {
+#[inline]
+pub(crate) fn put_number(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.put_u8(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
@@ -170,12 +171,12 @@ pub(crate) fn put_number(out: &mut impl BufMut, mut value: u64) {
     out.put_u8(value.to_le_bytes()[0]);
 }
 
-pub(crate) fn put_bytes(out: &mut impl BufMut, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_number(out, bytes.len() as u64);
     out.put_slice(bytes);
 }
 
-pub(crate) fn put_ip(out: &mut impl BufMut, ip: IpAddr) {
+pub(crate) fn put_ip(out: &mut Vec<u8>, ip: IpAddr) {
     match ip {
         IpAddr::V4(ip) => {
             out.put_u8(4);
@@ -188,7 +189,7 @@ pub(crate) fn put_ip(out: &mut impl BufMut, ip: IpAddr) {
     }
 }
 
-pub(crate) fn put_socket_addr(out: &mut impl BufMut, address: SocketAddr) {
+pub(crate) fn put_socket_addr(out: &mut Vec<u8>, address: SocketAddr) {
     put_ip(out, address.ip());
     out.put_u16_le(address.port());
     if let SocketAddr::V6(v6) = address {
@@ -197,7 +198,7 @@ pub(crate) fn put_socket_addr(out: &mut impl BufMut, address: SocketAddr) {
     }
 }
 
-pub(crate) fn put_end(out: &mut impl BufMut, end: End) {
+pub(crate) fn put_end(out: &mut Vec<u8>, end: End) {
     out.put_u8(match end {
         End::Open => 0,
         End::Fin => 1,
@@ -205,7 +206,7 @@ pub(crate) fn put_end(out: &mut impl BufMut, end: End) {
     });
 }
 
-pub(crate) fn put_refusal(out: &mut impl BufMut, refusal: Refusal) {
+pub(crate) fn put_refusal(out: &mut Vec<u8>, refusal: Refusal) {
     let code = Refusal::ALL.iter().position(|known| *known == refusal);
     // Every refusal is in the list; its place is what other builds know it by.
     out.put_u8(

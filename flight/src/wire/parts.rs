@@ -1,6 +1,6 @@
 //! What records are made of: beginnings, answers, requests.
 use super::{Cursor, Malformed, no, put_end, put_ip, put_number, put_refusal, put_socket_addr};
-use bytes::BufMut;
+use bytes::BufMut as _;
 use core::net::{IpAddr, SocketAddr};
 use sansbox_core::{End, Refusal, Seed};
 use sansbox_engine::{
@@ -91,7 +91,7 @@ pub(super) fn action(from: &mut Cursor<'_>) -> Result<ActionId, Malformed> {
 }
 
 impl Begin {
-    pub(super) fn emit(&self, out: &mut impl BufMut) {
+    pub(super) fn emit(&self, out: &mut Vec<u8>) {
         out.put_u8(match self.kind {
             MachineKind::Session => 0,
             MachineKind::Association => 1,
@@ -153,7 +153,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    pub(super) fn emit(&self, out: &mut impl BufMut) {
+    pub(super) fn emit(&self, out: &mut Vec<u8>) {
         match self {
             Self::Resolved(count, addresses) => {
                 out.put_u8(0);
@@ -205,7 +205,7 @@ impl<'a> Answer<'a> {
 }
 
 impl Asked {
-    pub(super) fn emit(self, out: &mut impl BufMut) {
+    pub(super) fn emit(self, out: &mut Vec<u8>) {
         let (kind, numbers) = match self {
             Self::Resolve(id) => (0, [Some(id.0), None]),
             Self::Dial(id, slot) => (1, [Some(id.0), Some(slot.0)]),

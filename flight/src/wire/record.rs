@@ -1,6 +1,5 @@
 //! Records in a row, and the chunks that a ring is made of.
 use super::{Cursor, Entry, Malformed, put_number};
-use bytes::BufMut;
 use sansbox_core::Instant;
 
 /// One record.
@@ -16,7 +15,7 @@ pub struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// Appends it; `last` is when the record before it was.
-    pub fn emit(&self, last: Instant, out: &mut impl BufMut) {
+    pub fn emit(&self, last: Instant, out: &mut Vec<u8>) {
         put(out, self.at, last, self.number, &self.entry);
     }
 
@@ -32,13 +31,7 @@ impl<'a> Record<'a> {
 }
 
 /// Appends a record.
-pub(crate) fn put(
-    out: &mut impl BufMut,
-    at: Instant,
-    last: Instant,
-    number: u64,
-    entry: &Entry<'_>,
-) {
+pub(crate) fn put(out: &mut Vec<u8>, at: Instant, last: Instant, number: u64, entry: &Entry<'_>) {
     entry.emit_kind(out);
     put_number(out, fold(at.as_nanos().wrapping_sub(last.as_nanos())));
     put_number(out, number);
@@ -67,7 +60,7 @@ pub struct Chunk<'a> {
 
 impl<'a> Chunk<'a> {
     /// Appends the front of a chunk whose first record is relative to `base`.
-    pub fn emit_front(worker: u16, base: Instant, out: &mut impl BufMut) {
+    pub fn emit_front(worker: u16, base: Instant, out: &mut Vec<u8>) {
         put_number(out, worker.into());
         put_number(out, base.as_nanos());
     }
