@@ -55,8 +55,13 @@ struct UdpListener {
 #[derive(Clone, Copy, Debug)]
 enum Alarm {
     Machine(u64),
-    Handshake(u64),
+    /// A handshake's deadline; so many times it is put off.
+    Handshake(u64, u32),
 }
+
+/// Where faults strike, clocks jump and hosts stand still: a deadline that is passed so many
+/// times has been passed.
+const WARNINGS: u32 = 3;
 
 struct Resident {
     driver: Driver,
@@ -73,8 +78,14 @@ pub struct MachineHost {
     routes: Routes,
     timers: TimerQueue<Alarm>,
     next_number: u64,
-    /// How often what machines share is held, and how often it was before there were any.
-    shared: Vec<(Holders, usize)>,
+    /// What machines share.
+    shared: Vec<Shared>,
+}
+
+struct Shared {
+    holders: Holders,
+    /// How often it is held while there are no machines, known at the start.
+    before: usize,
 }
 
 /// Counts who holds something.
@@ -96,11 +107,11 @@ impl MachineHost {
         }
     }
 
-    /// Machines share something: when all are gone, it is held as often as now.
+    /// Machines share something: when all are gone, it is held as often as at the start.
     #[must_use]
     pub fn shares(mut self, holders: impl Fn() -> usize + 'static) -> Self {
-        let before = holders();
-        self.shared.push((Box::new(holders), before));
+        let (holders, before) = (Box::new(holders), 0);
+        self.shared.push(Shared { holders, before });
         self
     }
 
@@ -131,6 +142,9 @@ impl MachineHost {
     }
 
     fn start(&mut self, cx: &mut Cx<'_>) {
+        for shared in &mut self.shared {
+            shared.before = (shared.holders)();
+        }
         for listener in &self.tcp {
             cx.listen(listener.addr);
         }
@@ -160,7 +174,8 @@ impl MachineHost {
         // An association without a control connection has no handshake.
         let has_handshake = matches!(client, Socket::Tcp(_));
         let by = cx.now() + self.rules.handshake_max;
-        let mut arm = || self.timers.arm(by, Alarm::Handshake(number));
+        let warnings = if cx.is_exact() { 0 } else { WARNINGS };
+        let mut arm = || self.timers.arm(by, Alarm::Handshake(number, warnings));
         let handshake = has_handshake.then(&mut arm);
         let resident = Resident {
             driver: Driver::new(cx, number, machine, self.rules, client),
@@ -260,7 +275,14 @@ impl MachineHost {
                     }
                     self.drive(cx, number, |_, _| {}, Some(Input::Tick));
                 }
-                Alarm::Handshake(number) => {
+                Alarm::Handshake(number, warnings) if warnings > 0 => {
+                    let by = cx.now() + self.rules.handshake_max;
+                    let again = Alarm::Handshake(number, warnings - 1);
+                    if let Some(resident) = self.machines.get_mut(&number) {
+                        resident.handshake = Some(self.timers.arm(by, again));
+                    }
+                }
+                Alarm::Handshake(number, _) => {
                     if let Some(resident) = self.machines.get(&number) {
                         let what = resident.driver.describe("neither connected nor refused");
                         cx.violate(Invariant::HandshakeDeadline, what);
@@ -369,14 +391,10 @@ impl Host for MachineHost {
             let what = format!("{peers} peers, {routes} routes, {timers} timers left");
             return Some(what);
         }
-        let held = self
-            .shared
-            .iter()
-            .map(|(holders, before)| (holders(), *before));
+        let held = self.shared.iter().map(|s| ((s.holders)(), s.before));
         let mut grown = held.filter(|(now, before)| now != before);
-        grown
-            .next()
-            .map(|(now, before)| format!("shared by {now}, at first by {before}"))
+        let (now, before) = grown.next()?;
+        Some(format!("shared by {now}, at first by {before}"))
     }
 
     fn waiting(&self) -> Option<String> {
