@@ -7,9 +7,11 @@ mod http;
 mod input;
 mod reference;
 mod router;
+mod scenario;
 mod socks;
 
 pub use config::config_reader;
 pub use http::{http_request, http_response};
 pub use router::router_rules;
+pub use scenario::scenario;
 pub use socks::{socks_udp, socks4, socks5};
