@@ -6,6 +6,8 @@ mod happen;
 pub mod hop;
 mod host_info;
 pub mod link;
+#[cfg(test)]
+mod link_tests;
 pub mod loss;
 pub mod mtu;
 pub(crate) mod names;

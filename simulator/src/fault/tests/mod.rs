@@ -25,11 +25,11 @@ const LIMIT: Duration = Duration::from_secs(3 * 3600);
 const SEEDS: u64 = 4;
 
 /// What came of a run.
-pub(super) struct Outcome {
-    pub(super) heard: Heard,
-    pub(super) closed: Vec<Closed>,
-    pub(super) entries: Vec<Entry>,
-    pub(super) end: Duration,
+struct Outcome {
+    heard: Heard,
+    closed: Vec<Closed>,
+    entries: Vec<Entry>,
+    end: Duration,
 }
 
 impl core::fmt::Display for Outcome {

@@ -244,7 +244,7 @@ impl Client {
             && self.datagrams_sent == DATAGRAMS
     }
 
-    fn heard_datagram(&mut self, cx: &Cx<'_>, data: &[u8]) {
+    fn heard_datagram(&self, cx: &Cx<'_>, data: &[u8]) {
         let mut heard = self.heard.borrow_mut();
         let number = data.get(..4).and_then(|n| n.try_into().ok());
         let number = number.map_or(u32::MAX, u32::from_be_bytes);
