@@ -9,6 +9,7 @@ mod input;
 mod reference;
 mod router;
 mod sbx;
+mod scenario;
 mod socks;
 
 pub use config::config_reader;
@@ -16,4 +17,5 @@ pub use ffi::ffi_calls;
 pub use http::{http_request, http_response};
 pub use router::router_rules;
 pub use sbx::sbx_reader;
+pub use scenario::scenario;
 pub use socks::{socks_udp, socks4, socks5};

@@ -51,6 +51,8 @@ pub struct Report {
     pub hazards: Vec<Named>,
     /// Which scripts of a host stay away, as a choice, and how many it has.
     pub peers: Vec<(Named, u64)>,
+    /// What bytes decided.
+    pub decided: Vec<Named>,
     /// How long bad things took.
     pub times: Vec<Named>,
     /// What happened at least once.
@@ -113,6 +115,7 @@ impl Scenario {
             decisions: world.decisions().len(),
             hazards: world.named(|_, d| d.kind == Choice::Hazard && d.choice > 0),
             peers: world.peers(),
+            decided: world.decided(),
             times: world.named(|name, d| name.starts_with("fault/") && d.kind == Choice::Value),
             marks: world.marks().clone(),
             drawn: world.drawn(overridden),

@@ -281,6 +281,11 @@ impl World {
         self.net.core.streams.named(keep)
     }
 
+    /// What bytes decided.
+    pub(crate) fn decided(&self) -> Vec<Named> {
+        self.net.core.streams.decided()
+    }
+
     /// Which scripts of each host stay away, and how many there are.
     pub(crate) fn peers(&self) -> Vec<(Named, u64)> {
         let is_peers = |name: &str| name.strip_suffix(ABSENT).is_some_and(|n| n.ends_with('/'));

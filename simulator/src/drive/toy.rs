@@ -61,7 +61,7 @@ pub(super) struct Toy {
 
 /// Something that toys share; one that stays behind holds it through itself.
 #[derive(Clone, Default)]
-pub(super) struct Shared(pub(super) Rc<RefCell<Vec<Shared>>>);
+pub(super) struct Shared(pub(super) Rc<RefCell<Vec<Self>>>);
 
 fn pipes() -> [Pipe; 2] {
     [Pipe::new(LIMIT), Pipe::new(LIMIT)]

@@ -87,7 +87,12 @@ impl Machine for DatagramToy {
                 self.actions.push_back(Action::Close(OUT, end));
                 self.is_over = true;
             }
-            _ => {}
+            Input::Tick
+            | Input::Received(..)
+            | Input::Drained(..)
+            | Input::Ended(..)
+            | Input::Done(..)
+            | Input::Relayed(..) => {}
         }
         self.flush();
     }

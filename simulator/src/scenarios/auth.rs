@@ -39,6 +39,7 @@ scenarios! {
     }
 
     /// Wrong passwords and unknown users get status 1 and a close.
+    #[sometimes("authentication failed", "closed AuthFailed")]
     fn auth_socks5_bad(world) {
         guarded(world)?;
         let refused = |name: &str, password: &str| {
