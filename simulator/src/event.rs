@@ -1,5 +1,6 @@
 //! The event queue: what happens next, in order of time and then of scheduling.
 use crate::host::{Command, DialId, HostId, QueryId, SocketId, UdpId};
+use crate::net::packet::PacketId;
 use crate::tcp::Side;
 use bytes::BytesMut;
 use core::net::SocketAddr;
@@ -24,14 +25,15 @@ pub(crate) enum Event {
     Arrive(SocketId, u64),
     /// The sender at this socket learns of new window.
     Pump(SocketId),
-    /// A reset, or the kernel's verdict that the peer is gone, reaches this socket.
-    Reset(SocketId),
+    /// A reset, or without a packet the kernel's verdict that the peer is gone, reaches this
+    /// socket.
+    Reset(SocketId, Option<PacketId>),
     /// The host of this socket wakes up to read.
     Readable(SocketId),
     /// The host of this socket wakes up to write.
     Writable(SocketId),
     /// A datagram reaches a socket.
-    Datagram(UdpId, SocketAddr, BytesMut),
+    Datagram(UdpId, SocketAddr, PacketId, BytesMut),
     /// The outcome of a name lookup reaches the asking host.
     Resolved(QueryId),
 }

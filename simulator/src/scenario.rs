@@ -6,7 +6,7 @@ use crate::{
     transcript::{Entry, Place},
     world::Setup,
 };
-use core::fmt;
+use core::{fmt, net::IpAddr};
 use sansbox_core::Instant;
 
 /// How a run ended.
@@ -44,6 +44,8 @@ pub struct Report {
     pub outcome: Verdict,
     /// The names of the hosts.
     pub hosts: Vec<String>,
+    /// The addresses of each host.
+    pub addresses: Vec<Vec<IpAddr>>,
     /// What crossed, where it was kept.
     pub entries: Vec<Entry>,
 }
@@ -51,7 +53,8 @@ pub struct Report {
 impl Report {
     /// What crossed, as text.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
-        self.entries.iter().map(|entry| {
+        let told = self.entries.iter().filter(|entry| !entry.is_sketch);
+        told.map(|entry| {
             let hop;
             let place = match entry.place {
                 Place::Host(host) => self.hosts.get(host.0 as usize).map_or("", String::as_str),
@@ -78,6 +81,7 @@ impl Scenario {
             decisions: world.decisions().len(),
             outcome,
             hosts: world.host_names(),
+            addresses: world.host_addresses(),
             entries: world.entries().to_vec(),
         }
     }

@@ -172,6 +172,12 @@ impl World {
         self.net.core.host_names()
     }
 
+    /// The addresses of each host, in the same order.
+    #[must_use]
+    pub fn host_addresses(&self) -> Vec<Vec<IpAddr>> {
+        self.net.core.host_addresses()
+    }
+
     /// Every random choice, in order.
     #[must_use]
     pub fn decisions(&self) -> &[Decision] {
@@ -326,13 +332,15 @@ impl Net {
                 self.tcp.pump(core, socket);
                 None
             }
-            Event::Reset(socket) => {
-                self.tcp.reset(core, socket);
+            Event::Reset(socket, packet) => {
+                self.tcp.reset(core, socket, packet);
                 None
             }
             Event::Readable(socket) => self.tcp.wake(socket, true),
             Event::Writable(socket) => self.tcp.wake(socket, false),
-            Event::Datagram(socket, from, data) => self.udp.arrive(core, socket, from, data),
+            Event::Datagram(socket, from, packet, data) => {
+                self.udp.arrive(core, (socket, from, packet), data)
+            }
             Event::Resolved(query) => self.names.resolved(core, query),
         }
     }

@@ -12,11 +12,12 @@ use crate::{
     host::HostId,
     rng::Streams,
     tcp::ideal::Tcp,
-    transcript::{Place, Tag, Transcript},
+    transcript::{Detail, Place, Tag, Transcript},
     world::Setup,
 };
 use core::net::{IpAddr, SocketAddr};
 use names::Names;
+use packet::PacketId;
 use sansbox_core::{Instant, Refusal};
 use std::fmt::Write as _;
 use udp::Udp;
@@ -34,6 +35,7 @@ pub(crate) struct Core {
     pub(crate) streams: Streams,
     pub(crate) transcript: Transcript,
     pub(crate) violation: Option<Violation>,
+    next_packet: u64,
     hosts: Vec<HostInfo>,
     /// Where texts are written before they are noted.
     scratch: String,
@@ -53,6 +55,7 @@ impl Core {
             streams: Streams::with_overrides(setup.seed, setup.overrides),
             transcript: Transcript::new(setup.keeps_entries),
             violation: None,
+            next_packet: 0,
             hosts: Vec::new(),
             scratch: String::new(),
         }
@@ -75,6 +78,18 @@ impl Core {
     pub(crate) fn host_names(&self) -> Vec<String> {
         let names = self.hosts.iter().map(|host| host.name.as_ref());
         names.map(str::to_owned).collect()
+    }
+
+    pub(crate) fn host_addresses(&self) -> Vec<Vec<IpAddr>> {
+        let all = self.hosts.iter().map(|host| host.addresses.clone());
+        all.collect()
+    }
+
+    /// A name for a packet.
+    pub(crate) const fn new_packet(&mut self) -> PacketId {
+        let id = PacketId(self.next_packet);
+        self.next_packet += 1;
+        id
     }
 
     /// Whose address this is.
@@ -130,6 +145,33 @@ impl Core {
         let _ = written.write_fmt(text);
         self.note(host, tag, number, written.as_bytes());
         self.scratch = written;
+    }
+
+    /// An entry for pictures alone.
+    pub(crate) fn sketch(
+        &mut self,
+        host: HostId,
+        (tag, number): (Tag, u64),
+        detail: Option<Detail>,
+        bytes: &[u8],
+    ) {
+        let when = (self.now, self.streams.decisions().len());
+        let place = Place::Host(host);
+        self.transcript
+            .sketch(when, place, (tag, number), detail, bytes);
+    }
+
+    /// The same with a text.
+    pub(crate) fn sketch_text(
+        &mut self,
+        host: HostId,
+        (tag, number): (Tag, u64),
+        detail: Option<Detail>,
+        text: std::fmt::Arguments<'_>,
+    ) {
+        if self.transcript.keeps() {
+            self.sketch(host, (tag, number), detail, text.to_string().as_bytes());
+        }
     }
 }
 

@@ -3,8 +3,9 @@ use super::Core;
 use crate::{
     event::Event,
     host::{HostId, HostInput, UdpId},
+    net::packet::PacketId,
     rng::StreamId,
-    transcript::Tag,
+    transcript::{Carries, Detail, Head, Tag},
 };
 use bytes::BytesMut;
 use core::{net::SocketAddr, time::Duration};
@@ -121,20 +122,43 @@ impl Udp {
                 stream
             }
         };
+        let packet = core.new_packet();
+        let head = source.map(|source| Head {
+            source: SocketAddr::new(source, local.port()),
+            destination: to,
+            carries: Carries::Udp,
+        });
+        sketch_sent(core, host, packet, head, data);
         let is_lost = core.streams.below(stream, 1000) < path.loss;
         let receiver = self.receiver(core, to);
         let (Some(source), Some(receiver), false, true) =
             (source, receiver, is_lost, data.len() <= path.payload_max)
         else {
             core.note(host, Tag::DatagramLost, id.0.into(), data);
+            let why = match (source, receiver, is_lost) {
+                (None, ..) => "no address of this family",
+                (_, None, _) => "nobody has this address and port",
+                (.., true) => "by chance",
+                (.., false) => "too long for the path",
+            };
+            core.sketch(host, (Tag::PacketLost, packet.0), None, why.as_bytes());
             return;
         };
         let copies = 1 + u64::from(core.streams.below(stream, 1000) < path.duplication);
         let jitter = u64::try_from(path.jitter.as_nanos()).unwrap_or(u64::MAX - 1);
-        for _ in 0..copies {
+        for nth in 0..copies {
+            let packet = if nth == 0 {
+                packet
+            } else {
+                let copy = core.new_packet();
+                sketch_sent(core, host, copy, head, data);
+                let (tag, of) = (Tag::PacketNote, packet.0);
+                core.sketch_text(host, (tag, copy.0), None, format_args!("a copy of #{of}"));
+                copy
+            };
             let late = Duration::from_nanos(core.streams.below(stream, jitter + 1));
             let from = SocketAddr::new(source, local.port());
-            let event = Event::Datagram(receiver, from, BytesMut::from(data));
+            let event = Event::Datagram(receiver, from, packet, BytesMut::from(data));
             core.queue.push(core.now + path.latency + late, event);
         }
     }
@@ -154,13 +178,18 @@ impl Udp {
     pub(crate) fn arrive(
         &self,
         core: &mut Core,
-        id: UdpId,
-        from: SocketAddr,
+        (id, from, packet): (UdpId, SocketAddr, PacketId),
         data: BytesMut,
     ) -> Option<(HostId, HostInput)> {
         let host = self.sockets.get(&id)?.host;
+        core.sketch(host, (Tag::PacketArrived, packet.0), None, &data);
         core.note(host, Tag::Datagram, id.0.into(), &data);
         let socket = id;
         Some((host, HostInput::Datagram { socket, from, data }))
     }
+}
+
+fn sketch_sent(core: &mut Core, host: HostId, packet: PacketId, head: Option<Head>, data: &[u8]) {
+    let detail = head.map(Detail::Packet);
+    core.sketch(host, (Tag::PacketSent, packet.0), detail, data);
 }

@@ -2,11 +2,12 @@
 use super::{
     Side,
     conn::{Conn, State},
+    sketch,
 };
 use crate::{
     event::Event,
     host::{DialId, HostId, HostInput, Read, SocketId, WasReset},
-    net::Core,
+    net::{Core, packet::PacketId},
     transcript::Tag,
 };
 use core::{net::SocketAddr, time::Duration};
@@ -78,6 +79,9 @@ pub enum Reach {
 struct Dial {
     host: HostId,
     outcome: Result<u32, Refusal>,
+    ends: Option<(SocketAddr, SocketAddr)>,
+    /// The connection request.
+    packet: Option<PacketId>,
 }
 
 /// TCP.
@@ -132,12 +136,17 @@ impl Tcp {
             Reach::Refused | Reach::BlackHole | Reach::Unreachable(_) => (Duration::ZERO, None),
         };
         let mut at = core.now + path.latency + extra;
-        let outcome = match (listener, core.local_addr(host, to)) {
+        let from = core.local_addr(host, to);
+        let ends = from.ok().map(|from| (from, to));
+        let mut packet = None;
+        let outcome = match (listener, from) {
             (Some(acceptor), Ok(from)) => {
                 let number = self.next_conn;
                 self.next_conn += 1;
                 let ends = ((host, from), (acceptor, to));
                 let mut conn = Conn::new(core, number, (path, stream), ends.0, ends.1);
+                packet = Some(conn.sketch_sent(core, Side::Dialer, (sketch::SYN, 0), &[]));
+                conn.request = packet;
                 at += conn.delay(core);
                 core.queue.push(at, Event::Accept(number));
                 at += conn.delay(core);
@@ -146,8 +155,9 @@ impl Tcp {
                 Ok(number)
             }
             (_, Err(refusal)) => Err(refusal),
-            (None, Ok(_)) => {
+            (None, Ok(from)) => {
                 at += path.latency;
+                packet = Some(sketch::request(core, host, (from, to)));
                 match reach {
                     Reach::Unreachable(refusal) => Err(refusal),
                     Reach::BlackHole => {
@@ -160,7 +170,13 @@ impl Tcp {
                 }
             }
         };
-        self.dials.insert(id, Dial { host, outcome });
+        let dial = Dial {
+            host,
+            outcome,
+            ends,
+            packet,
+        };
+        self.dials.insert(id, dial);
         core.queue.push(at, Event::Dialed(id));
         id
     }
@@ -193,9 +209,29 @@ impl Tcp {
             end.state = State::Open;
             Ok((SocketId { conn, side }, end.addr))
         });
+        self.sketch_answer(core, &dial);
         let text = format_args!("{:?}", outcome.map(|(_, from)| from));
         core.note_text(dial.host, Tag::Dialed, id.0.into(), text);
         Some((dial.host, HostInput::Dialed(id, outcome)))
+    }
+
+    /// Draws what answered a connection request.
+    fn sketch_answer(&self, core: &mut Core, dial: &Dial) {
+        match dial.outcome {
+            Ok(conn) => {
+                if let Some(conn) = self.conns.get(&conn)
+                    && let Some(packet) = conn.request
+                {
+                    conn.sketch_arrived(core, Side::Acceptor, packet, &[]);
+                }
+            }
+            Err(why) => {
+                if let (Some(ends), Some(packet)) = (dial.ends, dial.packet) {
+                    let lost = (why != Refusal::ConnectionRefused).then(|| why.to_string());
+                    sketch::refusal(core, dial.host, ends, packet, lost.as_deref());
+                }
+            }
+        }
     }
 
     pub(crate) fn accept(&mut self, core: &mut Core, number: u32) -> Option<(HostId, HostInput)> {
@@ -207,6 +243,10 @@ impl Tcp {
         }
         end.state = State::Open;
         let (host, local) = (end.host, end.addr);
+        if let Some(packet) = conn.request {
+            conn.sketch_arrived(core, Side::Dialer, packet, &[]);
+        }
+        conn.request = Some(conn.sketch_sent(core, Side::Acceptor, (sketch::SYN_ACK, 0), &[]));
         let socket = SocketId {
             conn: number,
             side: Side::Acceptor,
@@ -233,7 +273,7 @@ impl Tcp {
         }
     }
 
-    pub(crate) fn reset(&mut self, core: &mut Core, socket: SocketId) {
+    pub(crate) fn reset(&mut self, core: &mut Core, socket: SocketId, packet: Option<PacketId>) {
         let Some(conn) = self.conns.get_mut(&socket.conn) else {
             return;
         };
@@ -242,7 +282,7 @@ impl Tcp {
             self.conns.remove(&socket.conn);
             return;
         }
-        conn.reset(core, socket.side);
+        conn.reset(core, socket.side, packet);
     }
 
     /// A readiness event comes due; returns whom to tell.

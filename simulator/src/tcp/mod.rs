@@ -4,6 +4,7 @@
 //! connections; no packets, no retransmission.
 pub(crate) mod conn;
 pub mod ideal;
+mod sketch;
 #[cfg(test)]
 mod tests;
 
@@ -16,4 +17,15 @@ pub enum Side {
     Dialer,
     /// Who accepted.
     Acceptor,
+}
+
+impl Side {
+    /// The other end.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Dialer => Self::Acceptor,
+            Self::Acceptor => Self::Dialer,
+        }
+    }
 }
