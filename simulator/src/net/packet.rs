@@ -46,13 +46,46 @@ pub struct Flags {
     pub rst: bool,
 }
 
-/// A TCP segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl Flags {
+    /// A request for a connection.
+    pub const SYN: Self = Self {
+        syn: true,
+        ack: false,
+        fin: false,
+        rst: false,
+    };
+    /// Its grant.
+    pub const SYN_ACK: Self = Self {
+        ack: true,
+        ..Self::SYN
+    };
+    /// A segment of an open connection.
+    pub const ACK: Self = Self {
+        syn: false,
+        ..Self::SYN_ACK
+    };
+    /// The end of the connection.
+    pub const RST: Self = Self {
+        syn: false,
+        ack: false,
+        fin: false,
+        rst: true,
+    };
+}
+
+/// A TCP segment. Whoever makes one spells out what matters and takes the rest from
+/// [`Segment::default`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
     /// Its control bits.
     pub flags: Flags,
     /// Offset of the first payload byte in its direction of the connection, counted from 0.
     pub offset: u64,
+    /// With [`Flags::ack`]: offset of the first byte of the other direction that has not
+    /// arrived; a FIN counts as one byte.
+    pub ack: u64,
+    /// Payload bytes from `ack` on that the sender of the segment has room for.
+    pub window: u64,
     /// Its payload.
     pub data: BytesMut,
 }
