@@ -101,6 +101,9 @@ pub enum Carries {
         flags: Flags,
         /// Offset of the first payload byte in its direction of the connection, counted from 0.
         offset: u64,
+        /// With [`Flags::ack`]: offset of the first byte of the other direction that has not
+        /// arrived; a FIN counts as one byte.
+        ack: u64,
     },
     /// An ICMP message.
     Icmp(Icmp),

@@ -3,7 +3,10 @@ use super::{Path, Segments, Side, sketch};
 use crate::{
     event::Event,
     host::{HostId, Read, SocketId, WasReset},
-    net::{Core, packet::PacketId},
+    net::{
+        Core,
+        packet::{Flags, PacketId},
+    },
     rng::StreamId,
 };
 use bytes::BytesMut;
@@ -61,6 +64,8 @@ struct Direction {
     next_number: u64,
     /// Bytes put on the line so far.
     next_offset: u64,
+    /// Bytes that arrived.
+    arrived: u64,
     recv_buf: BytesMut,
     fin_received: bool,
     line_free_at: Instant,
@@ -80,6 +85,11 @@ impl EndPoint {
             wants_write: false,
             out: Direction::default(),
         }
+    }
+
+    /// What the other side knows to have arrived of what this end sent; a FIN counts as a byte.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.out.arrived + u64::from(self.out.fin_received)
     }
 }
 
@@ -264,7 +274,7 @@ impl Conn {
             let offset = out.next_offset;
             out.next_offset += n as u64;
             let bytes = out.send_buf.split_to(n);
-            let flags = if fin { sketch::FIN } else { sketch::ACK };
+            let flags = if fin { sketch::FIN } else { Flags::ACK };
             let packet = self.sketch_sent(core, side, (flags, offset), &bytes);
             self.end_mut(side).out.flight.push_back(Segment {
                 number,
@@ -310,6 +320,7 @@ impl Conn {
             State::Opening | State::Open => {
                 out.in_flight -= segment.bytes.len();
                 out.recv_buf.extend_from_slice(&segment.bytes);
+                out.arrived += segment.bytes.len() as u64;
                 out.fin_received |= segment.fin;
                 self.tell_readable(core, to);
             }
@@ -379,7 +390,7 @@ impl Conn {
             at = at.max(self.end(from).out.last_arrival);
         }
         let offset = self.end(from).out.next_offset;
-        let packet = self.sketch_sent(core, from, (sketch::RST, offset), &[]);
+        let packet = self.sketch_sent(core, from, (Flags::RST, offset), &[]);
         core.queue
             .push(at, Event::Reset(self.socket(to), Some(packet)));
     }

@@ -7,7 +7,10 @@ use super::{
 use crate::{
     event::Event,
     host::{DialId, HostId, HostInput, Read, SocketId, WasReset},
-    net::{Core, packet::PacketId},
+    net::{
+        Core,
+        packet::{Flags, PacketId},
+    },
     transcript::Tag,
 };
 use core::{net::SocketAddr, time::Duration};
@@ -145,7 +148,7 @@ impl Tcp {
                 self.next_conn += 1;
                 let ends = ((host, from), (acceptor, to));
                 let mut conn = Conn::new(core, number, (path, stream), ends.0, ends.1);
-                packet = Some(conn.sketch_sent(core, Side::Dialer, (sketch::SYN, 0), &[]));
+                packet = Some(conn.sketch_sent(core, Side::Dialer, (Flags::SYN, 0), &[]));
                 conn.request = packet;
                 at += conn.delay(core);
                 core.queue.push(at, Event::Accept(number));
@@ -246,7 +249,7 @@ impl Tcp {
         if let Some(packet) = conn.request {
             conn.sketch_arrived(core, Side::Dialer, packet, &[]);
         }
-        conn.request = Some(conn.sketch_sent(core, Side::Acceptor, (sketch::SYN_ACK, 0), &[]));
+        conn.request = Some(conn.sketch_sent(core, Side::Acceptor, (Flags::SYN_ACK, 0), &[]));
         let socket = SocketId {
             conn: number,
             side: Side::Acceptor,

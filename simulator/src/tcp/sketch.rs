@@ -10,22 +10,24 @@ use crate::{
 };
 use core::net::SocketAddr;
 
-pub(super) const SYN: Flags = flags(true, false, false, false);
-pub(super) const SYN_ACK: Flags = flags(true, true, false, false);
-pub(super) const ACK: Flags = flags(false, true, false, false);
-pub(super) const FIN: Flags = flags(false, true, true, false);
-pub(super) const RST: Flags = flags(false, true, false, true);
+pub(super) const FIN: Flags = Flags {
+    fin: true,
+    ..Flags::ACK
+};
+const RST_ACK: Flags = Flags {
+    ack: true,
+    ..Flags::RST
+};
 
-const fn flags(syn: bool, ack: bool, fin: bool, rst: bool) -> Flags {
-    Flags { syn, ack, fin, rst }
-}
-
-/// A segment between these addresses.
-fn segment(source: SocketAddr, destination: SocketAddr, flags: Flags, offset: u64) -> Detail {
+/// A segment between these addresses: its control bits, its offset, what it acknowledges.
+const fn segment(
+    (source, destination): (SocketAddr, SocketAddr),
+    (flags, offset, ack): (Flags, u64, u64),
+) -> Detail {
     Detail::Packet(Head {
         source,
         destination,
-        carries: Carries::Tcp { flags, offset },
+        carries: Carries::Tcp { flags, offset, ack },
     })
 }
 
@@ -40,7 +42,7 @@ impl Conn {
     ) -> PacketId {
         let packet = core.new_packet();
         let (end, to) = (self.end(from), self.end(from.other()));
-        let head = segment(end.addr, to.addr, flags, offset);
+        let head = segment((end.addr, to.addr), (flags, offset, to.acknowledged()));
         core.sketch(end.host, (Tag::PacketSent, packet.0), Some(head), data);
         packet
     }
@@ -72,7 +74,7 @@ pub(super) fn request(
     (from, to): (SocketAddr, SocketAddr),
 ) -> PacketId {
     let packet = core.new_packet();
-    let head = segment(from, to, SYN, 0);
+    let head = segment((from, to), (Flags::SYN, 0, 0));
     core.sketch(host, (Tag::PacketSent, packet.0), Some(head), &[]);
     packet
 }
@@ -90,6 +92,6 @@ pub(super) fn refusal(
         core.sketch(host, (Tag::PacketLost, packet.0), None, why.as_bytes());
         return;
     }
-    let head = segment(to, from, RST, 0);
+    let head = segment((to, from), (RST_ACK, 0, 0));
     core.sketch(host, (Tag::PacketArrived, answer.0), Some(head), &[]);
 }
