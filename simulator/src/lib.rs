@@ -11,6 +11,7 @@
 //! | [`transcript`] | the digest and the trace |
 //! | [`peers`] | scripted clients and servers |
 //! | [`drive`] | [`MachineHost`]: drives machines as a runtime does |
+//! | [`out`] | pictures of a run: pcapng, JSON lines, an HTML timeline |
 //! | [`scenario`] | the registry of scenarios and how they are run |
 //! | [`check`] | what must hold in every run |
 pub mod check;
@@ -18,6 +19,7 @@ pub mod drive;
 mod event;
 pub mod host;
 pub mod net;
+pub mod out;
 pub mod peers;
 pub mod rng;
 pub mod scenario;

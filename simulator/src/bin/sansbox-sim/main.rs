@@ -6,6 +6,7 @@
 mod args;
 mod gate;
 mod list;
+mod pictures;
 mod run;
 
 use args::Failure;
@@ -30,8 +31,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "run",
-        usage: "NAME [--seed N] [--trace]",
-        about: "run one scenario",
+        usage: "NAME [--seed N] [--trace] [--pcap FILE] [--html FILE] [--jsonl FILE]",
+        about: "run one scenario and draw it",
         run: run::run,
     },
     Command {
