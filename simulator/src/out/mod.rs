@@ -21,8 +21,9 @@ pub use pcapng::pcapng;
 
 use crate::{
     scenario::Report,
-    transcript::{Entry, Place},
+    transcript::{Carries, Detail, Place, Tag},
 };
+use core::ops::Range;
 use std::borrow::Cow;
 
 /// A run whose entries were kept, and what to say of it.
@@ -62,12 +63,25 @@ impl Story<'_> {
         }
     }
 
-    /// Which random choices were made since the entry before `index`, as `from..to`.
-    fn decisions(&self, index: usize) -> core::ops::Range<usize> {
-        let decisions = |entry: &Entry| entry.decisions;
+    /// Which random choices decided what an entry tells. A segment's length and delay are drawn
+    /// before it is sent, a datagram's fate right behind that.
+    fn decisions(&self, index: usize) -> Range<usize> {
         let entries = &self.report.entries;
+        let Some(entry) = entries.get(index) else {
+            return 0..0;
+        };
         let before = index.checked_sub(1).and_then(|before| entries.get(before));
-        let from = before.map_or(0, decisions);
-        from..entries.get(index).map_or(from, decisions)
+        let behind = entries.get(index + 1);
+        let is_segment = matches!(
+            entry.detail.as_deref(),
+            Some(Detail::Packet(head)) if matches!(head.carries, Carries::Tcp { .. })
+        );
+        if entry.tag == Tag::PacketArrived {
+            0..0
+        } else if entry.tag == Tag::PacketSent && !is_segment {
+            entry.decisions..behind.map_or(self.report.decisions, |entry| entry.decisions)
+        } else {
+            before.map_or(0, |entry| entry.decisions)..entry.decisions
+        }
     }
 }

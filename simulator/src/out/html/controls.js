@@ -146,15 +146,16 @@ const KEYS = {
   "+": () => zoom(1.4), "=": () => zoom(1.4), "-": () => zoom(1 / 1.4),
   Enter: () => panel.focus(), Escape: () => choose(-1, false),
 };
-timeline.addEventListener("keydown", (event) => {
+document.addEventListener("keydown", (event) => {
   const act = KEYS[event.key];
-  if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+  const isTaken = event.target.closest("input, select, button, summary, aside");
+  if (!act || isTaken || event.ctrlKey || event.metaKey || event.altKey) return;
   if (state.chosen < 0 && (event.key === "ArrowLeft" || event.key === "ArrowRight")) return;
   event.preventDefault();
   act();
 });
 panel.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") timeline.focus();
+  if (event.key === "Escape") timeline.focus({ preventScroll: true });
 });
 document.addEventListener("keydown", (event) => {
   if (event.key === "/" && document.activeElement !== filter) {
@@ -203,7 +204,14 @@ function drawLegend() {
       cx.moveTo(1, 7);
       cx.lineTo(kind === KIND.lost ? 10 : 15, 7);
       cx.stroke();
-      if (kind === KIND.lost) cross(cx, 12, 7); else arrowHead(cx, 1, 7, 17, 7);
+      cx.beginPath();
+      if (kind === KIND.lost) {
+        cross(cx, 12, 7);
+        cx.stroke();
+      } else {
+        arrowHead(cx, 1, 7, 17, 7);
+        cx.fill();
+      }
     } else {
       shape(cx, kind, kind === KIND.action ? 5 : 9, 7);
     }
@@ -270,4 +278,3 @@ refilter();
 chooseFromAddress();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
 new ResizeObserver(measure).observe(timeline);
-timeline.focus({ preventScroll: true });

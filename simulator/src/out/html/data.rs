@@ -118,6 +118,9 @@ fn columns(
         ("duration", of(|item| (item.end - item.at) as i64)),
         ("number", of(|item| item.number as i64)),
         ("offset", of(|item| item.offset as i64)),
+        ("ack", of(|item| item.ack)),
+        ("draw", of(|item| item.draws.0 as i64)),
+        ("draws", of(|item| item.draws.1 as i64)),
         ("len", of(|item| item.len as i64)),
         ("fill", of(|item| item.fill)),
     ];

@@ -20,7 +20,8 @@ function readColours() {
   colours = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
 
-const laneX = (lane) => state.gutter + (lane + 0.5) * state.gap;
+// Text stands to the right of lanes, so there is more room on that side.
+const laneX = (lane) => state.gutter + (hosts[lane]?.place + 0.22) * state.gap;
 const top = () => timeline.scrollTop;
 // Height on the axis to height in the view.
 const viewY = (y) => y - top() + HEAD + PAD;
@@ -73,11 +74,74 @@ function draw() {
   for (let lane = 0; lane < hosts.length; lane++) drawFill(cx, lane, from, to);
   if (state.chosen >= 0) drawBand(cx);
   const busy = new Map();
+  const arrows = new Arrows();
   eachBetween(from, to, (i) => {
-    if (isPacket(items.kind[i])) drawPacket(cx, i); else drawMark(cx, i);
+    if (isPacket(items.kind[i])) arrows.add(i);
+  });
+  arrows.draw(cx);
+  eachBetween(from, to, (i) => {
+    if (!isPacket(items.kind[i])) drawMark(cx, i);
   });
   eachBetween(from, to, (i) => drawLabel(cx, i, busy));
   drawHead(cx);
+}
+
+// How far lines are drawn outside of the view.
+const MARGIN = 20;
+
+// The part of a line that can be seen: painters are slow with lines of a million pixels.
+function inView({ x1, y1, x2, y2 }) {
+  const slope = (x2 - x1) / Math.max(1e-9, y2 - y1);
+  const bottom = state.height + MARGIN;
+  const [from, to] = [Math.max(y1, -MARGIN), Math.min(y2, bottom)];
+  return [x1 + (from - y1) * slope, from, x2 - (y2 - to) * slope, to];
+}
+
+// All arrows of a view: those of one kind are one path, and of those that would cover each other
+// one is drawn.
+class Arrows {
+  paths = new Map();
+  seen = new Set();
+
+  add(i) {
+    const arrow = ends(i);
+    const [x1, y1, x2, y2] = inView(arrow);
+    const { isUnheard } = arrow;
+    const kind = items.kind[i];
+    const isMarked = i === state.chosen || i === state.hovered;
+    const pixels = [kind, x1, x2, y1 + MARGIN, y2 + MARGIN];
+    const place = pixels.reduce((sum, value) => sum * 3000 + Math.floor(Math.max(0, value)), 0);
+    if (this.seen.has(place) && !isMarked) return;
+    this.seen.add(place);
+    const key = `${kind} ${isUnheard} ${isMarked}`;
+    let path = this.paths.get(key);
+    if (!path) {
+      path = { kind, isUnheard, isMarked, lines: new Path2D(), tips: new Path2D() };
+      this.paths.set(key, path);
+    }
+    path.lines.moveTo(x1, y1);
+    path.lines.lineTo(x2, y2);
+    if (arrow.y2 !== y2) return;
+    if (kind === KIND.lost) cross(path.tips, x2, y2);
+    else if (!isUnheard) arrowHead(path.tips, x1, y1, x2, y2);
+  }
+
+  draw(cx) {
+    const isDense = this.seen.size > 1500;
+    for (const { kind, isUnheard, isMarked, lines, tips } of this.paths.values()) {
+      cx.strokeStyle = cx.fillStyle = colours[COLOURS[kind]];
+      cx.lineWidth = isMarked ? 2.5 : isDense ? 0.6 : 1.25;
+      cx.setLineDash(isUnheard ? [5, 3] : []);
+      cx.stroke(lines);
+      cx.setLineDash([]);
+      if (kind === KIND.lost) {
+        cx.lineWidth = 2;
+        cx.stroke(tips);
+      } else if (!isDense) {
+        cx.fill(tips);
+      }
+    }
+  }
 }
 
 function drawLanes(cx) {
@@ -98,6 +162,7 @@ function drawTimes(cx, from, to) {
   const usual = state.usual;
   let row = firstFrom(rows.length, (n) => rows[n], from);
   let free = -Infinity;
+  let last = -1;
   cx.textAlign = "right";
   for (; row < rows.length && rows[row] <= to; row++) {
     const y = viewY(rows[row]);
@@ -113,7 +178,8 @@ function drawTimes(cx, from, to) {
       cx.stroke();
       cx.setLineDash([]);
     }
-    if (y < free || (row > 0 && gap === 0 && y < free + 60)) continue;
+    if (y < free || (times[row] === last && y < free + 400)) continue;
+    last = times[row];
     cx.fillStyle = colours.soft;
     cx.fillText(clock(times[row]), state.gutter - 8, y, state.gutter - 10);
     free = y + 18;
@@ -147,6 +213,9 @@ function drawBand(cx) {
   cx.fillRect(state.gutter, y - height / 2, state.width, height);
 }
 
+// Away from a lane, where there is room.
+const outward = (lane) => (hosts[lane]?.place === hosts.length - 1 ? -1 : 1);
+
 // Where a packet's arrow begins and ends.
 function ends(i) {
   const [lane, toLane] = [items.lane[i], items.toLane[i]];
@@ -157,9 +226,9 @@ function ends(i) {
   let x2 = laneX(toLane);
   const isUnheard = items.kind[i] === KIND.lost || items.span[i] === 0;
   if (lane < 0) {
-    x1 = x2 + (toLane === hosts.length - 1 ? -reach : reach);
+    x1 = x2 + outward(toLane) * reach;
   } else if (toLane < 0) {
-    x2 = x1 + (lane === hosts.length - 1 ? -reach : reach);
+    x2 = x1 + outward(lane) * reach;
   } else if (lane === toLane) {
     x2 = x1 + Math.min(28, reach);
   } else if (isUnheard) {
@@ -168,43 +237,21 @@ function ends(i) {
   return { x1, y1, x2, y2, isUnheard: isUnheard && lane >= 0 };
 }
 
-function drawPacket(cx, i) {
-  const { x1, y1, x2, y2, isUnheard } = ends(i);
-  const kind = items.kind[i];
-  const isChosen = i === state.chosen || i === state.hovered;
-  cx.strokeStyle = cx.fillStyle = colours[COLOURS[kind]];
-  cx.lineWidth = isChosen ? 2.5 : 1.25;
-  if (isUnheard) cx.setLineDash([5, 3]);
-  cx.beginPath();
-  cx.moveTo(x1, y1);
-  cx.lineTo(x2, y2);
-  cx.stroke();
-  cx.setLineDash([]);
-  if (kind === KIND.lost) {
-    cross(cx, x2, y2);
-  } else if (!isUnheard) {
-    arrowHead(cx, x1, y1, x2, y2);
-  }
+// Both add to a path.
+function cross(path, x, y) {
+  path.moveTo(x - 4, y - 4);
+  path.lineTo(x + 4, y + 4);
+  path.moveTo(x + 4, y - 4);
+  path.lineTo(x - 4, y + 4);
 }
 
-function cross(cx, x, y) {
-  cx.lineWidth = 2;
-  cx.beginPath();
-  cx.moveTo(x - 4, y - 4);
-  cx.lineTo(x + 4, y + 4);
-  cx.moveTo(x + 4, y - 4);
-  cx.lineTo(x - 4, y + 4);
-  cx.stroke();
-}
-
-function arrowHead(cx, x1, y1, x2, y2) {
+function arrowHead(path, x1, y1, x2, y2) {
   const angle = Math.atan2(y2 - y1, x2 - x1);
   const wing = (turn) => [x2 - 8 * Math.cos(angle + turn), y2 - 8 * Math.sin(angle + turn)];
-  cx.beginPath();
-  cx.moveTo(x2, y2);
-  cx.lineTo(...wing(0.4));
-  cx.lineTo(...wing(-0.4));
-  cx.fill();
+  path.moveTo(x2, y2);
+  path.lineTo(...wing(0.4));
+  path.lineTo(...wing(-0.4));
+  path.closePath();
 }
 
 // Every kind has a shape of its own, so that nobody needs the colours.
@@ -265,6 +312,8 @@ function drawMark(cx, i) {
 // `busy` knows down to which height each lane's text is taken.
 function drawLabel(cx, i, busy) {
   const text = strings[items.label[i]];
+  // Where rows are closer than text, lengths say nothing.
+  if (axis.step < 9 && axis.isEven && /^\d+ bytes?$/.test(text) && i !== state.chosen) return;
   const lane = Math.max(items.lane[i], items.lane[i] < 0 ? items.toLane[i] : 0, 0);
   let x;
   let y;
@@ -281,7 +330,7 @@ function drawLabel(cx, i, busy) {
   const side = lane * 2 + (isLeft ? 1 : 0);
   if (y < (busy.get(side) ?? -Infinity) || y < HEAD - 10) return;
   busy.set(side, y + 12);
-  const room = state.gap - 26;
+  const room = Math.min(state.gap - 26, isLeft ? x - state.gutter : state.width - x - 4);
   cx.textAlign = isLeft ? "right" : "left";
   cx.lineJoin = "round";
   cx.lineWidth = 3.5;
@@ -308,15 +357,15 @@ function drawHead(cx) {
   cx.moveTo(0, HEAD - 0.5);
   cx.lineTo(state.width, HEAD - 0.5);
   cx.stroke();
-  cx.textAlign = "center";
+  cx.textAlign = "left";
   const room = state.gap - 10;
   hosts.forEach(({ name, addresses }, lane) => {
     cx.fillStyle = colours.ink;
     cx.font = `600 ${FONT}`;
-    cx.fillText(clipped(cx, name, room), laneX(lane), 15);
+    cx.fillText(clipped(cx, name, room), laneX(lane) - 6, 15);
     cx.fillStyle = colours.soft;
     cx.font = FONT;
-    cx.fillText(clipped(cx, addresses, room), laneX(lane), 31);
+    cx.fillText(clipped(cx, addresses, room), laneX(lane) - 6, 31);
   });
   cx.textAlign = "right";
   cx.fillStyle = colours.soft;

@@ -70,6 +70,10 @@ pub(super) struct Item {
     pub(super) packet: Option<u64>,
     /// Offset in its direction.
     pub(super) offset: u64,
+    /// What it acknowledges, or -1.
+    pub(super) ack: i64,
+    /// The first random choice behind it, and how many there are.
+    pub(super) draws: (usize, usize),
     pub(super) len: usize,
     pub(super) preview: String,
     /// Bytes in the pipes of its host from here on.
@@ -119,6 +123,8 @@ impl Item {
             flow: String::new(),
             packet: None,
             offset: 0,
+            ack: -1,
+            draws: (0, 0),
             len: 0,
             preview: String::new(),
             fill: -1,
@@ -162,18 +168,15 @@ fn packet_item(
     let end = arrived.or(lost);
     let at = entries.get(first)?.at.as_nanos();
     let mut facts = String::new();
-    for (what, index) in [("sent", packet.sent), ("arrived", packet.arrived)] {
-        tell(story, &mut facts, what, index);
-    }
     for note in &packet.notes {
-        tell(story, &mut facts, "noted", Some(*note));
+        tell(story, &mut facts, "noted", *note);
     }
-    tell(story, &mut facts, "lost", packet.lost);
-    if end.is_none() {
-        facts += "arrived\tnever\n";
+    if let Some(lost) = packet.lost {
+        tell(story, &mut facts, "lost", lost);
     }
-    let (transport, offset) = transport(head.as_ref());
+    let (transport, offset, ack) = transport(head.as_ref());
     facts += &transport;
+    let draws = packet.sent.map_or(0..0, |index| story.decisions(index));
     Some(Item {
         kind: match (lost.is_some(), is_datagram) {
             (true, _) => Kind::Lost,
@@ -194,6 +197,8 @@ fn packet_item(
         flow: head.map_or_else(String::new, |h| format!("{} → {}", h.source, h.destination)),
         packet: Some(packet.id),
         offset,
+        ack,
+        draws: (draws.start, draws.len()),
         len: payload.len(),
         preview: hex(payload.get(..preview).unwrap_or(payload)),
         ..Item::at(at, first)
@@ -201,39 +206,36 @@ fn packet_item(
 }
 
 /// Adds what an entry says of a packet.
-fn tell(story: &Story<'_>, facts: &mut String, what: &str, index: Option<usize>) {
-    let Some((index, entry)) = index.and_then(|at| Some((at, story.report.entries.get(at)?)))
-    else {
+fn tell(story: &Story<'_>, facts: &mut String, what: &str, index: usize) {
+    let Some(entry) = story.report.entries.get(index) else {
         return;
     };
+    let text = one_line(&String::from_utf8_lossy(&entry.bytes));
     let place = story.place(entry.place);
-    *facts += &format!("{what}\t{} by {place}, entry {index}", entry.at);
-    let decisions = story.decisions(index);
-    if !decisions.is_empty() {
-        *facts += &format!(", decisions {}..{}", decisions.start, decisions.end);
-    }
-    if !entry.is_payload() {
-        *facts += &format!(": {}", one_line(&String::from_utf8_lossy(&entry.bytes)));
+    *facts += &format!("{what}\t{text}, at {} by {place}, entry {index}", entry.at);
+    let draws = story.decisions(index);
+    if !draws.is_empty() {
+        *facts += &format!(", decisions {}..{}", draws.start, draws.end);
     }
     facts.push('\n');
 }
 
-fn transport(head: Option<&Head>) -> (String, u64) {
+/// The transport as a fact, the offset, and what is acknowledged, or -1.
+fn transport(head: Option<&Head>) -> (String, u64, i64) {
     match head.map(|head| head.carries) {
-        None => (String::new(), 0),
-        Some(Carries::Udp) => ("transport\tUDP".into(), 0),
-        Some(Carries::Icmp(icmp)) => (format!("transport\tICMP {icmp:?}"), 0),
+        None => (String::new(), 0, -1),
+        Some(Carries::Udp) => ("transport\tUDP".into(), 0, -1),
+        Some(Carries::Icmp(icmp)) => (format!("transport\tICMP {icmp:?}"), 0, -1),
         Some(Carries::Tcp { flags, offset, ack }) => {
-            let names = names(flags);
-            let ack = if flags.ack {
-                format!(", acknowledges {ack}")
-            } else {
-                String::new()
-            };
-            let text = format!("transport\tTCP {names}, offset {offset}{ack}");
-            (text, offset)
+            let text = format!("transport\tTCP {}", names(flags));
+            (text, offset, if flags.ack { ack as i64 } else { -1 })
         }
     }
+}
+
+fn octets(len: usize) -> String {
+    let ending = if len == 1 { "" } else { "s" };
+    format!("{len} byte{ending}")
 }
 
 /// What stands on a packet's arrow.
@@ -260,7 +262,7 @@ fn label(head: Option<&Head>, id: u64, len: usize, offset: u64, all: &Conversati
     match messages.last() {
         Some(open) if open.to > end => parts.push(format!("… {}", open.name)),
         Some(_) => {}
-        None if len > 0 => parts.push(format!("{len} bytes")),
+        None if len > 0 => parts.push(octets(len)),
         None if parts.is_empty() => parts.push("ACK".into()),
         None => {}
     }
@@ -286,7 +288,7 @@ fn mark(
     if entry.is_payload() {
         item.len = entry.bytes.len();
         item.preview = hex(entry.bytes.get(..preview).unwrap_or(&entry.bytes));
-        item.label = format!("{} {} bytes", verb(entry.tag), item.len);
+        item.label = format!("{} {}", verb(entry.tag), octets(item.len));
     } else {
         let text = String::from_utf8_lossy(&entry.bytes);
         item.label = format!("{} {text}", verb(entry.tag)).trim().to_owned();

@@ -1,4 +1,3 @@
-"use strict";
 // The data, and where everything stands on the time axis.
 
 const data = JSON.parse(document.getElementById("data").textContent);
@@ -51,7 +50,17 @@ const axis = {
   height: 0,
 };
 
-const hosts = data.hosts.map(([name, addresses]) => ({ name, addresses, fills: [] }));
+const hosts = data.hosts.map(([name, addresses], lane) => ({ name, addresses, fills: [], place: lane }));
+// Lanes stand in the order in which hosts take part, so that most arrows are short.
+{
+  const order = new Set();
+  for (let i = 0; i < count && order.size < hosts.length; i++) {
+    if (!isPacket(items.kind[i])) continue;
+    for (const lane of [items.lane[i], items.toLane[i]]) if (lane >= 0) order.add(lane);
+  }
+  hosts.forEach((_, lane) => order.add(lane));
+  [...order].forEach((lane, place) => { hosts[lane].place = place; });
+}
 let fillMax = 1;
 for (let i = 0; i < count; i++) {
   if (items.kind[i] === KIND.fill && hosts[items.lane[i]]) {

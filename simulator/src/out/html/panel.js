@@ -41,7 +41,7 @@ function hexDump(hex) {
 function numberName(kind) {
   if (isPacket(kind)) return "packet";
   if (kind === KIND.socket) return "socket";
-  return kind === KIND.network ? "dial, socket or lookup" : "machine";
+  return kind === KIND.network ? "number" : "machine";
 }
 
 function showPanel(i) {
@@ -52,12 +52,11 @@ function showPanel(i) {
     element("h2", label),
     Object.assign(element("p", `${data.kinds[kind][0]} on ${where}`), { className: "where" }),
   ];
-  const facts = [["at", `${clock(items.at[i])} (${items.at[i].toLocaleString("en")} ns)`]];
-  if (items.span[i] > 0) facts.push(["took", clock(items.end[i] - items.at[i])]);
-  if (strings[items.flow[i]]) facts.push(["way", strings[items.flow[i]]]);
+  const facts = isPacket(kind) ? fate(i) : [["at", exact(items.at[i])]];
   facts.push(...pairs(strings[items.facts[i]].split("\n")));
   if (items.len[i] > 0) facts.push(["payload", `${items.len[i].toLocaleString("en")} bytes`]);
-  facts.push([numberName(kind), `#${items.number[i]}`], ["entry", String(items.entry[i])]);
+  facts.push([numberName(kind), `#${items.number[i]}`]);
+  if (!isPacket(kind)) facts.push(["entry", String(items.entry[i])]);
   parts.push(table(facts));
   for (const number of strings[items.messages[i]].split(" ").filter(Boolean)) {
     parts.push(...message(i, strings[Number(number)].split("\n")));
@@ -71,6 +70,31 @@ function showPanel(i) {
   parts.push(ways(i));
   panel.replaceChildren(...parts);
   byId("live").textContent = `${label}, ${where}, ${clock(items.at[i])}`;
+}
+
+const exact = (at) => `${clock(at)} (${at.toLocaleString("en")} ns)`;
+
+// What became of a packet.
+function fate(i) {
+  const by = (lane, entry) => `${hosts[lane]?.name ?? "the network"}, entry ${entry}`;
+  const isHeard = items.kind[i] !== KIND.lost && (items.span[i] > 0 || items.lane[i] < 0);
+  const facts = [["way", strings[items.flow[i]]]];
+  if (items.lane[i] >= 0) {
+    facts.push(["sent", `${exact(items.at[i])} by ${by(items.lane[i], items.entry[i])}`]);
+  }
+  if (isHeard) {
+    const took = items.lane[i] >= 0 ? `, after ${clock(items.end[i] - items.at[i])}` : "";
+    facts.push(["arrived", `${exact(items.end[i])} at ${by(items.toLane[i], items.last[i])}${took}`]);
+  } else if (items.kind[i] !== KIND.lost) {
+    facts.push(["arrived", "never"]);
+  }
+  if (items.draws[i] > 0) {
+    facts.push(["decisions", `${items.draw[i]}..${items.draw[i] + items.draws[i]}`]);
+  }
+  if (items.ack[i] >= 0) {
+    facts.push(["offset", String(items.offset[i])], ["acknowledges", String(items.ack[i])]);
+  }
+  return facts;
 }
 
 // A protocol message, and how much of it this packet carries.
@@ -96,8 +120,9 @@ function ways(i) {
     button.addEventListener("click", () => choose(next, true));
     bar.append(button);
   };
-  add("← before it, same kin", kin(i, -1));
-  add("after it, same kin →", kin(i, 1));
+  const what = strings[items.flow[i]] ? "flow" : numberName(items.kind[i]);
+  add(`← previous of this ${what}`, kin(i, -1));
+  add(`next of this ${what} →`, kin(i, 1));
   return bar;
 }
 
