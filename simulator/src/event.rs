@@ -1,7 +1,10 @@
 //! The event queue: what happens next, in order of time and then of scheduling.
 use crate::host::{Command, DialId, HostId, QueryId, SocketId, UdpId};
-use crate::net::packet::PacketId;
-use crate::tcp::Side;
+use crate::{
+    fault::Fault,
+    net::{packet::PacketId, site::HopId},
+    tcp::Side,
+};
 use bytes::BytesMut;
 use core::net::SocketAddr;
 use sansbox_core::Instant;
@@ -36,6 +39,28 @@ pub(crate) enum Event {
     Datagram(UdpId, SocketAddr, PacketId, BytesMut),
     /// The outcome of a name lookup reaches the asking host.
     Resolved(QueryId),
+    /// A packet in the core's store moves on.
+    Packet(u32),
+    /// A hop's deadline may have come.
+    HopTimer(HopId),
+    /// A deadline of a host's TCP stack may have come.
+    StackTimer(HostId),
+    /// Something is done to the network or a host from outside.
+    Fault(Box<Fault>),
+    /// No fault strikes any more.
+    Heal,
+    /// All streams go on from another seed.
+    Reseed(u64),
+}
+
+impl Event {
+    /// It matters only to somebody who still waits: a world in which nobody does may end before.
+    const fn is_background(&self) -> bool {
+        matches!(
+            self,
+            Self::HopTimer(_) | Self::StackTimer(_) | Self::Fault(_)
+        )
+    }
 }
 
 impl SocketId {
@@ -90,6 +115,7 @@ impl Ord for Entry {
 pub(crate) struct Queue {
     heap: BinaryHeap<Reverse<Entry>>,
     next_number: u64,
+    background: usize,
 }
 
 impl Queue {
@@ -97,6 +123,7 @@ impl Queue {
     pub(crate) fn push(&mut self, at: Instant, event: Event) {
         let number = self.next_number;
         self.next_number += 1;
+        self.background += usize::from(event.is_background());
         self.heap.push(Reverse(Entry { at, number, event }));
     }
 
@@ -107,7 +134,14 @@ impl Queue {
 
     /// Takes the next event.
     pub(crate) fn pop(&mut self) -> Option<(Instant, Event)> {
-        self.heap.pop().map(|entry| (entry.0.at, entry.0.event))
+        let Reverse(entry) = self.heap.pop()?;
+        self.background -= usize::from(entry.event.is_background());
+        Some((entry.at, entry.event))
+    }
+
+    /// There are events, and none that must happen.
+    pub(crate) fn is_background_only(&self) -> bool {
+        self.background > 0 && self.heap.len() == self.background
     }
 }
 

@@ -1,7 +1,7 @@
 //! What lives in a world: hosts, what they are told, and what they can do.
 use crate::{
     check::{Invariant, Violation},
-    net::Net,
+    net::{Net, packet::Icmp},
     rng::StreamId,
     tcp::Side,
     transcript::{Detail, Tag},
@@ -82,6 +82,13 @@ pub enum HostInput {
         /// Its payload.
         data: BytesMut,
     },
+    /// A router or the receiving host says what became of a datagram.
+    Icmp {
+        /// The socket that sent it.
+        socket: UdpId,
+        /// What is said.
+        icmp: Icmp,
+    },
     /// A name lookup ended.
     Resolved(QueryId, Result<Vec<IpAddr>, Refusal>),
 }
@@ -96,6 +103,16 @@ pub trait Host {
 
     /// What the host still waits for; `None` when it has nothing left to do.
     fn waiting(&self) -> Option<String>;
+
+    /// Has it nothing left to do, nor planned? (What only reacts is done.)
+    fn is_done(&self) -> bool {
+        self.waiting().is_none()
+    }
+
+    /// Does it hold machines under test, which must end by themselves when their peers are done?
+    fn serves(&self) -> bool {
+        false
+    }
 }
 
 /// What reading a socket gave.
@@ -273,8 +290,29 @@ impl Cx<'_> {
         self.net.core.violation.is_some()
     }
 
-    /// Reports a broken invariant; the world stops at the first.
+    /// Something happened that some run should see.
+    pub fn mark(&mut self, name: impl Into<std::borrow::Cow<'static, str>>) {
+        self.net.core.marks.hit(name);
+    }
+
+    /// Does everything go as written? See [`crate::World::is_exact`].
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        self.net.core.swarm.is_none()
+    }
+
+    /// When faults stop, at the latest.
+    pub(crate) fn heals_at(&self) -> Instant {
+        let swarm = self.net.core.swarm;
+        swarm.map_or(Instant::ZERO, |swarm| Instant::ZERO + swarm.heal_at)
+    }
+
+    /// Reports a broken invariant; the world stops at the first. Where a swarm is at work, a
+    /// script that does not go as written breaks none.
     pub fn violate(&mut self, invariant: Invariant, detail: impl Into<String>) {
+        if invariant == Invariant::ScriptHolds && !self.is_exact() {
+            return;
+        }
         let violation = Violation {
             at: self.now(),
             host: self.name().into(),

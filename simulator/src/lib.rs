@@ -6,7 +6,8 @@
 //! |---|---|
 //! | [`world`] | [`World`]: hosts, events, time |
 //! | [`host`] | [`Host`], [`Cx`]: what a program in a world is told and can do |
-//! | [`tcp`], [`net`] | connections, datagrams, names |
+//! | [`tcp`], [`net`] | connections, datagrams, names, sites and what packets pass between them |
+//! | [`fault`] | what goes wrong |
 //! | [`rng`] | named random streams and the decision log |
 //! | [`transcript`] | the digest and the trace |
 //! | [`peers`] | scripted clients and servers |
@@ -14,9 +15,12 @@
 //! | [`out`] | pictures of a run: pcapng, JSON lines, an HTML timeline |
 //! | [`scenario`] | the registry of scenarios and how they are run |
 //! | [`check`] | what must hold in every run |
+//! | [`explore`] | swarms of faults, sweeps, shrinking |
 pub mod check;
 pub mod drive;
 mod event;
+pub mod explore;
+pub mod fault;
 pub mod host;
 pub mod net;
 pub mod out;

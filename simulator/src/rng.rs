@@ -2,7 +2,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use sansbox_core::Seed;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// One consumer's stream of random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,9 +32,32 @@ pub struct Decision {
     pub of: u64,
 }
 
+/// One draw, under the name of its stream: what a run can be told to do again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Named {
+    /// The stream's name.
+    pub stream: Box<str>,
+    /// Which draw of its stream, from 0.
+    pub nth: u32,
+    /// What came.
+    pub choice: u64,
+}
+
 /// Choices that are made in a stream's place: by the stream's name and which draw it is. What a
 /// stream draws otherwise stays the same.
 pub type Overrides = BTreeMap<(Box<str>, u32), u64>;
+
+/// Where choices come from, besides the seed.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// Choices that are made already.
+    pub overrides: Overrides,
+    /// A hazard happens only where an override says so.
+    pub is_calm: bool,
+    /// Choices are read from these bytes, in the order of drawing, as long as they last;
+    /// afterwards the world is calm. Overrides go first.
+    pub bytes: Option<Arc<[u8]>>,
+}
 
 struct Stream {
     name: Box<str>,
@@ -45,6 +68,8 @@ struct Stream {
 
 /// Of so many, a hazard happens as often as is said.
 const HAZARD_OF: u64 = 1_000_000;
+/// Of the 256 values of a byte that decides a hazard, so many let it happen where it can.
+const HAZARD_BYTES: u8 = 16;
 
 /// All random streams of a world. Each is keyed by the world's seed and its own name
 /// (`"host/purpose"`), so a new host or stream shifts nobody else's numbers.
@@ -53,21 +78,27 @@ pub struct Streams {
     ids: BTreeMap<Box<str>, StreamId>,
     streams: Vec<Stream>,
     log: Vec<Decision>,
-    overrides: Overrides,
+    source: Source,
+    /// How much of the source's bytes is read.
+    bytes_read: usize,
+    /// No hazard happens any more.
+    is_healed: bool,
 }
 
 impl Streams {
     /// Streams under `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self::with_overrides(seed, Overrides::new())
+        Self::from_source(seed, Source::default())
     }
 
-    /// Streams under `seed`, with some choices made already.
+    /// Streams under `seed`, with some choices made elsewhere.
     #[must_use]
-    pub fn with_overrides(seed: u64, overrides: Overrides) -> Self {
+    pub fn from_source(seed: u64, source: Source) -> Self {
         Self {
-            overrides,
+            source,
+            bytes_read: 0,
+            is_healed: false,
             root: Seed::from_u64(seed),
             ids: BTreeMap::new(),
             streams: Vec::new(),
@@ -82,7 +113,7 @@ impl Streams {
         }
         let id = StreamId(u32::try_from(self.streams.len()).expect("fewer than 2^32 streams"));
         let from: (Box<str>, u32) = (name.into(), 0);
-        let of_stream = self.overrides.range(from..);
+        let of_stream = self.source.overrides.range(from..);
         let of_stream = of_stream.take_while(|((of, _), _)| &**of == name);
         self.streams.push(Stream {
             name: name.into(),
@@ -96,40 +127,80 @@ impl Streams {
         id
     }
 
+    /// From here on no hazard happens, whatever its odds.
+    pub const fn heal(&mut self) {
+        self.is_healed = true;
+    }
+
+    /// From here on all streams draw as if the world had begun with another seed.
+    pub fn reseed(&mut self, seed: u64) {
+        self.root = Seed::from_u64(seed);
+        for stream in &mut self.streams {
+            stream.rng = ChaCha8Rng::from_seed(self.root.derive(&stream.name).bytes());
+        }
+    }
+
+    /// The next byte that decides, if any is left.
+    fn byte(&mut self) -> Option<u8> {
+        let byte = *self.source.bytes.as_ref()?.get(self.bytes_read)?;
+        self.bytes_read += 1;
+        Some(byte)
+    }
+
+    /// A number below `of` from the bytes that decide.
+    fn decided_below(&mut self, of: u64) -> Option<u64> {
+        let mut drawn = u64::from(self.byte()?);
+        let mut span = 256_u64;
+        while span < of && span <= u64::MAX >> 8 {
+            drawn = (drawn << 8) | u64::from(self.byte().unwrap_or_default());
+            span <<= 8;
+        }
+        Some(((u128::from(drawn) * u128::from(of)) / u128::from(span)) as u64)
+    }
+
     /// A number below `n`; 0 counts as 1.
     pub fn below(&mut self, stream: StreamId, n: u64) -> u64 {
         let n = n.max(1);
-        self.draw(stream, Choice::Value, n, |drawn| drawn)
+        let (drawn, made) = self.advance(stream, n);
+        let choice = match made {
+            Some(choice) => choice.min(n - 1),
+            None => self.decided_below(n).unwrap_or(drawn),
+        };
+        self.record(stream, Choice::Value, choice, n)
     }
 
     /// Does something bad happen, which does `per_million` times in a million?
     pub fn hazard(&mut self, stream: StreamId, per_million: u32) -> bool {
-        let limit = u64::from(per_million);
-        let choose = |drawn| u64::from(drawn < limit);
-        self.draw(stream, Choice::Hazard, HAZARD_OF, choose) > 0
+        let (drawn, made) = self.advance(stream, HAZARD_OF);
+        let happens = match made {
+            Some(choice) => choice > 0,
+            None if self.source.is_calm || per_million == 0 => false,
+            None if self.source.bytes.is_some() => {
+                self.byte().is_some_and(|b| b > u8::MAX - HAZARD_BYTES)
+            }
+            None => drawn < u64::from(per_million),
+        };
+        let happens = happens && !self.is_healed;
+        self.record(stream, Choice::Hazard, happens.into(), HAZARD_OF) > 0
     }
 
-    fn draw(
-        &mut self,
-        stream: StreamId,
-        kind: Choice,
-        of: u64,
-        choose: impl FnOnce(u64) -> u64,
-    ) -> u64 {
+    /// One step of a stream: what it would say, and what is said in its place. The step is made
+    /// in any case, so that what follows in the stream stays the same.
+    fn advance(&mut self, stream: StreamId, of: u64) -> (u64, Option<u64>) {
         let Some(state) = self.streams.get_mut(stream.0 as usize) else {
-            return 0;
+            return (0, None);
         };
-        let nth = state.drawn;
+        let drawn = (u128::from(state.rng.next_u64()) * u128::from(of)) >> 64;
+        let made = state.overrides.get(&state.drawn).copied();
         state.drawn += 1;
-        // Drawn in any case: what follows in the stream stays the same.
-        let drawn = ((u128::from(state.rng.next_u64()) * u128::from(of)) >> 64) as u64;
-        let choice = match state.overrides.get(&nth) {
-            Some(choice) => (*choice).min(of - 1),
-            None => choose(drawn),
-        };
+        (drawn as u64, made)
+    }
+
+    fn record(&mut self, stream: StreamId, kind: Choice, choice: u64, of: u64) -> u64 {
+        let drawn = self.streams.get(stream.0 as usize).map_or(0, |s| s.drawn);
         self.log.push(Decision {
             stream,
-            nth,
+            nth: drawn.saturating_sub(1),
             kind,
             choice,
             of,
@@ -162,10 +233,43 @@ impl Streams {
         self.streams.get(stream.0 as usize).map_or("", |s| &s.name)
     }
 
+    /// How often the stream called `name` was drawn from.
+    #[must_use]
+    pub fn drawn(&self, name: &str) -> u32 {
+        let stream = self
+            .ids
+            .get(name)
+            .and_then(|id| self.streams.get(id.0 as usize));
+        stream.map_or(0, |stream| stream.drawn)
+    }
+
+    /// Is a choice made in the place of a stream whose name begins like this?
+    #[must_use]
+    pub fn decides(&self, beginning: &str) -> bool {
+        let from: (Box<str>, u32) = (beginning.into(), 0);
+        let mut behind = self.source.overrides.range(from..);
+        behind
+            .next()
+            .is_some_and(|((name, _), _)| name.starts_with(beginning))
+    }
+
     /// Every draw so far, in order.
     #[must_use]
     pub fn decisions(&self) -> &[Decision] {
         &self.log
+    }
+
+    /// The draws that `keep` keeps, in order, under their names.
+    #[must_use]
+    pub fn named(&self, keep: impl Fn(&str, &Decision) -> bool) -> Vec<Named> {
+        let wanted = |d: &&Decision| keep(self.name(d.stream), d);
+        let kept = self.log.iter().filter(wanted);
+        let named = |decision: &Decision| Named {
+            stream: self.name(decision.stream).into(),
+            nth: decision.nth,
+            choice: decision.choice,
+        };
+        kept.map(named).collect()
     }
 }
 
@@ -201,8 +305,11 @@ mod tests {
     fn an_override_changes_one_choice_and_no_other() {
         let mut streams = Streams::new(5);
         let free = draw(&mut streams, "x");
-        let overrides = Overrides::from([(("x".into(), 3), 0), (("y".into(), 0), 1)]);
-        let mut streams = Streams::with_overrides(5, overrides);
+        let source = Source {
+            overrides: Overrides::from([(("x".into(), 3), 0), (("y".into(), 0), 1)]),
+            ..Source::default()
+        };
+        let mut streams = Streams::from_source(5, source);
         let bound = draw(&mut streams, "x");
         for (nth, (free, bound)) in free.iter().zip(&bound).enumerate() {
             assert_eq!(*bound, if nth == 3 { 0 } else { *free }, "{nth}");
@@ -219,5 +326,53 @@ mod tests {
         let lens: Vec<usize> = (0..200).map(|_| streams.len_up_to(id, 4)).collect();
         assert!(lens.contains(&1) && lens.contains(&4) && !lens.contains(&0));
         assert_eq!(streams.len_up_to(id, 0), 0);
+    }
+
+    #[test]
+    fn nothing_bad_happens_where_the_world_is_calm_or_healed() {
+        let source = Source {
+            overrides: Overrides::from([(("x".into(), 1), 1)]),
+            is_calm: true,
+            bytes: None,
+        };
+        let mut streams = Streams::from_source(5, source);
+        let id = streams.open("x");
+        let bad: Vec<bool> = (0..3).map(|_| streams.hazard(id, 1_000_000)).collect();
+        assert_eq!(bad, [false, true, false]);
+        let mut streams = Streams::new(5);
+        let id = streams.open("x");
+        assert!(streams.hazard(id, 1_000_000));
+        streams.heal();
+        assert!(!streams.hazard(id, 1_000_000));
+    }
+
+    #[test]
+    fn bytes_decide_while_they_last() {
+        let source = Source {
+            bytes: Some(Arc::from([255, 0, 128, 1, 255])),
+            ..Source::default()
+        };
+        let mut streams = Streams::from_source(5, source);
+        let id = streams.open("x");
+        assert!(streams.hazard(id, 1) && !streams.hazard(id, 999_999));
+        assert_eq!(streams.below(id, 10), 5);
+        assert_eq!(streams.below(id, 65_536), 0x1ff);
+        assert!(!streams.hazard(id, 1_000_000), "calm behind the last byte");
+        let free = streams.below(id, 1000);
+        let mut plain = Streams::new(5);
+        let id = plain.open("x");
+        let last = (0..6).map(|_| plain.below(id, 1000)).last();
+        assert_eq!(Some(free), last, "values go on as the seed says");
+    }
+
+    #[test]
+    fn another_seed_takes_over_in_the_middle() {
+        let mut streams = Streams::new(5);
+        let first = draw(&mut streams, "x");
+        streams.reseed(6);
+        let rest = draw(&mut streams, "x");
+        assert_eq!(rest, draw(&mut Streams::new(6), "x"));
+        assert_ne!(first, rest);
+        assert_eq!(streams.decisions()[8].nth, 8);
     }
 }

@@ -1,13 +1,18 @@
 //! Scenarios: worlds with a name, and how to run them.
 use crate::{
     World,
-    check::Violation,
+    check::{Invariant, Marks, Violation},
+    rng::{Choice, Named},
     scenarios,
     transcript::{Entry, Place},
     world::Setup,
 };
 use core::{fmt, net::IpAddr};
 use sansbox_core::Instant;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 /// How a run ended.
 pub type Verdict = Result<(), Violation>;
@@ -19,6 +24,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// One sentence that says what must hold.
     pub about: &'static str,
+    /// What must happen at least once over many seeds.
+    pub marks: &'static [&'static str],
     /// Fills an empty world and runs it.
     pub body: fn(&mut World) -> Verdict,
 }
@@ -40,17 +47,35 @@ pub struct Report {
     pub events: u64,
     /// Random choices made.
     pub decisions: usize,
+    /// The bad things that happened by chance, in order.
+    pub hazards: Vec<Named>,
+    /// Peers that came, and could have stayed away.
+    pub peers: Vec<Named>,
+    /// How long bad things took.
+    pub times: Vec<Named>,
+    /// What happened at least once.
+    pub marks: Marks,
+    /// How often each stream was drawn from, where choices were made in a stream's place.
+    drawn: BTreeMap<Box<str>, u32>,
     /// The first broken invariant, if one was.
     pub outcome: Verdict,
     /// The names of the hosts.
     pub hosts: Vec<String>,
     /// The addresses of each host.
     pub addresses: Vec<Vec<IpAddr>>,
+    /// The names of the hops: site, kind and place.
+    pub hops: Vec<String>,
     /// What crossed, where it was kept.
     pub entries: Vec<Entry>,
 }
 
 impl Report {
+    /// Which of these choices nobody asked for: the run went another way.
+    pub fn unasked<'a>(&'a self, made: &'a [Named]) -> impl Iterator<Item = &'a Named> {
+        let drawn = |d: &&Named| self.drawn.get(&d.stream).copied().unwrap_or_default();
+        made.iter().filter(move |d| d.nth >= drawn(d))
+    }
+
     /// What crossed, as text.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         let told = self.entries.iter().filter(|entry| !entry.is_sketch);
@@ -69,19 +94,37 @@ impl Report {
 }
 
 impl Scenario {
-    /// Runs it.
+    /// Runs it. A panic is a broken invariant where panics unwind.
     #[must_use]
     pub fn run(&self, setup: Setup) -> Report {
+        let overridden = setup.source.overrides.keys();
+        let overridden: BTreeSet<Box<str>> = overridden.map(|(name, _)| name.clone()).collect();
         let mut world = World::with(setup);
-        let outcome = (self.body)(&mut world);
+        let body = AssertUnwindSafe(|| (self.body)(&mut world));
+        let outcome = catch_unwind(body).unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<&str>().copied();
+            let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            Err(Violation {
+                at: world.now(),
+                host: "world".into(),
+                invariant: Invariant::NoPanic,
+                detail: said.unwrap_or("no message").into(),
+            })
+        });
         Report {
             digest: world.digest(),
             virtual_time: world.now(),
             events: world.events(),
             decisions: world.decisions().len(),
+            hazards: world.named(|_, d| d.kind == Choice::Hazard && d.choice > 0),
+            peers: world.named(|name, d| name.ends_with("/absent") && d.choice == 0),
+            times: world.named(|name, d| name.starts_with("fault/") && d.kind == Choice::Value),
+            marks: world.marks().clone(),
+            drawn: world.drawn(overridden),
             outcome,
             hosts: world.host_names(),
             addresses: world.host_addresses(),
+            hops: world.hop_names(),
             entries: world.entries().to_vec(),
         }
     }
@@ -167,7 +210,6 @@ pub(crate) fn check(name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
     fn names_are_unique_and_every_scenario_says_what_it_is_about() {

@@ -1,7 +1,7 @@
 //! What crossed between hosts, machines and network: hashed always, kept on request.
 use crate::{
     host::HostId,
-    net::packet::{Flags, Icmp},
+    net::packet::{Body, Flags, Icmp, Packet},
 };
 use core::net::SocketAddr;
 use sansbox_core::Instant;
@@ -88,6 +88,24 @@ pub struct Head {
     pub destination: SocketAddr,
     /// What it carries.
     pub carries: Carries,
+}
+
+impl From<&Packet> for Head {
+    fn from(packet: &Packet) -> Self {
+        Self {
+            source: packet.source,
+            destination: packet.destination,
+            carries: match &packet.body {
+                Body::Udp(_) => Carries::Udp,
+                Body::Icmp(icmp) => Carries::Icmp(*icmp),
+                Body::Tcp(segment) => Carries::Tcp {
+                    flags: segment.flags,
+                    offset: segment.offset,
+                    ack: segment.ack,
+                },
+            },
+        }
+    }
 }
 
 /// The transport header of a packet.

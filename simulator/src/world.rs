@@ -1,12 +1,14 @@
 //! A world: hosts on a network, in virtual time, on one thread.
 use crate::{
-    check::{Closed, Flows, Invariant, Violation},
+    check::{Closed, Flows, Invariant, Marks, Violation},
     event::Event,
+    explore::{Swarm, swarm},
+    fault::Fault,
     host::{Command, Cx, Host, HostId, HostInput},
-    net::{Answer, Core, Net, UdpPath, names::Names, udp::Udp},
-    rng::{Decision, Overrides},
+    net::{Answer, Core, HopId, Net, SiteId, UdpPath, hop::Hop, names::Names, udp::Udp},
+    rng::{Decision, Named, Source},
     tcp::{Path, Reach, ideal::Tcp},
-    transcript::Entry,
+    transcript::{Entry, Place, Tag},
 };
 use core::{
     net::{IpAddr, SocketAddr},
@@ -14,6 +16,7 @@ use core::{
 };
 use sansbox_core::Instant;
 use sansbox_engine::timer::{TimerKey, TimerQueue};
+use std::collections::BTreeMap;
 
 /// Events at one instant before the world is declared to spin.
 const EVENTS_AT_ONE_INSTANT_MAX: u64 = 10_000_000;
@@ -21,6 +24,8 @@ const EVENTS_AT_ONE_INSTANT_MAX: u64 = 10_000_000;
 struct Resident {
     host: Box<dyn Host>,
     timer: Option<TimerKey>,
+    /// It is a peer of the machines, and not done.
+    is_busy_peer: bool,
 }
 
 /// What a world is made from.
@@ -28,19 +33,26 @@ struct Resident {
 pub struct Setup {
     /// Where all randomness comes from.
     pub seed: u64,
-    /// Choices made in the streams' place.
-    pub overrides: Overrides,
+    /// Where choices come from besides.
+    pub source: Source,
+    /// Faults, as the seed draws them.
+    pub swarm: Option<Swarm>,
+    /// At a time after the start everything goes on as with another seed.
+    pub branch: Option<(Duration, u64)>,
     /// Keep what crosses, to show it.
     pub keeps_entries: bool,
 }
 
 /// Hosts, network and time. The same seed and the same hosts give the same run, byte for byte.
 pub struct World {
-    net: Net,
+    pub(crate) net: Net,
     residents: Vec<Resident>,
     timers: TimerQueue<HostId>,
     events: u64,
     seed: u64,
+    branch: Option<(Duration, u64)>,
+    /// By when the machines must be done, once all their peers are.
+    done_by: Option<Instant>,
 }
 
 impl World {
@@ -56,7 +68,7 @@ impl World {
     /// An empty world.
     #[must_use]
     pub fn with(setup: Setup) -> Self {
-        let seed = setup.seed;
+        let (seed, branch) = (setup.seed, setup.branch);
         let net = Net {
             core: Core::new(setup),
             tcp: Tcp::default(),
@@ -71,6 +83,8 @@ impl World {
             timers: TimerQueue::default(),
             events: 0,
             seed,
+            branch,
+            done_by: None,
         }
     }
 
@@ -80,10 +94,47 @@ impl World {
         self.seed
     }
 
-    /// Adds a host that owns `addresses`; it starts at time zero, or now.
+    /// Adds a site, whose hosts reach everybody else over `hops`, inside first. Behind the hops
+    /// of one site and before those of another lies the way that [`Self::path`] and
+    /// [`Self::udp_path`] describe.
+    pub fn site(&mut self, name: &str, hops: Vec<Box<dyn Hop>>) -> SiteId {
+        let site = self.net.core.sites.add(name);
+        for hop in hops {
+            self.add_hop(site, hop);
+        }
+        site
+    }
+
+    /// Adds one more hop on the outside of a site; connections that are open already do not
+    /// pass it unless they pass another.
+    pub fn add_hop(&mut self, site: SiteId, hop: Box<dyn Hop>) -> HopId {
+        let core = &mut self.net.core;
+        core.sites.add_hop(&mut core.streams, site, hop)
+    }
+
+    /// All sites, also those of hosts that were given none.
+    pub fn sites(&self) -> impl Iterator<Item = SiteId> + use<> {
+        (0..self.net.core.sites.len()).map(SiteId)
+    }
+
+    /// Adds a host that owns `addresses`, on a site of its own without hops; it starts at time
+    /// zero, or now.
     pub fn host(&mut self, name: &str, addresses: &[IpAddr], host: impl Host + 'static) -> HostId {
-        let id = self.net.core.add_host(name, addresses);
+        let site = self.net.core.sites.add(name);
+        self.host_in(site, name, addresses, host)
+    }
+
+    /// Adds a host on a site.
+    pub fn host_in(
+        &mut self,
+        site: SiteId,
+        name: &str,
+        addresses: &[IpAddr],
+        host: impl Host + 'static,
+    ) -> HostId {
+        let id = self.net.core.add_host(site, name, addresses);
         self.residents.push(Resident {
+            is_busy_peer: !host.serves(),
             host: Box::new(host),
             timer: None,
         });
@@ -106,7 +157,7 @@ impl World {
 
     /// The way of connections to everywhere else.
     pub const fn default_path(&mut self, path: Path) {
-        self.net.tcp.default_path = path;
+        self.net.tcp.set_default_path(path);
     }
 
     /// The way of datagrams to `to`.
@@ -128,6 +179,12 @@ impl World {
     pub fn command(&mut self, after: Duration, host: HostId, command: Command) {
         let at = Instant::ZERO + after;
         self.net.core.queue.push(at, Event::Command(host, command));
+    }
+
+    /// Does something to the network or a host at a time after the start.
+    pub fn at(&mut self, after: Duration, fault: Fault) {
+        let at = Instant::ZERO + after;
+        self.net.core.queue.push(at, Event::Fault(Box::new(fault)));
     }
 
     /// The current virtual time.
@@ -178,18 +235,55 @@ impl World {
         self.net.core.host_addresses()
     }
 
+    /// The names of all hops, in order: site, kind and place.
+    #[must_use]
+    pub fn hop_names(&self) -> Vec<String> {
+        self.net.core.sites.hop_names()
+    }
+
+    /// What happened at least once.
+    #[must_use]
+    pub const fn marks(&self) -> &Marks {
+        &self.net.core.marks
+    }
+
+    /// The random choices that `keep` keeps, in order, under their names.
+    #[must_use]
+    pub fn named(&self, keep: impl Fn(&str, &Decision) -> bool) -> Vec<Named> {
+        self.net.core.streams.named(keep)
+    }
+
+    /// How often each of these streams was drawn from.
+    pub(crate) fn drawn(
+        &self,
+        names: impl IntoIterator<Item = Box<str>>,
+    ) -> BTreeMap<Box<str>, u32> {
+        let streams = &self.net.core.streams;
+        let names = names.into_iter();
+        names
+            .map(|name| (name.clone(), streams.drawn(&name)))
+            .collect()
+    }
+
     /// Every random choice, in order.
     #[must_use]
     pub fn decisions(&self) -> &[Decision] {
         self.net.core.streams.decisions()
     }
 
-    /// Fails the run when `holds` is false.
+    /// Does everything go as written? Not where a swarm of faults is at work: then only what
+    /// must hold in every run is checked.
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        self.net.core.swarm.is_none()
+    }
+
+    /// Fails the run when `holds` is false, unless a swarm is at work.
     ///
     /// # Errors
     /// A violation of [`Invariant::Expected`].
     pub fn expect(&self, holds: bool, what: impl Into<String>) -> Result<(), Violation> {
-        if holds {
+        if holds || !self.is_exact() {
             return Ok(());
         }
         Err(Violation {
@@ -206,11 +300,19 @@ impl World {
     /// The first broken invariant; among them a host that is not done at `limit`, or when
     /// nothing can happen any more.
     pub fn run(&mut self, limit: Duration) -> Result<(), Violation> {
-        let limit = Instant::ZERO + limit;
+        let limit = Instant::ZERO + limit + self.prepare();
         let mut at_this_instant = 0;
         while let Some(at) = self.next_at() {
+            if self.net.core.queue.is_background_only() && self.is_at_rest() {
+                break;
+            }
             if at > limit {
                 return Err(self.stuck(&format!("still running at {limit}")));
+            }
+            if self.done_by.is_some_and(|by| at > by) && self.is_any_machine_left() {
+                let why = "all peers are done and no fault strikes any more";
+                let stuck = self.stuck(why);
+                return Err(self.violation(Invariant::Liveness, stuck.detail));
             }
             at_this_instant = if at > self.now() {
                 0
@@ -226,6 +328,45 @@ impl World {
             }
         }
         self.check_end()
+    }
+
+    /// No host waits for anything.
+    fn is_at_rest(&self) -> bool {
+        self.timers.is_empty() && self.residents.iter().all(|r| r.host.waiting().is_none())
+    }
+
+    /// Installs the swarm, if there is one; returns by how much it may lengthen the run.
+    fn prepare(&mut self) -> Duration {
+        if let Some((after, seed)) = self.branch.take() {
+            let at = Instant::ZERO + after;
+            self.net.core.queue.push(at, Event::Reseed(seed));
+        }
+        let Some(swarm) = self.net.core.swarm else {
+            return Duration::ZERO;
+        };
+        swarm::install(self, swarm);
+        let heals = Instant::ZERO + swarm.heal_at;
+        self.net.core.queue.push(heals, Event::Heal);
+        swarm.heal_at + swarm::PATIENCE * 2
+    }
+
+    fn is_any_machine_left(&self) -> bool {
+        let mut residents = self.residents.iter();
+        residents.any(|r| r.host.serves() && !r.host.is_done())
+    }
+
+    /// Keeps account of who is done: with the last peer the machines' time begins to run out.
+    fn account(&mut self, id: HostId) {
+        let Some(swarm) = self.net.core.swarm else {
+            return;
+        };
+        let Some(resident) = self.residents.get_mut(id.0 as usize) else {
+            return;
+        };
+        resident.is_busy_peer = !resident.host.serves() && !resident.host.is_done();
+        let all_done = !self.residents.iter().any(|r| r.is_busy_peer);
+        let from = self.now().max(Instant::ZERO + swarm.heal_at);
+        self.done_by = all_done.then(|| self.done_by.unwrap_or(from + swarm::GRACE));
     }
 
     fn next_at(&self) -> Option<Instant> {
@@ -261,13 +402,13 @@ impl World {
         };
         resident.host.handle(&mut cx, input);
         let wanted = resident.host.poll_timeout();
-        if resident.timer.map(|key| key.at()) == wanted {
-            return;
+        if resident.timer.map(|key| key.at()) != wanted {
+            if let Some(key) = resident.timer.take() {
+                self.timers.disarm(key);
+            }
+            resident.timer = wanted.map(|at| self.timers.arm(at, id));
         }
-        if let Some(key) = resident.timer.take() {
-            self.timers.disarm(key);
-        }
-        resident.timer = wanted.map(|at| self.timers.arm(at, id));
+        self.account(id);
     }
 
     fn violation(&self, invariant: Invariant, detail: String) -> Violation {
@@ -312,13 +453,29 @@ impl World {
 }
 
 impl Net {
+    fn fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::Hop { site, index, fault } => {
+                let done = self.core.hop_fault(site, index, fault);
+                let Some((hop, is_meant, outputs)) = done else {
+                    return;
+                };
+                let place = Place::Hop(hop.0);
+                let how = if is_meant { "" } else { " (ignored)" };
+                let text = format_args!("{fault:?}{how}");
+                self.core.note_at(place, Tag::Fault, 0, text);
+                self.after_hop(hop, outputs);
+            }
+        }
+    }
+
     /// Lets an event happen; returns which host hears of it.
     fn happen(&mut self, event: Event) -> Option<(HostId, HostInput)> {
         let core = &mut self.core;
         match event {
             Event::Start(host) => Some((host, HostInput::Start)),
             Event::Command(host, command) => {
-                let tag = crate::transcript::Tag::Command;
+                let tag = Tag::Command;
                 core.note_text(host, tag, 0, format_args!("{command:?}"));
                 Some((host, HostInput::Command(command)))
             }
@@ -339,9 +496,30 @@ impl Net {
             Event::Readable(socket) => self.tcp.wake(socket, true),
             Event::Writable(socket) => self.tcp.wake(socket, false),
             Event::Datagram(socket, from, packet, data) => {
-                self.udp.arrive(core, (socket, from, packet), data)
+                self.udp.arrive(core, (socket, from, Some(packet)), data)
             }
             Event::Resolved(query) => self.names.resolved(core, query),
+            Event::Packet(key) => self.packet(key),
+            Event::HopTimer(hop) => {
+                self.hop_timer(hop);
+                None
+            }
+            Event::StackTimer(host) => {
+                self.tcp.stack_timer(core, host);
+                None
+            }
+            Event::Fault(fault) => {
+                self.fault(*fault);
+                None
+            }
+            Event::Heal => {
+                core.heal();
+                None
+            }
+            Event::Reseed(seed) => {
+                core.streams.reseed(seed);
+                None
+            }
         }
     }
 }

@@ -1,14 +1,18 @@
 //! What must hold in every run.
 mod flow;
+mod marks;
 
 pub use flow::{Flows, payload};
+pub use marks::Marks;
 
 use core::fmt;
 use sansbox_core::Instant;
 use sansbox_engine::record::CloseReason;
 
 /// A property that every run must have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Invariant {
     /// Delivered bytes are a prefix of the bytes sent.
     PrefixDelivered,
@@ -40,8 +44,12 @@ pub enum Invariant {
     PassthroughEmpty,
     /// A script went as written.
     ScriptHolds,
+    /// Nothing panics.
+    NoPanic,
     /// What a scenario expects of its end.
     Expected,
+    /// Once no fault strikes any more and all peers are done, machines end within their timers.
+    Liveness,
 }
 
 /// A broken invariant.

@@ -277,7 +277,13 @@ impl Driver {
         }
     }
 
-    pub(super) fn log(&mut self, stage: Stage) {
+    pub(super) fn log(&mut self, cx: &mut Cx<'_>, stage: Stage) {
+        match stage {
+            Stage::Refused(why) => cx.mark(format!("refused {why:?}")),
+            Stage::Connected => cx.mark("connected"),
+            Stage::AuthFailed => cx.mark("authentication failed"),
+            Stage::Opened | Stage::Routed | Stage::Closed => {}
+        }
         match stage {
             Stage::Opened | Stage::Routed => {}
             Stage::Connected | Stage::Refused(_) | Stage::AuthFailed => {
@@ -341,6 +347,9 @@ impl Driver {
         };
         let text = format_args!("{:?} {bytes_up} {bytes_down}", self.reason);
         cx.note(Tag::Finished, self.number, text);
+        if let Some(reason) = self.reason {
+            cx.mark(format!("closed {reason:?}"));
+        }
         cx.ledger().push(closed);
         routes.forget(self.number);
     }

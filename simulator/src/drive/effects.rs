@@ -87,7 +87,7 @@ impl Driver {
             },
             Action::Close(slot, end) => self.close(cx, routes, slot, end),
             Action::Passthrough(a, b) => self.pass_through(cx, a, b),
-            Action::Log(stage) => self.log(stage),
+            Action::Log(stage) => self.log(cx, stage),
         }
     }
 
@@ -169,6 +169,7 @@ impl Driver {
             let what = format!("passthrough between {a:?} and {b:?}");
             cx.violate(Invariant::NamesAreFresh, self.describe(&what));
         } else {
+            cx.mark("passthrough");
             self.relay = Some(Relay::new(a, b));
         }
     }

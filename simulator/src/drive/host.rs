@@ -328,6 +328,8 @@ impl Host for MachineHost {
             HostInput::Readable(socket) => self.ready(cx, socket, true),
             HostInput::Writable(socket) => self.ready(cx, socket, false),
             HostInput::Datagram { socket, from, data } => self.datagram(cx, socket, from, data),
+            // No machine asks for what a runtime's error queue says.
+            HostInput::Icmp { .. } => {}
             HostInput::Resolved(query, answer) => {
                 if let Some((number, id)) = self.routes.queries.remove(&query) {
                     let prepare = |driver: &mut Driver, _: &mut Cx<'_>| {
@@ -344,6 +346,14 @@ impl Host for MachineHost {
 
     fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
+    }
+
+    fn is_done(&self) -> bool {
+        self.machines.is_empty()
+    }
+
+    fn serves(&self) -> bool {
+        true
     }
 
     fn waiting(&self) -> Option<String> {

@@ -1,14 +1,28 @@
 //! The network of a world, without its hosts.
+pub mod codel;
+pub mod corrupt;
 pub mod hop;
+pub mod link;
+pub mod loss;
+pub mod mtu;
 pub(crate) mod names;
 pub mod packet;
+pub mod queue;
+mod route;
+pub(crate) mod site;
+#[cfg(test)]
+mod site_tests;
 #[cfg(test)]
 mod tests;
+pub mod text;
+pub mod trace_link;
 pub(crate) mod udp;
+mod weather;
 
 use crate::{
-    check::{Closed, Flows, Violation},
+    check::{Closed, Flows, Marks, Violation},
     event::Queue,
+    explore::Swarm,
     host::HostId,
     rng::Streams,
     tcp::ideal::Tcp,
@@ -17,13 +31,16 @@ use crate::{
 };
 use core::net::{IpAddr, SocketAddr};
 use names::Names;
-use packet::PacketId;
 use sansbox_core::{Instant, Refusal};
+use site::{Flight, Sites};
+use slab::Slab;
 use std::fmt::Write as _;
 use udp::Udp;
 
 pub use names::Answer;
+pub use site::{HopId, SiteId};
 pub use udp::UdpPath;
+pub use weather::Weather;
 
 /// First port that systems choose by themselves.
 const EPHEMERAL_PORT_FIRST: u16 = 40_000;
@@ -35,7 +52,12 @@ pub(crate) struct Core {
     pub(crate) streams: Streams,
     pub(crate) transcript: Transcript,
     pub(crate) violation: Option<Violation>,
-    next_packet: u64,
+    pub(crate) sites: Sites,
+    /// Packets between hosts and hops.
+    pub(crate) packets: Slab<Flight>,
+    pub(crate) weather: Weather,
+    pub(crate) marks: Marks,
+    pub(crate) swarm: Option<Swarm>,
     hosts: Vec<HostInfo>,
     /// Where texts are written before they are noted.
     scratch: String,
@@ -43,8 +65,11 @@ pub(crate) struct Core {
 
 struct HostInfo {
     name: Box<str>,
+    site: SiteId,
     addresses: Vec<IpAddr>,
     next_port: u16,
+    /// Nothing that arrives is heard: the machine sleeps, or is dead.
+    is_deaf: bool,
 }
 
 impl Core {
@@ -52,21 +77,27 @@ impl Core {
         Self {
             now: Instant::ZERO,
             queue: Queue::default(),
-            streams: Streams::with_overrides(setup.seed, setup.overrides),
+            streams: Streams::from_source(setup.seed, setup.source),
             transcript: Transcript::new(setup.keeps_entries),
             violation: None,
-            next_packet: 0,
+            sites: Sites::default(),
+            packets: Slab::new(),
+            weather: Weather::default(),
+            marks: Marks::default(),
+            swarm: setup.swarm,
             hosts: Vec::new(),
             scratch: String::new(),
         }
     }
 
-    pub(crate) fn add_host(&mut self, name: &str, addresses: &[IpAddr]) -> HostId {
+    pub(crate) fn add_host(&mut self, site: SiteId, name: &str, addresses: &[IpAddr]) -> HostId {
         let id = HostId(u32::try_from(self.hosts.len()).expect("fewer than 2^32 hosts"));
         self.hosts.push(HostInfo {
             name: name.into(),
+            site,
             addresses: addresses.to_vec(),
             next_port: EPHEMERAL_PORT_FIRST,
+            is_deaf: false,
         });
         id
     }
@@ -85,17 +116,43 @@ impl Core {
         all.collect()
     }
 
-    /// A name for a packet.
-    pub(crate) const fn new_packet(&mut self) -> PacketId {
-        let id = PacketId(self.next_packet);
-        self.next_packet += 1;
-        id
+    /// The last port that the system chose.
+    pub(crate) fn last_port(&self, host: HostId) -> u16 {
+        let host = self.hosts.get(host.0 as usize);
+        host.map_or(0, |host| host.next_port.saturating_sub(1))
+    }
+
+    pub(crate) fn host_ids(&self) -> impl Iterator<Item = HostId> + use<> {
+        (0..u32::try_from(self.hosts.len()).unwrap_or(u32::MAX)).map(HostId)
+    }
+
+    /// Where a host stands.
+    pub(crate) fn site(&self, host: HostId) -> SiteId {
+        let host = self.hosts.get(host.0 as usize);
+        host.map_or(SiteId(u32::MAX), |host| host.site)
+    }
+
+    pub(crate) fn has_address(&self, host: HostId, ip: IpAddr) -> bool {
+        let host = self.hosts.get(host.0 as usize);
+        host.is_some_and(|host| host.addresses.contains(&ip))
+    }
+
+    /// Does a host hear nothing that arrives?
+    pub(crate) fn is_deaf(&self, host: HostId) -> bool {
+        let host = self.hosts.get(host.0 as usize);
+        host.is_some_and(|host| host.is_deaf)
     }
 
     /// Whose address this is.
     pub(crate) fn owner(&self, ip: IpAddr) -> Option<HostId> {
         let at = self.hosts.iter().position(|h| h.addresses.contains(&ip))?;
         u32::try_from(at).ok().map(HostId)
+    }
+
+    /// What a host's TCP stack needs: the host's name, the streams, the name of the next packet.
+    pub(crate) fn stack_parts(&mut self, host: HostId) -> (&str, &mut Streams, &mut u64) {
+        let name = self.hosts.get(host.0 as usize).map_or("", |h| &*h.name);
+        (name, &mut self.streams, &mut self.sites.next_packet)
     }
 
     /// A port that the system chooses.
@@ -139,12 +196,22 @@ impl Core {
         number: u64,
         text: std::fmt::Arguments<'_>,
     ) {
-        let mut written = core::mem::take(&mut self.scratch);
-        written.clear();
+        self.note_at(Place::Host(host), tag, number, text);
+    }
+
+    pub(crate) fn note_at(
+        &mut self,
+        place: Place,
+        tag: Tag,
+        number: u64,
+        text: std::fmt::Arguments<'_>,
+    ) {
+        self.scratch.clear();
         // Writing to a string cannot fail.
-        let _ = written.write_fmt(text);
-        self.note(host, tag, number, written.as_bytes());
-        self.scratch = written;
+        let _ = self.scratch.write_fmt(text);
+        let when = (self.now, self.streams.decisions().len());
+        self.transcript
+            .note(when, place, tag, number, self.scratch.as_bytes());
     }
 
     /// An entry for pictures alone.

@@ -31,7 +31,36 @@ pub enum Answer {
 #[derive(Debug)]
 struct Query {
     host: HostId,
-    outcome: Result<Vec<IpAddr>, Refusal>,
+    outcome: Lookup,
+}
+
+type Lookup = Result<Vec<IpAddr>, Refusal>;
+
+/// What the weather makes of a lookup's time and outcome.
+fn bad_weather(
+    core: &mut Core,
+    host: HostId,
+    name: &str,
+    after: Option<Duration>,
+    outcome: Lookup,
+) -> (Option<Duration>, Lookup) {
+    let weather = core.weather;
+    let host = core.host_name(host).to_owned();
+    let what = format_args!("{host}/{name}");
+    if core.strikes(weather.lookup_unanswered, "lookup-unanswered", what) {
+        return (None, outcome);
+    }
+    if core.strikes(weather.lookup_missing, "lookup-missing", what) {
+        return (after, Err(Refusal::NameNotFound));
+    }
+    if core.strikes(weather.lookup_failed, "lookup-failed", what) {
+        return (after, Err(Refusal::ResolverFailed));
+    }
+    if core.strikes(weather.lookup_slow, "lookup-slow", what) {
+        let longer = core.slower("lookup-slow", what);
+        return (after.map(|after| after + longer), outcome);
+    }
+    (after, outcome)
 }
 
 /// The resolver. Unknown names do not exist.
@@ -75,6 +104,7 @@ impl Names {
             Answer::Failed => (Some(LOOKUP_TIME), Err(Refusal::ResolverFailed)),
             Answer::Never => (None, Err(Refusal::ResolverFailed)),
         };
+        let (after, outcome) = bad_weather(core, host, name, after, outcome);
         if let Some(after) = after {
             core.queue.push(core.now + after, Event::Resolved(id));
         }

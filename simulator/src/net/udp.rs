@@ -1,9 +1,12 @@
 //! Datagrams between hosts: late, lost, doubled, out of order, too large.
-use super::Core;
+use super::{
+    Core,
+    packet::{Body, Ecn, Packet, PacketId},
+    site::Stage,
+};
 use crate::{
     event::Event,
     host::{HostId, HostInput, UdpId},
-    net::packet::PacketId,
     rng::StreamId,
     transcript::{Carries, Detail, Head, Tag},
 };
@@ -39,6 +42,10 @@ impl Default for UdpPath {
     }
 }
 
+fn per_million(thousandths: u64) -> u32 {
+    u32::try_from(thousandths.min(1000) * 1000).unwrap_or(u32::MAX)
+}
+
 #[derive(Debug)]
 struct Socket {
     host: HostId,
@@ -53,6 +60,7 @@ pub(crate) struct Udp {
     paths: BTreeMap<SocketAddr, UdpPath>,
     pub(crate) default_path: UdpPath,
     streams: BTreeMap<(HostId, SocketAddr), StreamId>,
+    crossings: BTreeMap<(SocketAddr, SocketAddr), StreamId>,
     next_id: u32,
 }
 
@@ -75,6 +83,11 @@ impl Udp {
         let ip = local.ip();
         if !ip.is_unspecified() && core.owner(ip) != Some(host) {
             return Err(Refusal::AddressUnsupported);
+        }
+        let rate = core.weather.bind_refused;
+        let name = core.host_name(host).to_owned();
+        if local.port() == 0 && core.strikes(rate, "bind-refused", format_args!("{name}")) {
+            return Err(Refusal::Exhausted);
         }
         let is_taken = |s: &Socket| s.host == host && s.local == local;
         if self.sockets.values().any(is_taken) {
@@ -112,59 +125,116 @@ impl Udp {
         } else {
             Some(local.ip())
         };
-        let path = *self.paths.get(&to).unwrap_or(&self.default_path);
-        let stream = match self.streams.get(&(host, to)) {
-            Some(stream) => *stream,
-            None => {
-                let name = format!("udp/{}->{to}", core.host_name(host));
-                let stream = core.streams.open(&name);
-                self.streams.insert((host, to), stream);
-                stream
-            }
-        };
-        let packet = core.new_packet();
-        let head = source.map(|source| Head {
-            source: SocketAddr::new(source, local.port()),
-            destination: to,
-            carries: Carries::Udp,
-        });
-        sketch_sent(core, host, packet, head, data);
-        let is_lost = core.streams.below(stream, 1000) < path.loss;
-        let receiver = self.receiver(core, to);
-        let (Some(source), Some(receiver), false, true) =
-            (source, receiver, is_lost, data.len() <= path.payload_max)
-        else {
+        let Some(source) = source else {
             core.note(host, Tag::DatagramLost, id.0.into(), data);
-            let why = match (source, receiver, is_lost) {
-                (None, ..) => "no address of this family",
-                (_, None, _) => "nobody has this address and port",
-                (.., true) => "by chance",
-                (.., false) => "too long for the path",
-            };
-            core.sketch(host, (Tag::PacketLost, packet.0), None, why.as_bytes());
             return;
         };
-        let copies = 1 + u64::from(core.streams.below(stream, 1000) < path.duplication);
-        let jitter = u64::try_from(path.jitter.as_nanos()).unwrap_or(u64::MAX - 1);
-        for nth in 0..copies {
-            let packet = if nth == 0 {
-                packet
-            } else {
-                let copy = core.new_packet();
-                sketch_sent(core, host, copy, head, data);
-                let (tag, of) = (Tag::PacketNote, packet.0);
-                core.sketch_text(host, (tag, copy.0), None, format_args!("a copy of #{of}"));
-                copy
+        let from = SocketAddr::new(source, local.port());
+        if !core.is_direct(host, to.ip()) {
+            let packet = Packet {
+                id: core.new_packet_id(),
+                source: from,
+                destination: to,
+                ecn: Ecn::NotEct,
+                may_fragment: true,
+                body: Body::Udp(BytesMut::from(data)),
             };
-            let late = Duration::from_nanos(core.streams.below(stream, jitter + 1));
-            let from = SocketAddr::new(source, local.port());
+            core.launch(core.now, Stage::Leave(host), packet);
+            return;
+        }
+        let stream = self.stream(core, host, to);
+        let receiver = core.owner(to.ip()).and_then(|host| self.receiver(host, to));
+        let packet = sketch_sent(core, host, (from, to), data);
+        let way = self.draw(core, stream, to, data.len());
+        let (Some(receiver), Some((late, copy))) = (receiver, way) else {
+            let why = match receiver {
+                Some(_) => "by chance, or too long for the path",
+                None => "nobody has this address and port",
+            };
+            core.sketch(host, (Tag::PacketLost, packet.0), None, why.as_bytes());
+            core.note(host, Tag::DatagramLost, id.0.into(), data);
+            return;
+        };
+        let second = copy.map(|late| {
+            let packet_of_copy = sketch_sent(core, host, (from, to), data);
+            let note = (Tag::PacketNote, packet_of_copy.0);
+            core.sketch_text(host, note, None, format_args!("a copy of #{}", packet.0));
+            (packet_of_copy, late)
+        });
+        for (packet, late) in [Some((packet, late)), second].into_iter().flatten() {
             let event = Event::Datagram(receiver, from, packet, BytesMut::from(data));
-            core.queue.push(core.now + path.latency + late, event);
+            core.queue.push(core.now + late, event);
         }
     }
 
-    fn receiver(&self, core: &Core, to: SocketAddr) -> Option<UdpId> {
-        let host = core.owner(to.ip())?;
+    fn stream(&mut self, core: &mut Core, host: HostId, to: SocketAddr) -> StreamId {
+        if let Some(stream) = self.streams.get(&(host, to)) {
+            return *stream;
+        }
+        let name = format!("udp/{}->{to}", core.host_name(host));
+        let stream = core.streams.open(&name);
+        self.streams.insert((host, to), stream);
+        stream
+    }
+
+    /// How late a datagram and a copy of it come; `None`: it is lost.
+    fn draw(
+        &self,
+        core: &mut Core,
+        stream: StreamId,
+        to: SocketAddr,
+        len: usize,
+    ) -> Option<(Duration, Option<Duration>)> {
+        let path = *self.paths.get(&to).unwrap_or(&self.default_path);
+        let weather = core.weather;
+        let strikes = |core: &mut Core, rate, class| {
+            if rate == 0 {
+                return false;
+            }
+            let way = core.streams.name(stream).to_owned();
+            core.strikes(rate, class, format_args!("{way}"))
+        };
+        let is_lost = core.streams.hazard(stream, per_million(path.loss))
+            | strikes(core, weather.datagram_lost, "datagram-lost");
+        if is_lost || len > path.payload_max {
+            return None;
+        }
+        let is_doubled = core.streams.hazard(stream, per_million(path.duplication))
+            | strikes(core, weather.datagram_doubled, "datagram-doubled");
+        let jitter = u64::try_from(path.jitter.as_nanos()).unwrap_or(u64::MAX - 1);
+        let mut late = || {
+            let mut late = Duration::from_nanos(core.streams.below(stream, jitter + 1));
+            if strikes(core, weather.datagram_late, "datagram-late") {
+                let way = core.streams.name(stream).to_owned();
+                late += core.slower("datagram-late", format_args!("{way}"));
+            }
+            path.latency + late
+        };
+        let first = late();
+        Some((first, is_doubled.then(late)))
+    }
+
+    /// The way of a packet between sites: how late it and a copy of it come, or `None`.
+    pub(crate) fn crossing(
+        &mut self,
+        core: &mut Core,
+        packet: &Packet,
+        len: usize,
+    ) -> Option<(Duration, Option<Duration>)> {
+        let key = (packet.source, packet.destination);
+        let stream = match self.crossings.get(&key) {
+            Some(stream) => *stream,
+            None => {
+                let stream = core.streams.open(&format!("udp/{}->{}", key.0, key.1));
+                self.crossings.insert(key, stream);
+                stream
+            }
+        };
+        self.draw(core, stream, packet.destination, len)
+    }
+
+    /// The socket of a host to which a datagram for `to` goes.
+    pub(crate) fn receiver(&self, host: HostId, to: SocketAddr) -> Option<UdpId> {
         let is_receiver = |s: &Socket| {
             s.host == host
                 && s.local.port() == to.port()
@@ -178,18 +248,33 @@ impl Udp {
     pub(crate) fn arrive(
         &self,
         core: &mut Core,
-        (id, from, packet): (UdpId, SocketAddr, PacketId),
+        (id, from, packet): (UdpId, SocketAddr, Option<PacketId>),
         data: BytesMut,
     ) -> Option<(HostId, HostInput)> {
         let host = self.sockets.get(&id)?.host;
-        core.sketch(host, (Tag::PacketArrived, packet.0), None, &data);
+        if let Some(packet) = packet {
+            core.sketch(host, (Tag::PacketArrived, packet.0), None, &data);
+        }
         core.note(host, Tag::Datagram, id.0.into(), &data);
         let socket = id;
         Some((host, HostInput::Datagram { socket, from, data }))
     }
 }
 
-fn sketch_sent(core: &mut Core, host: HostId, packet: PacketId, head: Option<Head>, data: &[u8]) {
-    let detail = head.map(Detail::Packet);
-    core.sketch(host, (Tag::PacketSent, packet.0), detail, data);
+/// A datagram without hops on its way, for pictures.
+fn sketch_sent(
+    core: &mut Core,
+    host: HostId,
+    (source, destination): (SocketAddr, SocketAddr),
+    data: &[u8],
+) -> PacketId {
+    let packet = core.new_packet_id();
+    let carries = Carries::Udp;
+    let detail = Detail::Packet(Head {
+        source,
+        destination,
+        carries,
+    });
+    core.sketch(host, (Tag::PacketSent, packet.0), Some(detail), data);
+    packet
 }

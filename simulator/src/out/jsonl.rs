@@ -17,13 +17,13 @@ pub const FORMAT: u32 = 1;
 /// | `scenario`, `seed` | what ran; a seed that is not there is `null` |
 /// | `replay` | the command that runs it again |
 /// | `outcome`, `digest`, `virtual_ns`, `events`, `decisions` | how it went |
-/// | `hosts` | names and addresses |
+/// | `hosts`, `hops` | names and addresses; names |
 ///
 /// | field of an entry | holds |
 /// |---|---|
 /// | `id` | place in the list of entries, from 0; the same in every run of the seed |
 /// | `at` | virtual nanoseconds |
-/// | `host` or `hop` | where: a name, or a number |
+/// | `host` or `hop` | where: a name |
 /// | `tag` | what kind, a name of [`Tag`](crate::transcript::Tag) |
 /// | `number` | the socket, dial, lookup, machine or packet |
 /// | `decisions` | random choices made before it |
@@ -35,7 +35,7 @@ pub const FORMAT: u32 = 1;
 pub fn jsonl(story: &Story<'_>) -> String {
     let mut out = String::new();
     first(&mut out, story);
-    for (id, entry) in story.report.entries.iter().enumerate() {
+    for (id, entry) in story.entries.iter().enumerate() {
         line(&mut out, story, id, entry);
     }
     out
@@ -53,26 +53,26 @@ fn list(items: impl Iterator<Item = String>) -> String {
 // Writing to a string cannot fail: results of `write!` are dropped in this file.
 
 fn first(out: &mut String, story: &Story<'_>) {
-    let report = story.report;
-    let hosts = report.hosts.iter().zip(&report.addresses);
+    let hosts = story.hosts.iter().zip(story.addresses);
     let hosts = list(hosts.map(|(name, addresses)| {
         let addresses = list(addresses.iter().map(|ip| quoted(&ip.to_string())));
         format!("{{\"name\":{},\"addresses\":{addresses}}}", quoted(name))
     }));
+    let hops = list(story.hops.iter().map(|name| quoted(name)));
     let seed = story
         .seed
         .map_or_else(|| "null".to_owned(), |s| s.to_string());
     let _ = writeln!(
         out,
         "{{\"format\":{FORMAT},\"scenario\":{},\"seed\":{seed},\"replay\":{},\"outcome\":{},\
-         \"digest\":\"{}\",\"virtual_ns\":{},\"events\":{},\"decisions\":{},\"hosts\":{hosts}}}",
+         \"digest\":\"{}\",\"virtual_ns\":{},\"events\":{},\"decisions\":{},\"hosts\":{hosts},\"hops\":{hops}}}",
         quoted(story.title),
         quoted(story.replay),
         quoted(&story.verdict()),
-        hex(&report.digest),
-        report.virtual_time.as_nanos(),
-        report.events,
-        report.decisions,
+        hex(&story.digest),
+        story.virtual_time.as_nanos(),
+        story.events,
+        story.decisions,
     );
 }
 
@@ -83,8 +83,8 @@ fn line(out: &mut String, story: &Story<'_>, id: usize, entry: &Entry) {
         Place::Host(_) => {
             let _ = write!(out, ",\"host\":{}", quoted(&story.place(entry.place)));
         }
-        Place::Hop(number) => {
-            let _ = write!(out, ",\"hop\":{number}");
+        Place::Hop(_) => {
+            let _ = write!(out, ",\"hop\":{}", quoted(&story.place(entry.place)));
         }
     }
     let Entry {

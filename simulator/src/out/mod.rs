@@ -20,44 +20,85 @@ pub use jsonl::{FORMAT as JSONL_FORMAT, jsonl};
 pub use pcapng::pcapng;
 
 use crate::{
-    scenario::Report,
-    transcript::{Carries, Detail, Place, Tag},
+    scenario::{Report, Verdict},
+    transcript::{Carries, Detail, Entry, Place, Tag},
 };
-use core::ops::Range;
+use core::{net::IpAddr, ops::Range};
+use sansbox_core::Instant;
 use std::borrow::Cow;
 
 /// A run whose entries were kept, and what to say of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Story<'a> {
     /// The scenario, or what else ran.
     pub title: &'a str,
     /// The seed, where there was one.
     pub seed: Option<u64>,
-    /// The run.
-    pub report: &'a Report,
     /// The command that runs it again.
     pub replay: &'a str,
     /// The choices that are left after shrinking, one line each; empty when nothing was shrunk.
     pub minimised: &'a [String],
     /// Lines of a TLS key log (`SSLKEYLOGFILE`).
     pub key_log: &'a [String],
+    /// The names of the hosts.
+    pub hosts: &'a [String],
+    /// The addresses of each host.
+    pub addresses: &'a [Vec<IpAddr>],
+    /// The names of the hops.
+    pub hops: &'a [String],
+    /// What crossed.
+    pub entries: &'a [Entry],
+    /// How it ended.
+    pub outcome: &'a Verdict,
+    /// SHA-256 over all that crossed.
+    pub digest: [u8; 32],
+    /// When the last event happened.
+    pub virtual_time: Instant,
+    /// Events handled.
+    pub events: u64,
+    /// Random choices made.
+    pub decisions: usize,
 }
 
-impl Story<'_> {
+impl<'a> Story<'a> {
+    /// The story of a scenario's run, without its name and how to run it again.
+    #[must_use]
+    pub fn of(report: &'a Report) -> Self {
+        Self {
+            title: "",
+            seed: None,
+            replay: "",
+            minimised: &[],
+            key_log: &[],
+            hosts: &report.hosts,
+            addresses: &report.addresses,
+            hops: &report.hops,
+            entries: &report.entries,
+            outcome: &report.outcome,
+            digest: report.digest,
+            virtual_time: report.virtual_time,
+            events: report.events,
+            decisions: report.decisions,
+        }
+    }
+
     /// The name of where an entry happened.
     fn place(&self, place: Place) -> Cow<'_, str> {
         match place {
             Place::Host(host) => {
-                let name = self.report.hosts.get(host.0 as usize);
+                let name = self.hosts.get(host.0 as usize);
                 Cow::Borrowed(name.map_or("?", String::as_str))
             }
-            Place::Hop(number) => Cow::Owned(format!("hop {number}")),
+            Place::Hop(number) => match self.hops.get(number as usize) {
+                Some(name) => Cow::Borrowed(name),
+                None => Cow::Owned(format!("hop {number}")),
+            },
         }
     }
 
     /// One line that says how it ended.
     fn verdict(&self) -> Cow<'static, str> {
-        match &self.report.outcome {
+        match &self.outcome {
             Ok(()) => Cow::Borrowed("passed"),
             Err(violation) => Cow::Owned(format!("failed: {violation}")),
         }
@@ -66,7 +107,7 @@ impl Story<'_> {
     /// Which random choices decided what an entry tells. A segment's length and delay are drawn
     /// before it is sent, a datagram's fate right behind that.
     fn decisions(&self, index: usize) -> Range<usize> {
-        let entries = &self.report.entries;
+        let entries = &self.entries;
         let Some(entry) = entries.get(index) else {
             return 0..0;
         };
@@ -79,7 +120,7 @@ impl Story<'_> {
         if entry.tag == Tag::PacketArrived {
             0..0
         } else if entry.tag == Tag::PacketSent && !is_segment {
-            entry.decisions..behind.map_or(self.report.decisions, |entry| entry.decisions)
+            entry.decisions..behind.map_or(self.decisions, |entry| entry.decisions)
         } else {
             before.map_or(0, |entry| entry.decisions)..entry.decisions
         }

@@ -2,6 +2,7 @@
 use super::script::{Exchange, Script, Step};
 use crate::{
     check::{Invariant, payload},
+    explore::swarm,
     host::{Cx, Read, SocketId, UdpId},
 };
 use bytes::BytesMut;
@@ -52,6 +53,8 @@ pub(super) struct Actor {
     pub(super) received: u64,
     /// The current step's own deadline.
     pub(super) until: Option<Instant>,
+    /// Gives up what it waits for: set where faults strike.
+    gives_up_at: Option<Instant>,
     /// How often the current step's timer was set.
     pub(super) rounds: usize,
 }
@@ -74,8 +77,26 @@ impl Actor {
             sent: 0,
             received: 0,
             until: None,
+            gives_up_at: None,
             rounds: 0,
         }
+    }
+
+    /// When it wants to run again, whatever the network does.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        [self.until, self.gives_up_at].into_iter().flatten().min()
+    }
+
+    /// It has waited long enough for something that faults may have eaten.
+    fn gives_up(&mut self, cx: &Cx<'_>) -> bool {
+        if cx.is_exact() {
+            return false;
+        }
+        let now = cx.now();
+        let is_over = self.gives_up_at.is_some_and(|at| at <= now);
+        let from = self.until.unwrap_or(now).max(now).max(cx.heals_at());
+        self.gives_up_at = Some(from + swarm::PATIENCE);
+        is_over
     }
 
     pub(super) fn describe(&self) -> String {
@@ -100,14 +121,14 @@ impl Actor {
                 Now::Wait => {
                     // A deadline that has come is none to wait for.
                     self.until = self.until.filter(|until| *until > cx.now());
+                    if self.gives_up(cx) {
+                        self.give_up(cx);
+                    }
                     return;
                 }
                 Now::Over => self.end(cx),
-                Now::Ended(_) if self.is_tolerant => {
-                    self.fail_flows(cx);
-                    let _ = self.leave(cx);
-                    self.end(cx);
-                }
+                Now::Ended(_) if self.is_tolerant => self.give_up(cx),
+                Now::Ended(_) | Now::Failed(_) if !cx.is_exact() => self.give_up(cx),
                 Now::Ended(how) => {
                     let what = format!("{} saw {how}", self.describe());
                     cx.violate(Invariant::ScriptHolds, what);
@@ -135,9 +156,16 @@ impl Actor {
         }
     }
 
+    fn give_up(&mut self, cx: &mut Cx<'_>) {
+        self.fail_flows(cx);
+        let _ = self.leave(cx);
+        self.end(cx);
+    }
+
     fn end(&mut self, cx: &mut Cx<'_>) {
         self.is_over = true;
         self.until = None;
+        self.gives_up_at = None;
         if let Some(udp) = self.udp.take() {
             cx.unbind(udp);
         }
@@ -310,7 +338,7 @@ impl Actor {
             .as_ref()
             .map(|(flow, len)| self.upload(cx, flow, *len));
         let down = exchange.down.as_ref();
-        let down = down.map(|(flow, len)| self.download(cx, flow, *len, exchange.pace));
+        let down = down.map(|(flow, len)| self.download(cx, flow, *len, exchange));
         let mut now = Now::Next;
         for half in [up, down].into_iter().flatten() {
             now = match (now, half) {
@@ -343,13 +371,8 @@ impl Actor {
         Now::Next
     }
 
-    fn download(
-        &mut self,
-        cx: &mut Cx<'_>,
-        flow: &str,
-        len: u64,
-        pace: Option<(usize, Duration)>,
-    ) -> Now {
+    fn download(&mut self, cx: &mut Cx<'_>, flow: &str, len: u64, exchange: &Exchange) -> Now {
+        let pace = exchange.pace;
         while self.received < len {
             if pace.is_some() && self.until.is_some_and(|until| cx.now() < until) {
                 return Now::Wait;
@@ -358,6 +381,10 @@ impl Actor {
             let max = (len - self.received).min(most) as usize;
             let bytes = match self.receive(cx, max) {
                 Ok(bytes) => bytes,
+                Err(Now::Ended("FIN")) if exchange.is_framed => {
+                    cx.flows().failed(flow);
+                    return Now::Ended("FIN");
+                }
                 Err(Now::Ended("FIN")) => {
                     if let Err((invariant, what)) = cx.flows().fin_delivered(flow) {
                         cx.violate(invariant, format!("{}: {what}", self.name));

@@ -113,7 +113,12 @@ impl ScriptHost {
             .partition(|planned| planned.at <= now);
         self.planned = later;
         let due: Vec<Planned> = due;
+        let stream = cx.stream("absent");
         for planned in due {
+            // Never by itself: only when a run is made small.
+            if cx.streams().hazard(stream, 0) {
+                continue;
+            }
             let actor = self.admit("client", planned.script);
             match planned.to {
                 Some(to) => {
@@ -169,7 +174,7 @@ impl ScriptHost {
     fn fire(&mut self, cx: &mut Cx<'_>) {
         self.begin_due(cx);
         let now = cx.now();
-        let is_due = |actor: &Actor| actor.until.is_some_and(|until| until <= now);
+        let is_due = |actor: &Actor| actor.poll_timeout().is_some_and(|at| at <= now);
         let due: Vec<usize> = self
             .actors
             .iter()
@@ -201,7 +206,7 @@ impl Host for ScriptHost {
         match input {
             HostInput::Start => self.start(cx),
             HostInput::Timer => self.fire(cx),
-            HostInput::Command(_) | HostInput::Resolved(..) => {}
+            HostInput::Command(_) | HostInput::Resolved(..) | HostInput::Icmp { .. } => {}
             HostInput::Accepted { socket, local, .. } => self.accept(cx, socket, local),
             HostInput::Dialed(dial, outcome) => {
                 let Some(number) = self.dials.remove(&dial) else {
@@ -209,6 +214,9 @@ impl Host for ScriptHost {
                 };
                 match outcome {
                     Ok((socket, _)) => self.connected(cx, number, socket),
+                    Err(_) if !cx.is_exact() => {
+                        self.actors.remove(&number);
+                    }
                     Err(why) => {
                         let what = format!("client {number} could not connect: {why}");
                         cx.violate(Invariant::ScriptHolds, what);
@@ -226,8 +234,12 @@ impl Host for ScriptHost {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let planned = self.planned.iter().map(|planned| planned.at);
-        let actors = self.actors.values().filter_map(|actor| actor.until);
+        let actors = self.actors.values().filter_map(Actor::poll_timeout);
         planned.chain(actors).min()
+    }
+
+    fn is_done(&self) -> bool {
+        self.actors.is_empty() && self.planned.is_empty()
     }
 
     fn waiting(&self) -> Option<String> {

@@ -10,6 +10,8 @@ pub struct Exchange {
     pub down: Option<(String, u64)>,
     /// Read at most so many bytes, this often.
     pub pace: Option<(usize, Duration)>,
+    /// The receiver knows the length beforehand: an end that comes too soon is no end to it.
+    pub is_framed: bool,
 }
 
 /// One step; each begins when the one before is complete.
@@ -173,7 +175,7 @@ impl Script {
         self.then(Step::Exchange(Exchange {
             up: Some((up.into(), len)),
             down: Some((down.into(), len)),
-            pace: None,
+            ..Exchange::default()
         }))
     }
 

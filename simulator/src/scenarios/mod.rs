@@ -19,17 +19,19 @@ mod vanish;
 
 use crate::scenario::Scenario;
 
-/// Registers functions as scenarios, with their first line of documentation as the description,
-/// and makes a test of each.
+/// Registers functions as scenarios, with their documentation as the description, and makes a
+/// test of each. `#[sometimes("mark", ..)]` names what must happen in some run of a sweep.
 macro_rules! scenarios {
     ($(
         $(#[doc = $about:literal])+
+        $(#[sometimes($($mark:literal),+)])?
         fn $name:ident($world:ident) $body:block
     )+) => {
         pub(super) const ALL: &[$crate::scenario::Scenario] = &[$(
             $crate::scenario::Scenario {
                 name: stringify!($name),
                 about: concat!($($about),+),
+                marks: &[$($($mark),+)?],
                 body: $name,
             }
         ),+];

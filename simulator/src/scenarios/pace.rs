@@ -73,6 +73,7 @@ scenarios! {
         let read = Step::Exchange(Exchange {
             down: Some(("down".into(), 200_000)),
             pace: Some((1024, Duration::from_millis(10))),
+            is_framed: true,
             ..Exchange::default()
         });
         let ask = Script::new().send(get(ORIGIN, "/big")).expect_head(" 200 OK");

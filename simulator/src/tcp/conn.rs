@@ -99,7 +99,7 @@ pub(crate) struct Conn {
     pub(crate) path: Path,
     stream: StreamId,
     /// The connection request on its way, then its answer.
-    pub(crate) request: Option<PacketId>,
+    pub(super) request: Option<PacketId>,
     /// Longest segment of this connection.
     segment_max: usize,
     dialer: EndPoint,
@@ -265,6 +265,7 @@ impl Conn {
                 return;
             }
             let n = core.streams.len_up_to(self.stream, want);
+            self.bad_weather(core, side);
             let at = self.arrival(core, side, n);
             let out = &mut self.end_mut(side).out;
             let number = out.next_number;
@@ -284,6 +285,25 @@ impl Conn {
             });
             core.queue.push(at, Event::Arrive(socket, number));
             self.tell_writable(core, side);
+        }
+    }
+
+    /// What the weather makes of a segment that goes on the line now.
+    fn bad_weather(&mut self, core: &mut Core, side: Side) {
+        let weather = core.weather;
+        if weather.segment_stalled + weather.connection_reset == 0 {
+            return;
+        }
+        let name = core.streams.name(self.stream).to_owned();
+        let what = format_args!("{name}");
+        if core.strikes(weather.segment_stalled, "segment-stalled", what) {
+            let longer = core.slower("segment-stalled", what);
+            let out = &mut self.end_mut(side).out;
+            out.last_arrival = out.last_arrival.max(core.now + longer);
+        }
+        if core.strikes(weather.connection_reset, "connection-reset", what) {
+            self.send_reset(core, Side::Dialer);
+            self.send_reset(core, Side::Acceptor);
         }
     }
 

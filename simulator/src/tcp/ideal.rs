@@ -1,20 +1,20 @@
 //! All TCP connections of a world.
 use super::{
     Side,
-    conn::{Conn, State},
-    sketch,
+    conn::{Conn, EndPoint, State},
+    over::Over,
+    sketch::Request,
+    stack::Paths,
 };
 use crate::{
     event::Event,
     host::{DialId, HostId, HostInput, Read, SocketId, WasReset},
-    net::{
-        Core,
-        packet::{Flags, PacketId},
-    },
+    net::{Core, packet::PacketId},
+    rng::StreamId,
     transcript::Tag,
 };
 use core::{net::SocketAddr, time::Duration};
-use sansbox_core::Refusal;
+use sansbox_core::{Instant, Refusal};
 use std::collections::BTreeMap;
 
 /// How long a kernel goes on asking for a connection (Linux, `tcp_syn_retries` 6).
@@ -79,26 +79,56 @@ pub enum Reach {
 }
 
 #[derive(Debug)]
-struct Dial {
-    host: HostId,
-    outcome: Result<u32, Refusal>,
-    ends: Option<(SocketAddr, SocketAddr)>,
-    /// The connection request.
-    packet: Option<PacketId>,
+pub(super) struct Dial {
+    pub(super) host: HostId,
+    pub(super) outcome: Outcome,
+    /// The request of one that fails.
+    pub(super) request: Option<Request>,
+}
+
+/// What comes of a dial.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome {
+    /// A connection of ideal TCP, known from the start.
+    Conn(u32),
+    /// Not known yet.
+    Asking(SocketId),
+    /// A connection over packets.
+    Socket(SocketId),
+    Failed(Refusal),
+}
+
+/// What the weather makes of a dial.
+fn bad_weather(core: &mut Core, reach: Reach, name: &str) -> Reach {
+    let weather = core.weather;
+    let what = format_args!("{name}");
+    if core.strikes(weather.dial_refused, "dial-refused", what) {
+        Reach::Refused
+    } else if core.strikes(weather.dial_unreachable, "dial-unreachable", what) {
+        Reach::Unreachable(Refusal::HostUnreachable)
+    } else if core.strikes(weather.dial_unanswered, "dial-unanswered", what) {
+        Reach::BlackHole
+    } else if core.strikes(weather.dial_exhausted, "dial-exhausted", what) {
+        Reach::Unreachable(Refusal::Exhausted)
+    } else if reach == Reach::Open && core.strikes(weather.dial_slow, "dial-slow", what) {
+        Reach::Slow(core.slower("dial-slow", what))
+    } else {
+        reach
+    }
 }
 
 /// TCP.
 #[derive(Debug, Default)]
 pub(crate) struct Tcp {
-    listeners: BTreeMap<SocketAddr, HostId>,
-    reach: BTreeMap<SocketAddr, Reach>,
-    paths: BTreeMap<SocketAddr, Path>,
-    pub(crate) default_path: Path,
+    pub(super) listeners: BTreeMap<SocketAddr, HostId>,
+    pub(super) reach: BTreeMap<SocketAddr, Reach>,
+    pub(super) paths: Paths,
     conns: BTreeMap<u32, Conn>,
-    dials: BTreeMap<DialId, Dial>,
+    pub(super) dials: BTreeMap<DialId, Dial>,
     dialed: BTreeMap<(HostId, SocketAddr), u32>,
-    next_conn: u32,
+    pub(super) next_conn: u32,
     next_dial: u32,
+    pub(super) over: Over,
 }
 
 impl Tcp {
@@ -107,7 +137,11 @@ impl Tcp {
     }
 
     pub(crate) fn set_path(&mut self, to: SocketAddr, path: Path) {
-        self.paths.insert(to, path);
+        self.paths.by_address.insert(to, path);
+    }
+
+    pub(crate) const fn set_default_path(&mut self, path: Path) {
+        self.paths.default = path;
     }
 
     pub(crate) fn listen(&mut self, host: HostId, addr: SocketAddr) {
@@ -120,124 +154,137 @@ impl Tcp {
             end.host == host && end.state == State::Open
         };
         let count = |side| self.conns.values().filter(|conn| owns(conn, side)).count();
-        count(Side::Dialer) + count(Side::Acceptor)
+        count(Side::Dialer) + count(Side::Acceptor) + self.over.open_sockets(host)
     }
 
     pub(crate) fn dial(&mut self, core: &mut Core, host: HostId, to: SocketAddr) -> DialId {
         let id = DialId(self.next_dial);
         self.next_dial += 1;
         core.note_text(host, Tag::Dial, id.0.into(), format_args!("{to}"));
-        let path = *self.paths.get(&to).unwrap_or(&self.default_path);
+        let reach = self.reach.get(&to).copied().unwrap_or(Reach::Open);
         let nth = self.dialed.entry((host, to)).or_default();
         let name = format!("tcp/{}->{to}#{nth}", core.host_name(host));
         *nth += 1;
+        let reach = bad_weather(core, reach, &name);
+        let goes_over = matches!(reach, Reach::Open | Reach::Slow(_));
+        if goes_over && self.over.carries(core, host, to.ip()) {
+            self.dial_over(core, host, (id, to));
+            return id;
+        }
         let stream = core.streams.open(&name);
-        let reach = self.reach.get(&to).copied().unwrap_or(Reach::Open);
-        let (extra, listener) = match reach {
-            Reach::Open => (Duration::ZERO, self.listeners.get(&to).copied()),
-            Reach::Slow(extra) => (extra, self.listeners.get(&to).copied()),
-            Reach::Refused | Reach::BlackHole | Reach::Unreachable(_) => (Duration::ZERO, None),
-        };
-        let mut at = core.now + path.latency + extra;
-        let from = core.local_addr(host, to);
-        let ends = from.ok().map(|from| (from, to));
-        let mut packet = None;
-        let outcome = match (listener, from) {
-            (Some(acceptor), Ok(from)) => {
-                let number = self.next_conn;
-                self.next_conn += 1;
-                let ends = ((host, from), (acceptor, to));
-                let mut conn = Conn::new(core, number, (path, stream), ends.0, ends.1);
-                packet = Some(conn.sketch_sent(core, Side::Dialer, (Flags::SYN, 0), &[]));
-                conn.request = packet;
-                at += conn.delay(core);
-                core.queue.push(at, Event::Accept(number));
-                at += conn.delay(core);
-                conn.hold_until(Side::Acceptor, at);
-                self.conns.insert(number, conn);
-                Ok(number)
-            }
-            (_, Err(refusal)) => Err(refusal),
-            (None, Ok(from)) => {
-                at += path.latency;
-                packet = Some(sketch::request(core, host, (from, to)));
-                match reach {
-                    Reach::Unreachable(refusal) => Err(refusal),
-                    Reach::BlackHole => {
-                        at = core.now + SYN_TIMEOUT;
-                        Err(Refusal::TimedOut)
-                    }
-                    Reach::Open | Reach::Refused | Reach::Slow(_) => {
-                        Err(Refusal::ConnectionRefused)
-                    }
-                }
-            }
+        let (at, outcome) = self.dial_ideal(core, (host, to), stream, reach);
+        let local = core.local_ip(host, to.ip());
+        let request = match (outcome, local) {
+            (Outcome::Failed(_), Some(from)) => Some(Request::new(core, host, (from, to))),
+            _ => None,
         };
         let dial = Dial {
             host,
             outcome,
-            ends,
-            packet,
+            request,
         };
         self.dials.insert(id, dial);
         core.queue.push(at, Event::Dialed(id));
         id
     }
 
+    fn dial_ideal(
+        &mut self,
+        core: &mut Core,
+        (host, to): (HostId, SocketAddr),
+        stream: StreamId,
+        reach: Reach,
+    ) -> (Instant, Outcome) {
+        let path = *self
+            .paths
+            .by_address
+            .get(&to)
+            .unwrap_or(&self.paths.default);
+        let (extra, listener) = match reach {
+            Reach::Open => (Duration::ZERO, self.listeners.get(&to).copied()),
+            Reach::Slow(extra) => (extra, self.listeners.get(&to).copied()),
+            Reach::Refused | Reach::BlackHole | Reach::Unreachable(_) => (Duration::ZERO, None),
+        };
+        let mut at = core.now + path.latency + extra;
+        let from = match core.local_addr(host, to) {
+            Ok(from) => from,
+            Err(refusal) => return (at, Outcome::Failed(refusal)),
+        };
+        if let Some(acceptor) = listener {
+            let number = self.next_conn;
+            self.next_conn += 1;
+            let ends = ((host, from), (acceptor, to));
+            let mut conn = Conn::new(core, number, (path, stream), ends.0, ends.1);
+            conn.sketch_request(core);
+            at += conn.delay(core);
+            core.queue.push(at, Event::Accept(number));
+            at += conn.delay(core);
+            conn.hold_until(Side::Acceptor, at);
+            self.conns.insert(number, conn);
+            return (at, Outcome::Conn(number));
+        }
+        at += path.latency;
+        match reach {
+            Reach::Unreachable(refusal) => (at, Outcome::Failed(refusal)),
+            Reach::BlackHole => (core.now + SYN_TIMEOUT, Outcome::Failed(Refusal::TimedOut)),
+            Reach::Open | Reach::Refused | Reach::Slow(_) => {
+                (at, Outcome::Failed(Refusal::ConnectionRefused))
+            }
+        }
+    }
+
     pub(crate) fn cancel_dial(&mut self, core: &mut Core, id: DialId) {
         let Some(dial) = self.dials.remove(&id) else {
             return;
         };
-        if let Ok(conn) = dial.outcome {
-            self.abort(
-                core,
-                SocketId {
-                    conn,
-                    side: Side::Dialer,
-                },
-            );
+        match dial.outcome {
+            Outcome::Conn(conn) => {
+                let side = Side::Dialer;
+                self.abort(core, SocketId { conn, side });
+            }
+            Outcome::Asking(socket) | Outcome::Socket(socket) => self.abort(core, socket),
+            Outcome::Failed(_) => {}
         }
     }
 
     pub(crate) fn dialed(&mut self, core: &mut Core, id: DialId) -> Option<(HostId, HostInput)> {
         let dial = self.dials.remove(&id)?;
-        let outcome = dial.outcome.and_then(|conn| {
-            let side = Side::Dialer;
-            // Gone already: the acceptor reset it before the dialler heard of it.
-            let end = self
-                .conns
-                .get_mut(&conn)
-                .map(|c| c.end_mut(side))
-                .ok_or(Refusal::ConnectionRefused)?;
-            end.state = State::Open;
-            Ok((SocketId { conn, side }, end.addr))
-        });
-        self.sketch_answer(core, &dial);
+        let outcome = match dial.outcome {
+            Outcome::Conn(conn) => {
+                let side = Side::Dialer;
+                // Gone already: the acceptor reset it before the dialler heard of it.
+                let end = self.conns.get_mut(&conn).map(|c| c.end_mut(side));
+                let open = |end: &mut EndPoint| {
+                    end.state = State::Open;
+                    (SocketId { conn, side }, end.addr)
+                };
+                end.map(open).ok_or(Refusal::ConnectionRefused)
+            }
+            Outcome::Socket(socket) | Outcome::Asking(socket) => {
+                let local = self.over.open(socket);
+                local
+                    .map(|local| (socket, local))
+                    .ok_or(Refusal::ConnectionRefused)
+            }
+            Outcome::Failed(refusal) => Err(refusal),
+        };
+        if let Outcome::Conn(conn) = dial.outcome
+            && let Some(conn) = self.conns.get(&conn)
+        {
+            conn.sketch_granted(core);
+        }
+        if let (Err(why), Some(request)) = (outcome, dial.request) {
+            request.sketch_end(core, dial.host, why);
+        }
         let text = format_args!("{:?}", outcome.map(|(_, from)| from));
         core.note_text(dial.host, Tag::Dialed, id.0.into(), text);
         Some((dial.host, HostInput::Dialed(id, outcome)))
     }
 
-    /// Draws what answered a connection request.
-    fn sketch_answer(&self, core: &mut Core, dial: &Dial) {
-        match dial.outcome {
-            Ok(conn) => {
-                if let Some(conn) = self.conns.get(&conn)
-                    && let Some(packet) = conn.request
-                {
-                    conn.sketch_arrived(core, Side::Acceptor, packet, &[]);
-                }
-            }
-            Err(why) => {
-                if let (Some(ends), Some(packet)) = (dial.ends, dial.packet) {
-                    let lost = (why != Refusal::ConnectionRefused).then(|| why.to_string());
-                    sketch::refusal(core, dial.host, ends, packet, lost.as_deref());
-                }
-            }
-        }
-    }
-
     pub(crate) fn accept(&mut self, core: &mut Core, number: u32) -> Option<(HostId, HostInput)> {
+        if self.over.has(number) {
+            return self.over.accept(core, number);
+        }
         let conn = self.conns.get_mut(&number)?;
         let remote = conn.end(Side::Dialer).addr;
         let end = conn.end_mut(Side::Acceptor);
@@ -246,10 +293,7 @@ impl Tcp {
         }
         end.state = State::Open;
         let (host, local) = (end.host, end.addr);
-        if let Some(packet) = conn.request {
-            conn.sketch_arrived(core, Side::Dialer, packet, &[]);
-        }
-        conn.request = Some(conn.sketch_sent(core, Side::Acceptor, (Flags::SYN_ACK, 0), &[]));
+        conn.sketch_grant(core);
         let socket = SocketId {
             conn: number,
             side: Side::Acceptor,
@@ -290,10 +334,12 @@ impl Tcp {
 
     /// A readiness event comes due; returns whom to tell.
     pub(crate) fn wake(&mut self, socket: SocketId, to_read: bool) -> Option<(HostId, HostInput)> {
-        let host = self
-            .conns
-            .get_mut(&socket.conn)?
-            .wake(socket.side, to_read)?;
+        let host = if self.over.has(socket.conn) {
+            self.over.wake(socket, to_read)?
+        } else {
+            let conn = self.conns.get_mut(&socket.conn)?;
+            conn.wake(socket.side, to_read)?
+        };
         let input = if to_read {
             HostInput::Readable(socket)
         } else {
@@ -308,11 +354,18 @@ impl Tcp {
     }
 
     pub(crate) fn read(&mut self, core: &mut Core, socket: SocketId, max: usize) -> Read {
-        let Some(conn) = self.owned(socket) else {
-            return Read::Reset;
+        let (host, read) = if self.over.has(socket.conn) {
+            match self.over.owner(socket) {
+                Some(host) => (host, self.read_over(core, host, socket, max)),
+                None => return Read::Reset,
+            }
+        } else {
+            let Some(conn) = self.owned(socket) else {
+                return Read::Reset;
+            };
+            let host = conn.end(socket.side).host;
+            (host, conn.read(core, socket.side, max))
         };
-        let host = conn.end(socket.side).host;
-        let read = conn.read(core, socket.side, max);
         match &read {
             Read::Bytes(bytes) => core.note(host, Tag::Read, socket.number(), bytes),
             Read::Fin => core.note(host, Tag::Fin, socket.number(), &[]),
@@ -328,47 +381,76 @@ impl Tcp {
         socket: SocketId,
         bytes: &[u8],
     ) -> Result<usize, WasReset> {
-        let conn = self.owned(socket).ok_or(WasReset)?;
-        let host = conn.end(socket.side).host;
-        let taken = conn.write(core, socket.side, bytes)?;
+        let (host, taken) = if self.over.has(socket.conn) {
+            let host = self.over.owner(socket).ok_or(WasReset)?;
+            (host, self.write_over(core, host, socket, bytes)?)
+        } else {
+            let conn = self.owned(socket).ok_or(WasReset)?;
+            let host = conn.end(socket.side).host;
+            (host, conn.write(core, socket.side, bytes)?)
+        };
         let sent = bytes.get(..taken).unwrap_or_default();
         core.note(host, Tag::Written, socket.number(), sent);
         Ok(taken)
     }
 
+    /// Who owns a socket, and a note of what is done with it.
+    fn leaves(&mut self, core: &mut Core, socket: SocketId, tag: Tag) -> Option<HostId> {
+        let host = if self.over.has(socket.conn) {
+            self.over.owner(socket)?
+        } else {
+            self.owned(socket)?.end(socket.side).host
+        };
+        core.note(host, tag, socket.number(), &[]);
+        Some(host)
+    }
+
     pub(crate) fn shutdown(&mut self, core: &mut Core, socket: SocketId) {
-        if let Some(conn) = self.owned(socket) {
-            let host = conn.end(socket.side).host;
-            core.note(host, Tag::Shutdown, socket.number(), &[]);
-            conn.shutdown(core, socket.side);
+        let Some(host) = self.leaves(core, socket, Tag::Shutdown) else {
+            return;
+        };
+        match self.conns.get_mut(&socket.conn) {
+            Some(conn) => conn.shutdown(core, socket.side),
+            None => self.end_over(core, host, socket, Tag::Shutdown),
         }
     }
 
     pub(crate) fn close(&mut self, core: &mut Core, socket: SocketId) {
-        if let Some(conn) = self.owned(socket) {
-            let host = conn.end(socket.side).host;
-            core.note(host, Tag::Close, socket.number(), &[]);
-            conn.close(core, socket.side);
-            self.forget(socket);
+        let Some(host) = self.leaves(core, socket, Tag::Close) else {
+            return;
+        };
+        match self.conns.get_mut(&socket.conn) {
+            Some(conn) => conn.close(core, socket.side),
+            None => self.end_over(core, host, socket, Tag::Close),
         }
+        self.forget(socket);
     }
 
     pub(crate) fn abort(&mut self, core: &mut Core, socket: SocketId) {
-        if let Some(conn) = self.conns.get_mut(&socket.conn) {
-            let host = conn.end(socket.side).host;
-            core.note(host, Tag::Abort, socket.number(), &[]);
-            conn.abort(core, socket.side);
-            self.forget(socket);
+        let host = match self.conns.get(&socket.conn) {
+            Some(conn) => Some(conn.end(socket.side).host),
+            None => self.over.host(socket),
+        };
+        let Some(host) = host else {
+            return;
+        };
+        core.note(host, Tag::Abort, socket.number(), &[]);
+        match self.conns.get_mut(&socket.conn) {
+            Some(conn) => conn.abort(core, socket.side),
+            None => self.end_over(core, host, socket, Tag::Abort),
         }
+        self.forget(socket);
     }
 
     pub(crate) fn vanish(&mut self, core: &mut Core, socket: SocketId) {
-        if let Some(conn) = self.owned(socket) {
-            let host = conn.end(socket.side).host;
-            core.note(host, Tag::Vanish, socket.number(), &[]);
-            conn.vanish(core, socket.side);
-            self.forget(socket);
+        let Some(host) = self.leaves(core, socket, Tag::Vanish) else {
+            return;
+        };
+        match self.conns.get_mut(&socket.conn) {
+            Some(conn) => conn.vanish(core, socket.side),
+            None => self.end_over(core, host, socket, Tag::Vanish),
         }
+        self.forget(socket);
     }
 
     fn forget(&mut self, socket: SocketId) {

@@ -1,14 +1,19 @@
 //! TCP between hosts.
 //!
 //! `ideal`: ordered bytes with random segments, latency, rate, windows, FIN, RST and half-open
-//! connections; no packets, no retransmission.
+//! connections; between hosts without hops no packets and no retransmission, over hops both
+//! (`routed`). What carries connections over packets is a [`Stack`].
 pub(crate) mod conn;
 pub mod ideal;
+mod over;
+mod routed;
 mod sketch;
+pub mod stack;
 #[cfg(test)]
 mod tests;
 
 pub use ideal::{Path, Reach, Segments};
+pub use stack::{ConnId, Stack, StackCx, StackEvent};
 
 /// Which end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,7 +8,8 @@ use crate::{
     },
     transcript::{Carries, Detail, Head, Tag},
 };
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
+use sansbox_core::Refusal;
 
 pub(super) const FIN: Flags = Flags {
     fin: true,
@@ -40,7 +41,7 @@ impl Conn {
         (flags, offset): (Flags, u64),
         data: &[u8],
     ) -> PacketId {
-        let packet = core.new_packet();
+        let packet = core.new_packet_id();
         let (end, to) = (self.end(from), self.end(from.other()));
         let head = segment((end.addr, to.addr), (flags, offset, to.acknowledged()));
         core.sketch(end.host, (Tag::PacketSent, packet.0), Some(head), data);
@@ -59,6 +60,26 @@ impl Conn {
         core.sketch(host, (Tag::PacketArrived, packet.0), None, data);
     }
 
+    /// The request for the connection leaves.
+    pub(super) fn sketch_request(&mut self, core: &mut Core) {
+        self.request = Some(self.sketch_sent(core, Side::Dialer, (Flags::SYN, 0), &[]));
+    }
+
+    /// It arrives, and is granted.
+    pub(super) fn sketch_grant(&mut self, core: &mut Core) {
+        if let Some(packet) = self.request {
+            self.sketch_arrived(core, Side::Dialer, packet, &[]);
+        }
+        self.request = Some(self.sketch_sent(core, Side::Acceptor, (Flags::SYN_ACK, 0), &[]));
+    }
+
+    /// The grant arrives.
+    pub(super) fn sketch_granted(&self, core: &mut Core) {
+        if let Some(packet) = self.request {
+            self.sketch_arrived(core, Side::Acceptor, packet, &[]);
+        }
+    }
+
     /// A segment of `from` finds nobody.
     pub(super) fn sketch_unheard(&self, core: &mut Core, from: Side, packet: PacketId) {
         let host = self.end(from.other()).host;
@@ -67,31 +88,33 @@ impl Conn {
     }
 }
 
-/// A connection request of `host` that no connection follows.
-pub(super) fn request(
-    core: &mut Core,
-    host: HostId,
-    (from, to): (SocketAddr, SocketAddr),
-) -> PacketId {
-    let packet = core.new_packet();
-    let head = segment((from, to), (Flags::SYN, 0, 0));
-    core.sketch(host, (Tag::PacketSent, packet.0), Some(head), &[]);
-    packet
+/// A connection request that no connection follows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    ends: (SocketAddr, SocketAddr),
+    packet: PacketId,
 }
 
-/// How it ended: answered with RST, or for another reason.
-pub(super) fn refusal(
-    core: &mut Core,
-    host: HostId,
-    (from, to): (SocketAddr, SocketAddr),
-    packet: PacketId,
-    lost_because: Option<&str>,
-) {
-    let answer = core.new_packet();
-    if let Some(why) = lost_because {
-        core.sketch(host, (Tag::PacketLost, packet.0), None, why.as_bytes());
-        return;
+impl Request {
+    /// It leaves `host`.
+    pub(super) fn new(core: &mut Core, host: HostId, (from, to): (IpAddr, SocketAddr)) -> Self {
+        let packet = core.new_packet_id();
+        let ends = (SocketAddr::new(from, core.last_port(host)), to);
+        let head = segment(ends, (Flags::SYN, 0, 0));
+        core.sketch(host, (Tag::PacketSent, packet.0), Some(head), &[]);
+        Self { ends, packet }
     }
-    let head = segment((to, from), (RST_ACK, 0, 0));
-    core.sketch(host, (Tag::PacketArrived, answer.0), Some(head), &[]);
+
+    /// How it ends: answered with RST, or for another reason.
+    pub(super) fn sketch_end(self, core: &mut Core, host: HostId, why: Refusal) {
+        let (from, to) = self.ends;
+        if why == Refusal::ConnectionRefused {
+            let answer = core.new_packet_id();
+            let head = segment((to, from), (RST_ACK, 0, 0));
+            core.sketch(host, (Tag::PacketArrived, answer.0), Some(head), &[]);
+        } else {
+            let lost = (Tag::PacketLost, self.packet.0);
+            core.sketch_text(host, lost, None, format_args!("{why}"));
+        }
+    }
 }

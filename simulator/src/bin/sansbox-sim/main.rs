@@ -6,8 +6,12 @@
 mod args;
 mod gate;
 mod list;
+mod merge;
 mod pictures;
 mod run;
+mod shrink;
+mod sweep;
+mod tell;
 
 use args::Failure;
 use std::process::ExitCode;
@@ -31,8 +35,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "run",
-        usage: "NAME [--seed N] [--trace] [--pcap FILE] [--html FILE] [--jsonl FILE]",
-        about: "run one scenario and draw it",
+        usage: "NAME [--seed N] [FAULTS] [--calm] [--decisions D] [--branch-at T --branch-seed N] [--trace] [--pcap F] [--html F] [--jsonl F]",
+        about: "run one scenario, and draw it",
         run: run::run,
     },
     Command {
@@ -40,6 +44,24 @@ const COMMANDS: &[Command] = &[
         usage: "[--seeds N]",
         about: "run every scenario twice with N seeds and compare",
         run: gate::run,
+    },
+    Command {
+        name: "sweep",
+        usage: "[NAME..] [--seeds A..B] [--time T] [--jobs N] [--shard I/N] [FAULTS] [--json FILE]",
+        about: "run many seeds under faults",
+        run: sweep::run,
+    },
+    Command {
+        name: "shrink",
+        usage: "NAME --seed N [FAULTS] [--runs N] [--jobs N] [--out FILE] [--html F], or --decisions @FILE",
+        about: "make a failing run small",
+        run: shrink::run,
+    },
+    Command {
+        name: "merge",
+        usage: "FILE.. [--json FILE]",
+        about: "put results of shards together",
+        run: merge::run,
     },
 ];
 
@@ -51,7 +73,9 @@ fn usage() -> String {
         let line = format!("{} {}", command.name, command.usage);
         out += &format!("  sansbox-sim {line:<widest$}  {}\n", command.about);
     }
-    out + "A seed is a decimal number, or a hexadecimal one behind 0x."
+    out + "A seed is a decimal number, or a hexadecimal one behind 0x. A time has its unit: 90s, 5ms.\n\
+           FAULTS: --swarm lite|full|none, --heal-at T. D: @FILE, or STREAM@NTH=CHOICE,..; with\n\
+           --calm nothing bad happens but what D says."
 }
 
 fn perform() -> Result<bool, Failure> {

@@ -41,7 +41,7 @@ impl Strings {
 
 /// Everything the script needs, as JSON that may stand inside a script element.
 pub(super) fn json(story: &Story<'_>) -> String {
-    let entries = &story.report.entries;
+    let entries = story.entries;
     let packets = packets::gather(entries);
     let conversations = Conversations::of(&packets, entries);
     let items = items(story, &packets, &conversations);
@@ -69,19 +69,18 @@ fn list<'a>(all: impl Iterator<Item = &'a String>) -> String {
 
 /// What stands above the timeline, without the closing brace.
 fn head(story: &Story<'_>) -> String {
-    let report = story.report;
     let about = |(name, addresses): (&String, &Vec<core::net::IpAddr>)| {
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         format!("[{},{}]", embedded(name), embedded(&addresses.join(", ")))
     };
-    let hosts = report.hosts.iter().zip(&report.addresses).map(about);
+    let hosts = story.hosts.iter().zip(story.addresses).map(about);
     let kinds = KINDS.map(|(name, is_shown)| format!("[\"{name}\",{is_shown}]"));
     let facts = [
         ("seed", story.seed.map(|seed| seed.to_string())),
-        ("virtual time", Some(report.virtual_time.to_string())),
-        ("events", Some(report.events.to_string())),
-        ("decisions", Some(report.decisions.to_string())),
-        ("digest", hex(&report.digest).get(..16).map(str::to_owned)),
+        ("virtual time", Some(story.virtual_time.to_string())),
+        ("events", Some(story.events.to_string())),
+        ("decisions", Some(story.decisions.to_string())),
+        ("digest", hex(&story.digest).get(..16).map(str::to_owned)),
     ];
     let facts = facts.into_iter().filter_map(|(name, value)| {
         let value = embedded(&value?);
@@ -91,7 +90,7 @@ fn head(story: &Story<'_>) -> String {
         "{{\"title\":{},\"passed\":{},\"verdict\":{},\"replay\":{},\"minimised\":{},\
          \"facts\":[{}],\"hosts\":[{}],\"kinds\":[{}]",
         embedded(story.title),
-        report.outcome.is_ok(),
+        story.outcome.is_ok(),
         embedded(&story.verdict()),
         embedded(story.replay),
         list(story.minimised.iter()),

@@ -82,7 +82,7 @@ pub(super) struct Item {
 
 /// All items, in the order of their first entries.
 pub(super) fn items(story: &Story<'_>, packets: &[Packet], all: &Conversations) -> Vec<Item> {
-    let entries = &story.report.entries;
+    let entries = story.entries;
     let preview = (PREVIEW_LEN / entries.len().max(1))
         .clamp(*PREVIEW_LEN_EACH.start(), *PREVIEW_LEN_EACH.end());
     let of_packet = |packet| packet_item(story, packet, all, preview);
@@ -93,8 +93,8 @@ pub(super) fn items(story: &Story<'_>, packets: &[Packet], all: &Conversations) 
             items.push(mark(index, entry, &mut fill, preview));
         }
     }
-    if let Err(violation) = &story.report.outcome {
-        let name = story.report.hosts.iter().position(|h| *h == violation.host);
+    if let Err(violation) = story.outcome {
+        let name = story.hosts.iter().position(|h| *h == violation.host);
         let at = violation.at.as_nanos();
         items.push(Item {
             kind: Kind::Fault,
@@ -147,7 +147,7 @@ fn one_line(text: &str) -> String {
 fn owner(story: &Story<'_>, head: &Head) -> i64 {
     let ip = head.destination.ip();
     let owns = |all: &Vec<core::net::IpAddr>| all.contains(&ip);
-    let at = story.report.addresses.iter().position(owns);
+    let at = story.addresses.iter().position(owns);
     at.map_or(NO_LANE, |lane| lane as i64)
 }
 
@@ -157,7 +157,7 @@ fn packet_item(
     all: &Conversations,
     preview: usize,
 ) -> Option<Item> {
-    let entries = &story.report.entries;
+    let entries = story.entries;
     let first = packet.first()?;
     let of = |index: Option<usize>| index.and_then(|index| entries.get(index));
     let head = packet.head(entries);
@@ -207,7 +207,7 @@ fn packet_item(
 
 /// Adds what an entry says of a packet.
 fn tell(story: &Story<'_>, facts: &mut String, what: &str, index: usize) {
-    let Some(entry) = story.report.entries.get(index) else {
+    let Some(entry) = story.entries.get(index) else {
         return;
     };
     let text = one_line(&String::from_utf8_lossy(&entry.bytes));

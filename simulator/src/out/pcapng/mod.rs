@@ -34,7 +34,7 @@ pub fn pcapng(story: &Story<'_>) -> Vec<u8> {
     if !story.key_log.is_empty() {
         capture.key_log(story.key_log);
     }
-    let entries = &story.report.entries;
+    let entries = story.entries;
     let mut all = packets::gather(entries);
     let shown = |packet: &Packet| packet.arrived.or(packet.sent).unwrap_or(usize::MAX);
     all.sort_by_key(shown);
@@ -87,7 +87,7 @@ impl Interfaces {
             by_address: BTreeMap::new(),
             first: BTreeMap::new(),
         };
-        let hosts = story.report.hosts.iter().zip(&story.report.addresses);
+        let hosts = story.hosts.iter().zip(story.addresses);
         let mut names = Vec::new();
         let mut number = 0;
         for (nth, (name, addresses)) in (0..).zip(hosts) {
@@ -148,7 +148,7 @@ impl<'a> Faults<'a> {
 
 /// The comment on one packet: its fate, and what lies behind it.
 fn fate(story: &Story<'_>, packet: &Packet, faults: Vec<(usize, &Entry)>) -> String {
-    let entries = &story.report.entries;
+    let entries = story.entries;
     let mut out = format!("packet {}", packet.id);
     let mut tell = |what: &str, index: Option<usize>, has_text: bool| {
         let Some((index, entry)) = index.and_then(|at| Some((at, entries.get(at)?))) else {

@@ -1,0 +1,138 @@
+//! Swarms: the seed chooses which classes of faults exist in a run, and how often each strikes.
+//!
+//! A few classes at a time reach deeper than all of them at once: a world in which every dial
+//! fails never sees a relay. At [`Swarm::heal_at`] all faults stop, and from then on everything
+//! must finish or fail explicitly.
+use super::classes;
+use crate::World;
+use crate::rng::{StreamId, Streams};
+use core::{fmt, str::FromStr, time::Duration};
+
+/// How much goes wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Preset {
+    /// Few classes, rarely.
+    #[default]
+    Lite,
+    /// Many classes, often.
+    Full,
+}
+
+impl Preset {
+    /// How often a class exists in a run, in a million.
+    const fn presence(self) -> u32 {
+        match self {
+            Self::Lite => 120_000,
+            Self::Full => 400_000,
+        }
+    }
+
+    /// The highest rate of a class, in a million.
+    const fn rate_max(self) -> u64 {
+        match self {
+            Self::Lite => 60_000,
+            Self::Full => 400_000,
+        }
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lite => "lite",
+            Self::Full => "full",
+        })
+    }
+}
+
+impl FromStr for Preset {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "lite" => Ok(Self::Lite),
+            "full" => Ok(Self::Full),
+            _ => Err(format!("{text:?} is no preset: lite or full")),
+        }
+    }
+}
+
+/// A swarm of faults over a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Swarm {
+    /// How much goes wrong.
+    pub preset: Preset,
+    /// When everything stops going wrong, after the start.
+    pub heal_at: Duration,
+}
+
+impl Default for Swarm {
+    fn default() -> Self {
+        Self {
+            preset: Preset::default(),
+            heal_at: Duration::from_secs(120),
+        }
+    }
+}
+
+/// How long a scripted peer waits, after the faults have stopped, for something that does not
+/// come, before it gives up: longer than any timer of a relay but the one of a day.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3600);
+/// How long machines may go on when all their peers are done and no fault strikes any more: the
+/// kernel's keep-alive or a half-closed relay's idle time, twice over.
+pub(crate) const GRACE: Duration = Duration::from_secs(2 * 1275);
+
+/// What a class draws its rate from.
+pub(crate) struct Draw<'a> {
+    streams: &'a mut Streams,
+    stream: StreamId,
+    preset: Preset,
+}
+
+impl Draw<'_> {
+    /// A rate in a million, small ones more often than large ones.
+    pub(crate) fn rate(&mut self) -> u32 {
+        let max = self.preset.rate_max() >> self.streams.below(self.stream, 8);
+        1 + self.streams.below(self.stream, max.max(1)) as u32
+    }
+}
+
+/// Installs the classes that the seed draws. Which exist is drawn as hazards: a shrinker can take
+/// away a whole class.
+pub(crate) fn install(world: &mut World, swarm: Swarm) {
+    let core = &mut world.net.core;
+    for class in classes::ALL {
+        let stream = core.streams.open(&presence_stream(class.name));
+        // A class exists wherever one of its events is decided: that it does need not be said.
+        let is_decided = core.streams.decides(&format!("fault/{}/", class.name));
+        if !core.streams.hazard(stream, swarm.preset.presence()) && !is_decided {
+            continue;
+        }
+        let mut draw = Draw {
+            streams: &mut core.streams,
+            stream,
+            preset: swarm.preset,
+        };
+        (class.install)(&mut core.weather, &mut draw);
+    }
+}
+
+/// The stream from which it is drawn whether a class exists, and its rates.
+pub(crate) fn presence_stream(class: &str) -> String {
+    format!("swarm/{class}")
+}
+
+/// The class whose presence this stream draws, or whose single events.
+#[must_use]
+pub fn class_of(stream: &str) -> Option<&str> {
+    let rest = stream
+        .strip_prefix("swarm/")
+        .or_else(|| stream.strip_prefix("fault/"));
+    rest.and_then(|rest| rest.split('/').next())
+}
+
+/// Does this stream draw whether a class exists?
+#[must_use]
+pub fn is_presence(stream: &str) -> bool {
+    stream.starts_with("swarm/")
+}
