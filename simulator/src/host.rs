@@ -259,6 +259,11 @@ impl Cx<'_> {
         &mut self.net.ledger
     }
 
+    /// Where secrets and logs of connections go, if the world keeps them.
+    pub const fn log(&mut self) -> Option<&mut crate::quic::capture::Log> {
+        self.net.log.as_mut()
+    }
+
     /// Adds an entry to the transcript.
     pub fn note(&mut self, tag: Tag, number: u64, text: std::fmt::Arguments<'_>) {
         let host = self.host;

@@ -14,6 +14,7 @@
 //! | [`drive`] | [`MachineHost`]: drives machines as a runtime does |
 //! | [`out`] | pictures of a run: pcapng, JSON lines, an HTML timeline |
 //! | [`scenario`] | the registry of scenarios and how they are run |
+//! | [`quic`], [`tls`] | QUIC and TLS hosts |
 //! | [`check`] | what must hold in every run |
 //! | [`explore`] | swarms of faults, sweeps, shrinking |
 pub mod check;
@@ -25,10 +26,12 @@ pub mod host;
 pub mod net;
 pub mod out;
 pub mod peers;
+pub mod quic;
 pub mod rng;
 pub mod scenario;
 mod scenarios;
 pub mod tcp;
+pub mod tls;
 pub mod transcript;
 pub mod world;
 

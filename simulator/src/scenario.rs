@@ -2,6 +2,7 @@
 use crate::{
     World,
     check::{Invariant, Marks, Violation},
+    quic::Capture,
     rng::{Choice, Named},
     scenarios,
     transcript::{Entry, Place},
@@ -67,6 +68,8 @@ pub struct Report {
     pub hops: Vec<String>,
     /// What crossed, where it was kept.
     pub entries: Vec<Entry>,
+    /// Secrets and logs of encrypted connections, where entries were kept.
+    pub capture: Capture,
 }
 
 impl Report {
@@ -126,6 +129,7 @@ impl Scenario {
             addresses: world.host_addresses(),
             hops: world.hop_names(),
             entries: world.entries().to_vec(),
+            capture: world.capture(),
         }
     }
 }

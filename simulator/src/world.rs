@@ -6,6 +6,7 @@ use crate::{
     fault::Fault,
     host::{Command, Cx, Host, HostId, HostInput},
     net::{Answer, Core, HopId, Net, SiteId, UdpPath, hop::Hop, names::Names, udp::Udp},
+    quic::{Capture, capture::Log},
     rng::{Decision, Named, Source},
     tcp::{Path, Reach, ideal::Tcp},
     transcript::{Entry, Place, Tag},
@@ -69,6 +70,7 @@ impl World {
     #[must_use]
     pub fn with(setup: Setup) -> Self {
         let (seed, branch) = (setup.seed, setup.branch);
+        let log = setup.keeps_entries.then(Log::default);
         let net = Net {
             core: Core::new(setup),
             tcp: Tcp::default(),
@@ -76,6 +78,7 @@ impl World {
             names: Names::default(),
             flows: Flows::default(),
             ledger: Vec::new(),
+            log,
         };
         Self {
             net,
@@ -203,6 +206,19 @@ impl World {
     #[must_use]
     pub const fn flows(&self) -> &Flows {
         &self.net.flows
+    }
+
+    /// Keeps secrets and logs of encrypted connections from now on, as a world does from the start
+    /// that keeps its entries; what crosses stays the same.
+    pub fn keep_capture(&mut self) {
+        self.net.log.get_or_insert_default();
+    }
+
+    /// Secrets and logs of encrypted connections so far; empty unless they are kept.
+    #[must_use]
+    pub fn capture(&self) -> Capture {
+        let log = self.net.log.as_ref();
+        log.map(Log::capture).unwrap_or_default()
     }
 
     /// Events handled.

@@ -124,6 +124,15 @@ fn a_crate_outside_the_picture_is_found() {
 }
 
 #[test]
+fn crates_that_must_be_given_entropy_are_for_the_simulator_alone() {
+    let locked: &[(&str, &[&str])] = &[("ring", &["getrandom"])];
+    let found = violations_with(package("sansbox-engine", &["ring"], ""), locked);
+    assert_one(&found, "ring -> getrandom");
+    let found = violations_with(package("sansbox-simulator", &["ring"], ""), locked);
+    assert!(found.is_empty(), "{}", lines(&found));
+}
+
+#[test]
 fn ways_out_of_a_pure_crate_are_found() {
     for name in ["tokio", "mio", "async-io", "socket2", "rustix", "getrandom"] {
         assert_one(&violations(package("sansbox-engine", &[name], "")), name);

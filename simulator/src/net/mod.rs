@@ -250,4 +250,5 @@ pub(crate) struct Net {
     pub(crate) names: Names,
     pub(crate) flows: Flows,
     pub(crate) ledger: Vec<Closed>,
+    pub(crate) log: Option<crate::quic::capture::Log>,
 }

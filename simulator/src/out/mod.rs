@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`pcapng()`] | a capture for Wireshark: every packet with its fate, and the keys that open it |
 //! | [`jsonl()`] | one JSON object for each entry, for scripts |
+//! | [`qlog()`] | qlog of each end of each QUIC connection |
 //! | [`html()`] | a timeline to look at: one file that needs nothing else |
 //!
 //! All of them are functions of a [`Story`]: the same run gives the same bytes.
@@ -12,14 +13,17 @@ mod html;
 mod jsonl;
 mod packets;
 mod pcapng;
+mod qlog;
 #[cfg(test)]
 mod tests;
 
 pub use html::html;
 pub use jsonl::{FORMAT as JSONL_FORMAT, jsonl};
 pub use pcapng::pcapng;
+pub use qlog::qlog;
 
 use crate::{
+    quic::Capture,
     scenario::{Report, Verdict},
     transcript::{Carries, Detail, Entry, Place, Tag},
 };
@@ -38,8 +42,8 @@ pub struct Story<'a> {
     pub replay: &'a str,
     /// The choices that are left after shrinking, one line each; empty when nothing was shrunk.
     pub minimised: &'a [String],
-    /// Lines of a TLS key log (`SSLKEYLOGFILE`).
-    pub key_log: &'a [String],
+    /// Secrets and logs of encrypted connections.
+    pub capture: Option<&'a Capture>,
     /// The names of the hosts.
     pub hosts: &'a [String],
     /// The addresses of each host.
@@ -69,7 +73,7 @@ impl<'a> Story<'a> {
             seed: None,
             replay: "",
             minimised: &[],
-            key_log: &[],
+            capture: Some(&report.capture),
             hosts: &report.hosts,
             addresses: &report.addresses,
             hops: &report.hops,

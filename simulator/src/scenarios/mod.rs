@@ -10,9 +10,12 @@ mod half_close;
 mod lab;
 mod names;
 mod pace;
+mod quic;
+mod quic_damage;
 mod reset;
 mod route;
 mod stop;
+mod tls;
 mod udp;
 mod upstream;
 mod vanish;
@@ -70,4 +73,7 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     udp::ALL,
     direct::ALL,
     stop::ALL,
+    quic::ALL,
+    quic_damage::ALL,
+    tls::ALL,
 ];

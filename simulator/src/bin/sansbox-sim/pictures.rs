@@ -6,7 +6,11 @@ use sansbox_simulator::{
     scenario::Report,
     world::Setup,
 };
-use std::{fs, path::PathBuf, slice};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    slice,
+};
 
 /// What can be drawn.
 type Draw = fn(&Story<'_>) -> Vec<u8>;
@@ -17,24 +21,33 @@ const PICTURES: &[(&str, Draw)] = &[
     ("jsonl", |story| out::jsonl(story).into_bytes()),
 ];
 
+/// The option that writes a folder.
+const QLOG: &str = "qlog";
+
 /// What is to be drawn, and where to.
 #[derive(Debug, Default)]
 pub(crate) struct Pictures {
     wanted: Vec<(Draw, PathBuf)>,
+    /// Folder for the qlog of each connection.
+    qlog: Option<PathBuf>,
 }
 
 impl Pictures {
     /// Is it an option that draws?
     pub(crate) fn has(name: &str) -> bool {
-        PICTURES.iter().any(|(known, _)| *known == name)
+        name == QLOG || PICTURES.iter().any(|(known, _)| *known == name)
     }
 
-    /// Takes such an option with its value, the file to draw into.
+    /// Takes such an option with its value, the file or folder to draw into.
     pub(crate) fn option(
         &mut self,
         name: &str,
         parser: &mut lexopt::Parser,
     ) -> Result<(), Failure> {
+        if name == QLOG {
+            self.qlog = Some(parser.value()?.into());
+            return Ok(());
+        }
         let known = PICTURES.iter().find(|(known, _)| *known == name);
         let unknown = || Failure::Usage(format!("invalid option '--{name}'"));
         let (_, draw) = known.ok_or_else(unknown)?;
@@ -44,7 +57,7 @@ impl Pictures {
 
     /// Must the run keep its entries?
     pub(crate) const fn are_wanted(&self) -> bool {
-        !self.wanted.is_empty()
+        !self.wanted.is_empty() || self.qlog.is_some()
     }
 
     /// Draws a scenario's run whose entries were kept.
@@ -81,11 +94,26 @@ impl Pictures {
     /// Draws anything.
     pub(crate) fn draw_story(&self, story: &Story<'_>) -> Result<(), Failure> {
         for (draw, path) in &self.wanted {
-            let shown = path.display();
-            fs::write(path, draw(story))
-                .map_err(|error| Failure::Told(format!("{shown}: {error}")))?;
-            say(format_args!("written      {shown}"))?;
+            write(path, &draw(story))?;
+        }
+        let Some(folder) = &self.qlog else {
+            return Ok(());
+        };
+        fs::create_dir_all(folder)
+            .map_err(|error| Failure::Told(format!("{}: {error}", folder.display())))?;
+        let all = out::qlog(story);
+        if all.is_empty() {
+            say(format_args!("qlog         none: no host speaks QUIC"))?;
+        }
+        for (name, text) in all {
+            write(&folder.join(name), text.as_bytes())?;
         }
         Ok(())
     }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let shown = path.display();
+    fs::write(path, bytes).map_err(|error| Failure::Told(format!("{shown}: {error}")))?;
+    say(format_args!("written      {shown}"))
 }

@@ -31,8 +31,8 @@ const PROGRAM: &str = concat!("sansbox-sim ", env!("CARGO_PKG_VERSION"));
 pub fn pcapng(story: &Story<'_>) -> Vec<u8> {
     let mut capture = Capture::new(PROGRAM, &about(story));
     let interfaces = Interfaces::of(story, &mut capture);
-    if !story.key_log.is_empty() {
-        capture.key_log(story.key_log);
+    if let Some(secrets) = story.capture.filter(|all| !all.keylog.is_empty()) {
+        capture.key_log(&secrets.keylog);
     }
     let entries = story.entries;
     let mut all = packets::gather(entries);
