@@ -47,6 +47,8 @@ pub(crate) enum Event {
     StackTimer(HostId),
     /// Something is done to the network or a host from outside.
     Fault(Box<Fault>),
+    /// The kernel of a crashed host is back.
+    Rebooted(HostId),
     /// No fault strikes any more.
     Heal,
     /// All streams go on from another seed.
@@ -58,7 +60,7 @@ impl Event {
     const fn is_background(&self) -> bool {
         matches!(
             self,
-            Self::HopTimer(_) | Self::StackTimer(_) | Self::Fault(_)
+            Self::HopTimer(_) | Self::StackTimer(_) | Self::Fault(_) | Self::Rebooted(_)
         )
     }
 }

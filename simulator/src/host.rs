@@ -109,6 +109,10 @@ pub trait Host {
         self.waiting().is_none()
     }
 
+    /// The host dies; it may still say which flows nobody will see the end of. Its sockets are
+    /// gone already.
+    fn crashed(&mut self, _cx: &mut Cx<'_>) {}
+
     /// Does it hold machines under test, which must end by themselves when their peers are done?
     fn serves(&self) -> bool {
         false
@@ -139,10 +143,10 @@ pub struct Cx<'a> {
 }
 
 impl Cx<'_> {
-    /// The current virtual time.
+    /// What this host's clock shows: the virtual time, unless a fault changed the clock.
     #[must_use]
-    pub const fn now(&self) -> Instant {
-        self.net.core.now
+    pub fn now(&self) -> Instant {
+        self.net.core.host_now(self.host)
     }
 
     /// This host's name.
@@ -218,6 +222,9 @@ impl Cx<'_> {
     /// # Errors
     /// When the address is not this host's or the port is taken.
     pub fn bind(&mut self, local: SocketAddr) -> Result<(UdpId, SocketAddr), Refusal> {
+        if !self.net.core.has_file(self.host, self.open_sockets()) {
+            return Err(Refusal::Exhausted);
+        }
         self.net.udp.bind(&mut self.net.core, self.host, local)
     }
 
@@ -319,7 +326,7 @@ impl Cx<'_> {
             return;
         }
         let violation = Violation {
-            at: self.now(),
+            at: self.net.core.now,
             host: self.name().into(),
             invariant,
             detail: detail.into(),

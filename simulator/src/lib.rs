@@ -27,6 +27,7 @@ pub mod net;
 pub mod out;
 pub mod peers;
 pub mod quic;
+mod resident;
 pub mod rng;
 pub mod scenario;
 mod scenarios;

@@ -132,10 +132,13 @@ impl Streams {
         self.is_healed = true;
     }
 
-    /// From here on all streams draw as if the world had begun with another seed.
+    /// From here on all streams draw as if the world had begun with another seed, and nothing is
+    /// decided beforehand any more.
     pub fn reseed(&mut self, seed: u64) {
         self.root = Seed::from_u64(seed);
+        self.source = Source::default();
         for stream in &mut self.streams {
+            stream.overrides.clear();
             stream.rng = ChaCha8Rng::from_seed(self.root.derive(&stream.name).bytes());
         }
     }
@@ -182,6 +185,13 @@ impl Streams {
         };
         let happens = happens && !self.is_healed;
         self.record(stream, Choice::Hazard, happens.into(), HAZARD_OF) > 0
+    }
+
+    /// What is chosen in the place of a stream that never says anything but 0 by itself; `of` is
+    /// what a reader of the log should know of the choice.
+    pub fn chosen(&mut self, stream: StreamId, of: u64) -> u64 {
+        let (_, made) = self.advance(stream, 1);
+        self.record(stream, Choice::Value, made.unwrap_or_default(), of)
     }
 
     /// One step of a stream: what it would say, and what is said in its place. The step is made

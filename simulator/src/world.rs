@@ -6,28 +6,23 @@ use crate::{
     fault::Fault,
     host::{Command, Cx, Host, HostId, HostInput},
     net::{Answer, Core, HopId, Net, SiteId, UdpPath, hop::Hop, names::Names, udp::Udp},
+    peers::ABSENT,
     quic::{Capture, capture::Log},
+    resident::{Resident, State},
     rng::{Decision, Named, Source},
     tcp::{Path, Reach, ideal::Tcp},
-    transcript::{Entry, Place, Tag},
+    transcript::Entry,
 };
 use core::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 use sansbox_core::Instant;
-use sansbox_engine::timer::{TimerKey, TimerQueue};
+use sansbox_engine::timer::TimerQueue;
 use std::collections::BTreeMap;
 
 /// Events at one instant before the world is declared to spin.
 const EVENTS_AT_ONE_INSTANT_MAX: u64 = 10_000_000;
-
-struct Resident {
-    host: Box<dyn Host>,
-    timer: Option<TimerKey>,
-    /// It is a peer of the machines, and not done.
-    is_busy_peer: bool,
-}
 
 /// What a world is made from.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +42,7 @@ pub struct Setup {
 /// Hosts, network and time. The same seed and the same hosts give the same run, byte for byte.
 pub struct World {
     pub(crate) net: Net,
-    residents: Vec<Resident>,
+    pub(crate) residents: Vec<Resident>,
     timers: TimerQueue<HostId>,
     events: u64,
     seed: u64,
@@ -112,12 +107,39 @@ impl World {
     /// pass it unless they pass another.
     pub fn add_hop(&mut self, site: SiteId, hop: Box<dyn Hop>) -> HopId {
         let core = &mut self.net.core;
-        core.sites.add_hop(&mut core.streams, site, hop)
+        core.sites.add_hop(&mut core.streams, site, hop, None)
+    }
+
+    /// Adds a hop for a class of faults; returns its place on its site.
+    pub(crate) fn add_fault_hop(&mut self, site: SiteId, class: &str, hop: Box<dyn Hop>) -> usize {
+        let core = &mut self.net.core;
+        let index = core.sites.hops(site).len();
+        core.sites
+            .add_hop(&mut core.streams, site, hop, Some(class));
+        index
     }
 
     /// All sites, also those of hosts that were given none.
     pub fn sites(&self) -> impl Iterator<Item = SiteId> + use<> {
         (0..self.net.core.sites.len()).map(SiteId)
+    }
+
+    /// All hosts, in order.
+    pub fn hosts(&self) -> impl Iterator<Item = HostId> + use<> {
+        self.net.core.host_ids()
+    }
+
+    /// The hosts that are no machines under test, in order.
+    pub fn peer_hosts(&self) -> Vec<HostId> {
+        let hosts = self.hosts().zip(&self.residents);
+        let peers = hosts.filter(|(_, resident)| !resident.host.serves());
+        peers.map(|(host, _)| host).collect()
+    }
+
+    /// The addresses of a host.
+    #[must_use]
+    pub fn addresses(&self, host: HostId) -> &[IpAddr] {
+        self.net.core.addresses(host)
     }
 
     /// Adds a host that owns `addresses`, on a site of its own without hops; it starts at time
@@ -136,11 +158,7 @@ impl World {
         host: impl Host + 'static,
     ) -> HostId {
         let id = self.net.core.add_host(site, name, addresses);
-        self.residents.push(Resident {
-            is_busy_peer: !host.serves(),
-            host: Box::new(host),
-            timer: None,
-        });
+        self.residents.push(Resident::new(Box::new(host)));
         self.net
             .core
             .queue
@@ -269,6 +287,15 @@ impl World {
         self.net.core.streams.named(keep)
     }
 
+    /// Which scripts of each host stay away, and how many there are.
+    pub(crate) fn peers(&self) -> Vec<(Named, u64)> {
+        let is_peers = |name: &str| name.strip_suffix(ABSENT).is_some_and(|n| n.ends_with('/'));
+        let named = self.named(|name, _| is_peers(name));
+        let decisions = self.decisions().iter();
+        let counts = decisions.filter(|d| is_peers(self.net.core.streams.name(d.stream)));
+        named.into_iter().zip(counts.map(|d| d.of)).collect()
+    }
+
     /// How often each of these streams was drawn from.
     pub(crate) fn drawn(
         &self,
@@ -348,7 +375,7 @@ impl World {
 
     /// No host waits for anything.
     fn is_at_rest(&self) -> bool {
-        self.timers.is_empty() && self.residents.iter().all(|r| r.host.waiting().is_none())
+        self.timers.is_empty() && self.residents.iter().all(|r| r.waiting().is_none())
     }
 
     /// Installs the swarm, if there is one; returns by how much it may lengthen the run.
@@ -368,18 +395,18 @@ impl World {
 
     fn is_any_machine_left(&self) -> bool {
         let mut residents = self.residents.iter();
-        residents.any(|r| r.host.serves() && !r.host.is_done())
+        residents.any(|r| r.host.serves() && !r.is_done())
     }
 
     /// Keeps account of who is done: with the last peer the machines' time begins to run out.
-    fn account(&mut self, id: HostId) {
+    pub(crate) fn account(&mut self, id: HostId) {
         let Some(swarm) = self.net.core.swarm else {
             return;
         };
         let Some(resident) = self.residents.get_mut(id.0 as usize) else {
             return;
         };
-        resident.is_busy_peer = !resident.host.serves() && !resident.host.is_done();
+        resident.is_busy_peer = !resident.host.serves() && !resident.is_done();
         let all_done = !self.residents.iter().any(|r| r.is_busy_peer);
         let from = self.now().max(Instant::ZERO + swarm.heal_at);
         self.done_by = all_done.then(|| self.done_by.unwrap_or(from + swarm::GRACE));
@@ -394,37 +421,80 @@ impl World {
         self.events += 1;
         self.net.core.now = at.max(self.net.core.now);
         if self.net.core.queue.next_at().is_some_and(|t| t <= at) {
-            let Some((_, event)) = self.net.core.queue.pop() else {
-                return;
-            };
-            if let Some((host, input)) = self.net.happen(event) {
-                self.tell(host, input);
+            match self.net.core.queue.pop() {
+                Some((_, Event::Fault(fault))) => self.fault(*fault),
+                Some((_, event)) => {
+                    if let Some((host, input)) = self.net.happen(event) {
+                        self.tell(host, input);
+                    }
+                }
+                None => {}
             }
         } else if let Some(host) = self.timers.pop_due(self.net.core.now) {
             if let Some(resident) = self.residents.get_mut(host.0 as usize) {
                 resident.timer = None;
+                resident.wanted = None;
             }
             self.tell(host, HostInput::Timer);
         }
     }
 
-    fn tell(&mut self, id: HostId, input: HostInput) {
+    pub(crate) fn tell(&mut self, id: HostId, input: HostInput) {
         let Some(resident) = self.residents.get_mut(id.0 as usize) else {
             return;
         };
+        match resident.state {
+            State::Running => {}
+            State::Still => {
+                resident.held.push_back(input);
+                return;
+            }
+            State::Dead => return,
+        }
         let mut cx = Cx {
             net: &mut self.net,
             host: id,
         };
         resident.host.handle(&mut cx, input);
+        self.keep_timer(id);
+        self.account(id);
+    }
+
+    /// Arms a host's timer anew where its deadline has changed.
+    fn keep_timer(&mut self, id: HostId) {
+        let Some(resident) = self.residents.get_mut(id.0 as usize) else {
+            return;
+        };
         let wanted = resident.host.poll_timeout();
-        if resident.timer.map(|key| key.at()) != wanted {
+        if resident.wanted == wanted {
+            return;
+        }
+        if let Some(key) = resident.timer.take() {
+            self.timers.disarm(key);
+        }
+        resident.wanted = wanted;
+        let at = wanted.map(|at| self.net.core.world_time(id, at));
+        resident.timer = at.map(|at| self.timers.arm(at, id));
+    }
+
+    /// A host's deadline is no more.
+    pub(crate) fn disarm(&mut self, id: HostId) {
+        if let Some(resident) = self.residents.get_mut(id.0 as usize) {
+            resident.wanted = None;
             if let Some(key) = resident.timer.take() {
                 self.timers.disarm(key);
             }
-            resident.timer = wanted.map(|at| self.timers.arm(at, id));
         }
-        self.account(id);
+    }
+
+    /// A host's clock has changed: its deadline comes at another time.
+    pub(crate) fn rearm(&mut self, id: HostId) {
+        let is_held = |r: &Resident| r.state == State::Still && r.wanted.is_none();
+        if self.residents.get(id.0 as usize).is_some_and(is_held) {
+            return;
+        }
+        self.disarm(id);
+        self.keep_timer(id);
     }
 
     fn violation(&self, invariant: Invariant, detail: String) -> Violation {
@@ -440,7 +510,7 @@ impl World {
     fn stuck(&self, why: &str) -> Violation {
         let mut detail = why.to_owned();
         for (n, resident) in self.residents.iter().enumerate() {
-            if let Some(wait) = resident.host.waiting() {
+            if let Some(wait) = resident.waiting() {
                 let id = HostId(u32::try_from(n).unwrap_or(u32::MAX));
                 detail += &format!("; {}: {wait}", self.net.core.host_name(id));
             }
@@ -449,7 +519,7 @@ impl World {
     }
 
     fn check_end(&self) -> Result<(), Violation> {
-        if self.residents.iter().any(|r| r.host.waiting().is_some()) {
+        if self.residents.iter().any(|r| r.waiting().is_some()) {
             return Err(self.stuck("nothing in flight and no timer"));
         }
         if let Err((invariant, detail)) = self.net.flows.check_ends() {
@@ -465,77 +535,5 @@ impl World {
             return Err(self.violation(Invariant::NothingLeft, detail));
         }
         Ok(())
-    }
-}
-
-impl Net {
-    fn fault(&mut self, fault: Fault) {
-        match fault {
-            Fault::Hop { site, index, fault } => {
-                let done = self.core.hop_fault(site, index, fault);
-                let Some((hop, is_meant, outputs)) = done else {
-                    return;
-                };
-                let place = Place::Hop(hop.0);
-                let how = if is_meant { "" } else { " (ignored)" };
-                let text = format_args!("{fault:?}{how}");
-                self.core.note_at(place, Tag::Fault, 0, text);
-                self.after_hop(hop, outputs);
-            }
-        }
-    }
-
-    /// Lets an event happen; returns which host hears of it.
-    fn happen(&mut self, event: Event) -> Option<(HostId, HostInput)> {
-        let core = &mut self.core;
-        match event {
-            Event::Start(host) => Some((host, HostInput::Start)),
-            Event::Command(host, command) => {
-                let tag = Tag::Command;
-                core.note_text(host, tag, 0, format_args!("{command:?}"));
-                Some((host, HostInput::Command(command)))
-            }
-            Event::Accept(number) => self.tcp.accept(core, number),
-            Event::Dialed(dial) => self.tcp.dialed(core, dial),
-            Event::Arrive(from, number) => {
-                self.tcp.arrive(core, from, number);
-                None
-            }
-            Event::Pump(socket) => {
-                self.tcp.pump(core, socket);
-                None
-            }
-            Event::Reset(socket, packet) => {
-                self.tcp.reset(core, socket, packet);
-                None
-            }
-            Event::Readable(socket) => self.tcp.wake(socket, true),
-            Event::Writable(socket) => self.tcp.wake(socket, false),
-            Event::Datagram(socket, from, packet, data) => {
-                self.udp.arrive(core, (socket, from, Some(packet)), data)
-            }
-            Event::Resolved(query) => self.names.resolved(core, query),
-            Event::Packet(key) => self.packet(key),
-            Event::HopTimer(hop) => {
-                self.hop_timer(hop);
-                None
-            }
-            Event::StackTimer(host) => {
-                self.tcp.stack_timer(core, host);
-                None
-            }
-            Event::Fault(fault) => {
-                self.fault(*fault);
-                None
-            }
-            Event::Heal => {
-                core.heal();
-                None
-            }
-            Event::Reseed(seed) => {
-                core.streams.reseed(seed);
-                None
-            }
-        }
     }
 }

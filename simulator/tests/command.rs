@@ -50,6 +50,17 @@ fn list_names_every_scenario_with_its_description() {
 }
 
 #[test]
+fn faults_names_every_class_of_faults() {
+    let output = sim(&["faults"]);
+    let lines = text(&output);
+    let all: Vec<_> = sansbox_simulator::fault::all().collect();
+    assert!(all.len() >= 40 && lines.lines().count() == all.len());
+    for class in all {
+        assert!(lines.contains(class.name) && lines.contains(class.about));
+    }
+}
+
+#[test]
 fn an_unknown_name_fails_and_shows_its_like() {
     let output = sim(&["run", "sock5_conects"]);
     assert_eq!(output.status.code(), Some(1));

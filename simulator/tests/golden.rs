@@ -12,6 +12,7 @@
 use sansbox_simulator::{
     scenario::{self, Scenario},
     transcript::hex,
+    world::Setup,
 };
 use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeMap, env, fmt::Write as _, fs, path::PathBuf};
@@ -52,7 +53,10 @@ fn digests() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for scenario in scenarios() {
         for seed in 0..SEEDS {
-            let report = scenario.run(seed, false);
+            let report = scenario.run(Setup {
+                seed,
+                ..Setup::default()
+            });
             assert_eq!(report.outcome, Ok(()), "{scenario:?} --seed {seed}");
             found.insert(format!("{} {seed}", scenario.name), hex(&report.digest));
         }

@@ -6,9 +6,13 @@
 //! | [`swarm`] | [`Swarm`]: which faults exist in a run, drawn from its seed |
 //! | [`sweep`] | [`Sweep`]: many seeds, on many threads and machines |
 //! | [`shrink`] | a failing run with the fewest bad things |
+//! | [`branch`] | how likely a failure is from some moment on |
+//! | [`bisect`] | where two runs part |
 //! | [`decisions`] | [`Decisions`]: a run as a file or a line |
-mod classes;
+pub mod bisect;
+pub mod branch;
 pub mod decisions;
+pub(crate) mod planted;
 pub mod shrink;
 pub mod swarm;
 pub mod sweep;

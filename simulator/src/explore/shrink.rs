@@ -315,13 +315,38 @@ impl Search<'_> {
         }
     }
 
-    /// Without peers that could stay away.
+    /// Without peers that could stay away: all but one of a host, else one after the other.
     fn without_peers(&self, mut found: Found) -> Found {
-        for peer in found.report.peers.clone() {
-            let mut chosen = found.chosen.clone();
-            chosen.push(Named { choice: 1, ..peer });
-            if let Some((_, smaller)) = self.try_all(vec![(found.faults.clone(), chosen)]) {
+        for (absent, count) in found.report.peers.clone() {
+            let all = match count {
+                0 | 1 => continue,
+                64.. => u64::MAX,
+                count => (1 << count) - 1,
+            };
+            let with = |found: &Found, mask: u64| {
+                let mut chosen = found.chosen.clone();
+                chosen.retain(|d| d.stream != absent.stream);
+                chosen.push(Named {
+                    choice: mask,
+                    ..absent.clone()
+                });
+                (found.faults.clone(), chosen)
+            };
+            let bits = || (0..count.min(64)).map(|n| 1_u64 << n);
+            if absent.choice.count_ones() + 1 >= all.count_ones() {
+                continue;
+            }
+            let but_one = bits().map(|bit| with(&found, all & !bit)).collect();
+            if let Some((_, smaller)) = self.try_all(but_one) {
                 found = smaller;
+                continue;
+            }
+            let mut mask = absent.choice;
+            for bit in bits().filter(|bit| absent.choice & bit == 0) {
+                if let Some((_, smaller)) = self.try_all(vec![with(&found, mask | bit)]) {
+                    found = smaller;
+                    mask |= bit;
+                }
             }
         }
         found

@@ -3,9 +3,10 @@
 //! A few classes at a time reach deeper than all of them at once: a world in which every dial
 //! fails never sees a relay. At [`Swarm::heal_at`] all faults stop, and from then on everything
 //! must finish or fail explicitly.
-use super::classes;
-use crate::World;
-use crate::rng::{StreamId, Streams};
+use crate::{
+    World,
+    fault::{self, Draw},
+};
 use core::{fmt, str::FromStr, time::Duration};
 
 /// How much goes wrong.
@@ -22,8 +23,8 @@ impl Preset {
     /// How often a class exists in a run, in a million.
     const fn presence(self) -> u32 {
         match self {
-            Self::Lite => 120_000,
-            Self::Full => 400_000,
+            Self::Lite => 40_000,
+            Self::Full => 130_000,
         }
     }
 
@@ -82,38 +83,20 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(3600);
 /// kernel's keep-alive or a half-closed relay's idle time, twice over.
 pub(crate) const GRACE: Duration = Duration::from_secs(2 * 1275);
 
-/// What a class draws its rate from.
-pub(crate) struct Draw<'a> {
-    streams: &'a mut Streams,
-    stream: StreamId,
-    preset: Preset,
-}
-
-impl Draw<'_> {
-    /// A rate in a million, small ones more often than large ones.
-    pub(crate) fn rate(&mut self) -> u32 {
-        let max = self.preset.rate_max() >> self.streams.below(self.stream, 8);
-        1 + self.streams.below(self.stream, max.max(1)) as u32
-    }
-}
-
 /// Installs the classes that the seed draws. Which exist is drawn as hazards: a shrinker can take
 /// away a whole class.
 pub(crate) fn install(world: &mut World, swarm: Swarm) {
-    let core = &mut world.net.core;
-    for class in classes::ALL {
-        let stream = core.streams.open(&presence_stream(class.name));
+    for class in fault::all().filter(|class| class.keeps_bytes) {
+        let streams = &mut world.net.core.streams;
+        let stream = streams.open(&presence_stream(class.name));
         // A class exists wherever one of its events is decided: that it does need not be said.
-        let is_decided = core.streams.decides(&format!("fault/{}/", class.name));
-        if !core.streams.hazard(stream, swarm.preset.presence()) && !is_decided {
+        let is_decided = streams.decides(&format!("fault/{}/", class.name));
+        if !streams.hazard(stream, swarm.preset.presence()) && !is_decided {
             continue;
         }
-        let mut draw = Draw {
-            streams: &mut core.streams,
-            stream,
-            preset: swarm.preset,
-        };
-        (class.install)(&mut core.weather, &mut draw);
+        let rate_max = swarm.preset.rate_max();
+        let mut draw = Draw::new(class, stream, rate_max, swarm.heal_at);
+        (class.install)(world, &mut draw);
     }
 }
 

@@ -1,5 +1,21 @@
-//! What goes wrong: things done to the network and to hosts at a time.
-use crate::net::{SiteId, hop::HopFault};
+//! What goes wrong: things done to the network and to hosts at a time, and the catalogue of
+//! classes of faults that a swarm draws from.
+mod apply;
+mod class;
+pub(crate) mod host;
+mod hosts;
+mod links;
+mod paths;
+#[cfg(test)]
+mod tests;
+
+pub use class::{Draw, FaultClass, Kind};
+pub use host::{Crash, HostFault};
+
+use crate::{
+    host::HostId,
+    net::{SiteId, hop::HopFault},
+};
 
 /// Something done to the network or a host from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,4 +29,22 @@ pub enum Fault {
         /// What.
         fault: HopFault,
     },
+    /// To a host.
+    Host {
+        /// Which one.
+        host: HostId,
+        /// What.
+        fault: HostFault,
+    },
+}
+
+/// All classes of faults, by kind.
+pub fn all() -> impl Iterator<Item = &'static FaultClass> {
+    [links::ALL, paths::ALL, hosts::ALL].into_iter().flatten()
+}
+
+/// The class called `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static FaultClass> {
+    all().find(|class| class.name == name)
 }

@@ -5,13 +5,19 @@ use crate::{
     host::{HostId, HostInput, QueryId},
     transcript::Tag,
 };
-use core::{net::IpAddr, time::Duration};
+use core::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 use sansbox_core::Refusal;
 use sansbox_engine::machine::Families;
 use std::collections::BTreeMap;
 
 /// How long a lookup takes unless said otherwise.
 const LOOKUP_TIME: Duration = Duration::from_millis(5);
+
+/// An address where nobody is (RFC 5737).
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// What the resolver says of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +65,20 @@ fn bad_weather(
     if core.strikes(weather.lookup_slow, "lookup-slow", what) {
         let longer = core.slower("lookup-slow", what);
         return (after.map(|after| after + longer), outcome);
+    }
+    let mut outcome = outcome;
+    let Ok(all) = &mut outcome else {
+        return (after, outcome);
+    };
+    if core.strikes(weather.lookup_poisoned, "lookup-poisoned", what) {
+        all.fill(NOWHERE);
+    }
+    if core.strikes(weather.lookup_truncated, "lookup-truncated", what) {
+        all.truncate(1);
+    }
+    if core.strikes(weather.lookup_one_family, "lookup-one-family", what) {
+        let first_is_v4 = all.first().is_some_and(IpAddr::is_ipv4);
+        all.retain(|ip| ip.is_ipv4() == first_is_v4);
     }
     (after, outcome)
 }
@@ -110,6 +130,11 @@ impl Names {
         }
         self.queries.insert(id, Query { host, outcome });
         id
+    }
+
+    /// Nobody waits for the lookups of a host any more.
+    pub(crate) fn forget_host(&mut self, host: HostId) {
+        self.queries.retain(|_, query| query.host != host);
     }
 
     pub(crate) fn cancel(&mut self, id: QueryId) {

@@ -84,6 +84,12 @@ impl Net {
                     let place = Place::Host(host);
                     self.core.note_packet(place, Tag::PacketSent, &packet);
                     let site = self.core.site(host);
+                    // An address that the host has lost, or a machine that is gone.
+                    let source = packet.source.ip();
+                    if self.core.is_deaf(host) || !self.core.has_address(host, source) {
+                        self.lose_crossing(site, &packet, Lost::Down);
+                        return None;
+                    }
                     if let Some(neighbour) = self.core.neighbour(site, packet.destination.ip()) {
                         return self.deliver(neighbour, packet);
                     }

@@ -79,12 +79,13 @@ impl Sites {
         id
     }
 
-    /// One more hop on the outside of a site.
+    /// One more hop on the outside of a site; `class`: the class of faults that put it there.
     pub(crate) fn add_hop(
         &mut self,
         streams: &mut Streams,
         site: SiteId,
         hop: Box<dyn Hop>,
+        class: Option<&str>,
     ) -> HopId {
         let id = HopId(number(self.hops.len()));
         let Some(at) = self.sites.get_mut(site.0 as usize) else {
@@ -92,7 +93,10 @@ impl Sites {
         };
         let index = at.hops.len();
         let name = format!("{}/{}-{index}", at.name, hop.kind());
-        let stream = streams.open(&format!("hop/{name}"));
+        let stream = streams.open(&match class {
+            Some(class) => format!("fault/{class}/{}", at.name),
+            None => format!("hop/{name}"),
+        });
         at.hops.push(id);
         self.hops.push(Placed {
             hop,
@@ -103,6 +107,11 @@ impl Sites {
             armed: None,
         });
         id
+    }
+
+    pub(crate) fn name(&self, site: SiteId) -> &str {
+        let site = self.sites.get(site.0 as usize);
+        site.map_or("", |site| &site.name)
     }
 
     pub(crate) fn len(&self) -> u32 {

@@ -74,6 +74,18 @@ impl Udp {
         self.sockets.values().filter(owned).count()
     }
 
+    /// Changes the ways of all datagrams.
+    pub(crate) fn change_paths(&mut self, change: impl Fn(&mut UdpPath)) {
+        self.paths.values_mut().for_each(&change);
+        change(&mut self.default_path);
+    }
+
+    /// All sockets of a host, listeners as well.
+    pub(crate) fn sockets(&self, host: HostId) -> Vec<UdpId> {
+        let owned = self.sockets.iter().filter(|(_, s)| s.host == host);
+        owned.map(|(id, _)| *id).collect()
+    }
+
     pub(crate) fn bind(
         &mut self,
         core: &mut Core,
@@ -123,7 +135,7 @@ impl Udp {
         let source = if local.ip().is_unspecified() {
             core.local_ip(host, to.ip())
         } else {
-            Some(local.ip())
+            Some(local.ip()).filter(|ip| core.has_address(host, *ip))
         };
         let Some(source) = source else {
             core.note(host, Tag::DatagramLost, id.0.into(), data);
@@ -252,6 +264,14 @@ impl Udp {
         data: BytesMut,
     ) -> Option<(HostId, HostInput)> {
         let host = self.sockets.get(&id)?.host;
+        if core.is_deaf(host) {
+            if let Some(packet) = packet {
+                let why = b"the host is down";
+                core.sketch(host, (Tag::PacketLost, packet.0), None, why);
+            }
+            core.note(host, Tag::DatagramLost, id.0.into(), &data);
+            return None;
+        }
         if let Some(packet) = packet {
             core.sketch(host, (Tag::PacketArrived, packet.0), None, &data);
         }

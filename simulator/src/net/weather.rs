@@ -28,6 +28,12 @@ pub struct Weather {
     pub lookup_slow: u32,
     /// A lookup is never answered.
     pub lookup_unanswered: u32,
+    /// A lookup gives an address where nobody is.
+    pub lookup_poisoned: u32,
+    /// A lookup gives the first address alone.
+    pub lookup_truncated: u32,
+    /// A lookup gives the addresses of one family alone.
+    pub lookup_one_family: u32,
     /// A datagram is lost.
     pub datagram_lost: u32,
     /// A datagram comes twice.

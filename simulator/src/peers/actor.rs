@@ -150,7 +150,7 @@ impl Actor {
         self.rounds = 0;
     }
 
-    fn fail_flows(&self, cx: &mut Cx<'_>) {
+    pub(super) fn fail_flows(&self, cx: &mut Cx<'_>) {
         for flow in &self.flows {
             cx.flows().failed(flow);
         }

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// Nobody dials before everybody listens.
 const BOOT: Duration = Duration::from_millis(1);
 
+/// Purpose of the stream that says which scripts stay away.
+pub(crate) const ABSENT: &str = "absent";
+
 type Serve = Box<dyn Fn(u64) -> Script>;
 
 struct Listener {
@@ -93,7 +96,20 @@ impl ScriptHost {
         self
     }
 
+    /// Drops scripts that stay away: none by itself, some when a run is made small. Each bit of
+    /// the choice is a script, the first the lowest.
+    fn leave_away(&mut self, cx: &mut Cx<'_>) {
+        let stream = cx.stream(ABSENT);
+        let absent = cx.streams().chosen(stream, self.planned.len() as u64);
+        let mut bit = 0;
+        self.planned.retain(|_| {
+            bit += 1;
+            absent.checked_shr(bit - 1).unwrap_or_default() & 1 == 0
+        });
+    }
+
     fn start(&mut self, cx: &mut Cx<'_>) {
+        self.leave_away(cx);
         for listener in &self.listeners {
             cx.listen(listener.addr);
         }
@@ -113,12 +129,7 @@ impl ScriptHost {
             .partition(|planned| planned.at <= now);
         self.planned = later;
         let due: Vec<Planned> = due;
-        let stream = cx.stream("absent");
         for planned in due {
-            // Never by itself: only when a run is made small.
-            if cx.streams().hazard(stream, 0) {
-                continue;
-            }
             let actor = self.admit("client", planned.script);
             match planned.to {
                 Some(to) => {
@@ -236,6 +247,14 @@ impl Host for ScriptHost {
         let planned = self.planned.iter().map(|planned| planned.at);
         let actors = self.actors.values().filter_map(Actor::poll_timeout);
         planned.chain(actors).min()
+    }
+
+    fn crashed(&mut self, cx: &mut Cx<'_>) {
+        for actor in self.actors.values() {
+            actor.fail_flows(cx);
+        }
+        self.actors.clear();
+        self.planned.clear();
     }
 
     fn is_done(&self) -> bool {

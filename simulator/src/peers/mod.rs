@@ -4,5 +4,6 @@ mod datagrams;
 mod host;
 mod script;
 
+pub(crate) use host::ABSENT;
 pub use host::ScriptHost;
 pub use script::{Exchange, Script, Step};

@@ -10,6 +10,7 @@ mod half_close;
 mod lab;
 mod names;
 mod pace;
+mod planted;
 mod quic;
 mod quic_damage;
 mod reset;
@@ -56,6 +57,9 @@ macro_rules! scenarios {
     };
 }
 use scenarios;
+
+/// Known by name, but no scenarios of the product.
+pub(crate) const HIDDEN: &[&[Scenario]] = &[planted::ALL];
 
 pub(crate) const GROUPS: &[&[Scenario]] = &[
     connect::ALL,

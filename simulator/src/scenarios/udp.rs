@@ -3,12 +3,14 @@ use super::{lab::*, scenarios};
 use crate::{
     World,
     check::Closed,
+    fault::{Fault, HostFault},
     net::{Answer, UdpPath},
     peers::{Script, ScriptHost, Step},
     scenario::Verdict,
 };
 use core::time::Duration;
-use sansbox_engine::record::CloseReason::{ClientReset, Completed, Stopped};
+use sansbox_core::Refusal;
+use sansbox_engine::record::CloseReason::{ClientReset, Completed, Refused, Stopped};
 
 /// Where datagrams are sent back.
 const ECHO: &str = "10.0.0.3:7";
@@ -202,6 +204,16 @@ scenarios! {
         client(world, SOCKS, associate().then(send).then(silence));
         echo_server(world);
         run(world, &[Completed])
+    }
+
+    /// An association for which the host has no socket left is refused, and leaves nothing.
+    fn udp_association_without_files(world) {
+        let host = proxy(world, &plain())?;
+        let fault = HostFault::FileLimit(Some(1));
+        world.at(Duration::ZERO, Fault::Host { host, fault });
+        let ask = socks5().send(socks5_request(3, "0.0.0.0:0")).expect(socks5_refusal(1));
+        client(world, SOCKS, ask.then(Step::ExpectFin(None)));
+        run(world, &[Refused(Refusal::Exhausted)])
     }
 
     /// An upstream whose association dies is asked for a new one by the next datagram.

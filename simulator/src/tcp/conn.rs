@@ -102,6 +102,8 @@ pub(crate) struct Conn {
     pub(super) request: Option<PacketId>,
     /// Longest segment of this connection.
     segment_max: usize,
+    /// Nothing passes any more.
+    is_cut: bool,
     dialer: EndPoint,
     acceptor: EndPoint,
 }
@@ -130,6 +132,7 @@ impl Conn {
             stream,
             request: None,
             segment_max,
+            is_cut: false,
             dialer: EndPoint::new(dialer, from, State::Opening),
             acceptor: EndPoint::new(acceptor, to, State::Opening),
         }
@@ -254,7 +257,8 @@ impl Conn {
         loop {
             let socket = self.socket(side);
             let (window, segment_max) = (self.path.window, self.segment_max);
-            if self.end(side).state == State::Vanished || self.end(side).reset {
+            let end = self.end(side);
+            if self.is_cut || end.state == State::Vanished || end.reset {
                 return;
             }
             let out = &self.end(side).out;
@@ -323,6 +327,9 @@ impl Conn {
     pub(crate) fn arrive(&mut self, core: &mut Core, from: Side, number: u64) {
         let to = self.socket(from).peer().side;
         let receiver = self.end(to).state;
+        if self.is_cut {
+            return;
+        }
         let out = &mut self.end_mut(from).out;
         if out.flight.front().is_none_or(|s| s.number != number) {
             return;
@@ -402,8 +409,22 @@ impl Conn {
         }
     }
 
+    /// Nothing passes any more: both ends hear of it from their keep-alive alone.
+    pub(crate) fn cut(&mut self, core: &mut Core) {
+        if core::mem::replace(&mut self.is_cut, true) {
+            return;
+        }
+        for side in [Side::Dialer, Side::Acceptor] {
+            let at = core.now + self.path.keep_alive;
+            core.queue.push(at, Event::Reset(self.socket(side), None));
+        }
+    }
+
     /// A reset on its way to `to`. It may overtake what is in flight, which is lost then.
     fn send_reset(&self, core: &mut Core, to: Side) {
+        if self.is_cut {
+            return;
+        }
         let from = self.socket(to).peer().side;
         let mut at = core.now + self.delay(core);
         if !core.streams.one_in(self.stream, 4) {

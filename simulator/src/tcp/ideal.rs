@@ -123,7 +123,7 @@ pub(crate) struct Tcp {
     pub(super) listeners: BTreeMap<SocketAddr, HostId>,
     pub(super) reach: BTreeMap<SocketAddr, Reach>,
     pub(super) paths: Paths,
-    conns: BTreeMap<u32, Conn>,
+    pub(super) conns: BTreeMap<u32, Conn>,
     pub(super) dials: BTreeMap<DialId, Dial>,
     dialed: BTreeMap<(HostId, SocketAddr), u32>,
     pub(super) next_conn: u32,
@@ -138,6 +138,12 @@ impl Tcp {
 
     pub(crate) fn set_path(&mut self, to: SocketAddr, path: Path) {
         self.paths.by_address.insert(to, path);
+    }
+
+    /// Changes the ways of all connections.
+    pub(crate) fn change_paths(&mut self, change: impl Fn(&mut Path)) {
+        self.paths.by_address.values_mut().for_each(&change);
+        change(&mut self.paths.default);
     }
 
     pub(crate) const fn set_default_path(&mut self, path: Path) {
@@ -161,6 +167,10 @@ impl Tcp {
         let id = DialId(self.next_dial);
         self.next_dial += 1;
         core.note_text(host, Tag::Dial, id.0.into(), format_args!("{to}"));
+        if core.files_max(host).is_some() && !core.has_file(host, self.open_sockets(host)) {
+            self.refuse_dial(core, host, id);
+            return id;
+        }
         let reach = self.reach.get(&to).copied().unwrap_or(Reach::Open);
         let nth = self.dialed.entry((host, to)).or_default();
         let name = format!("tcp/{}->{to}#{nth}", core.host_name(host));
@@ -210,6 +220,9 @@ impl Tcp {
             Ok(from) => from,
             Err(refusal) => return (at, Outcome::Failed(refusal)),
         };
+        if listener.is_some_and(|host| core.is_deaf(host)) {
+            return (core.now + SYN_TIMEOUT, Outcome::Failed(Refusal::TimedOut));
+        }
         if let Some(acceptor) = listener {
             let number = self.next_conn;
             self.next_conn += 1;
@@ -282,10 +295,24 @@ impl Tcp {
     }
 
     pub(crate) fn accept(&mut self, core: &mut Core, number: u32) -> Option<(HostId, HostInput)> {
-        if self.over.has(number) {
-            return self.over.accept(core, number);
+        let host = match self.conns.get(&number) {
+            Some(conn) => conn.end(Side::Acceptor).host,
+            None => self.over.host_of(number)?,
+        };
+        let is_late = Self::comes_again(core, host, Event::Accept(number))
+            || self.waits_for_file(core, host, number);
+        if is_late {
+            return None;
         }
-        let conn = self.conns.get_mut(&number)?;
+        let Some(conn) = self.conns.get_mut(&number) else {
+            return self.over.accept(core, number);
+        };
+        let local = conn.end(Side::Acceptor).addr;
+        if !self.listeners.contains_key(&local) {
+            // Nobody is left to accept it.
+            conn.abort(core, Side::Acceptor);
+            return None;
+        }
         let remote = conn.end(Side::Dialer).addr;
         let end = conn.end_mut(Side::Acceptor);
         if end.state != State::Opening {
@@ -309,7 +336,11 @@ impl Tcp {
     }
 
     pub(crate) fn arrive(&mut self, core: &mut Core, from: SocketId, number: u64) {
-        if let Some(conn) = self.conns.get_mut(&from.conn) {
+        let Some(conn) = self.conns.get_mut(&from.conn) else {
+            return;
+        };
+        let host = conn.end(from.peer().side).host;
+        if !Self::comes_again(core, host, Event::Arrive(from, number)) {
             conn.arrive(core, from.side, number);
         }
     }
@@ -354,6 +385,29 @@ impl Tcp {
     }
 
     pub(crate) fn read(&mut self, core: &mut Core, socket: SocketId, max: usize) -> Read {
+        let host = match self.conns.get(&socket.conn) {
+            Some(conn) => Some(conn.end(socket.side).host),
+            None => self.over.host(socket),
+        };
+        let now = core.now;
+        let mut max = max;
+        if let Some(reader) = host.and_then(|host| core.slow_reader(host)) {
+            match reader.may_read(now) {
+                Ok(some) => max = max.min(some),
+                Err(at) => {
+                    core.queue.push(at, Event::Readable(socket));
+                    return Read::WouldBlock;
+                }
+            }
+        }
+        let read = self.read_now(core, socket, max);
+        if let Some(reader) = host.and_then(|host| core.slow_reader(host)) {
+            reader.read(&read);
+        }
+        read
+    }
+
+    fn read_now(&mut self, core: &mut Core, socket: SocketId, max: usize) -> Read {
         let (host, read) = if self.over.has(socket.conn) {
             match self.over.owner(socket) {
                 Some(host) => (host, self.read_over(core, host, socket, max)),

@@ -4,6 +4,7 @@
 //! connections; between hosts without hops no packets and no retransmission, over hops both
 //! (`routed`). What carries connections over packets is a [`Stack`].
 pub(crate) mod conn;
+mod crash;
 pub mod ideal;
 mod over;
 mod routed;

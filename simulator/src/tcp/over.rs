@@ -75,9 +75,30 @@ impl Over {
         self.ends.values().filter(owned).count()
     }
 
+    /// All open sockets of a host.
+    pub(super) fn sockets(&self, host: HostId) -> Vec<SocketId> {
+        let ends = self.ends.iter();
+        let owned = ends.filter(|(_, end)| end.host == host && end.is_open);
+        let socket = |(conn, end): (&u32, &End)| SocketId {
+            conn: *conn,
+            side: end.side,
+        };
+        owned.map(socket).collect()
+    }
+
+    /// The kernel of a host is gone, with all that it knew.
+    pub(super) fn forget_stack(&mut self, host: HostId) {
+        self.stacks.remove(&host);
+        self.ends.retain(|_, end| end.host != host);
+    }
+
+    pub(super) fn host_of(&self, conn: u32) -> Option<HostId> {
+        self.ends.get(&conn).map(|end| end.host)
+    }
+
     /// On which host an end is.
     pub(super) fn host(&self, socket: SocketId) -> Option<HostId> {
-        self.ends.get(&socket.conn).map(|end| end.host)
+        self.host_of(socket.conn)
     }
 
     /// Which host has a socket.

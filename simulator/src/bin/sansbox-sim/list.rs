@@ -3,10 +3,13 @@ use crate::args::{Failure, say};
 use sansbox_simulator::scenario::{self, Scenario};
 
 pub(crate) fn run(mut args: lexopt::Parser) -> Result<bool, Failure> {
-    if let Some(arg) = args.next()? {
-        return Err(arg.unexpected().into());
+    let mut all = scenario::all();
+    while let Some(arg) = args.next()? {
+        match arg {
+            lexopt::Arg::Long("planted") => all = scenario::planted(),
+            other => return Err(other.unexpected().into()),
+        }
     }
-    let all = scenario::all();
     let width = all.iter().map(|s| s.name.len()).max().unwrap_or(0);
     for Scenario { name, about, .. } in all {
         say(format_args!("{name:<width$} {}", about.trim()))?;

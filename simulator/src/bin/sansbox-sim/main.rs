@@ -4,6 +4,9 @@
     reason = "what a command line says beyond what is known is refused alike"
 )]
 mod args;
+mod bisect;
+mod branch;
+mod faults;
 mod gate;
 mod list;
 mod merge;
@@ -29,9 +32,15 @@ struct Command {
 const COMMANDS: &[Command] = &[
     Command {
         name: "list",
-        usage: "",
-        about: "name every scenario",
+        usage: "[--planted]",
+        about: "name every scenario, or those with planted bugs",
         run: list::run,
+    },
+    Command {
+        name: "faults",
+        usage: "",
+        about: "name every class of faults",
+        run: faults::run,
     },
     Command {
         name: "run",
@@ -56,6 +65,24 @@ const COMMANDS: &[Command] = &[
         usage: "NAME --seed N [FAULTS] [--runs N] [--jobs N] [--out FILE] [--html F], or --decisions @FILE",
         about: "make a failing run small",
         run: shrink::run,
+    },
+    Command {
+        name: "branch",
+        usage: "NAME --seed N [FAULTS] [--at T] [--branches N] [--points N] [--jobs N]",
+        about: "how likely it fails from some moment on",
+        run: branch::run,
+    },
+    Command {
+        name: "bisect",
+        usage: "NAME --seed N [FAULTS] --with-seed N | --with @FILE | --with-program PATH",
+        about: "show where two runs part",
+        run: bisect::run,
+    },
+    Command {
+        name: "diff",
+        usage: "FILE FILE",
+        about: "show where two traces part",
+        run: bisect::diff,
     },
     Command {
         name: "merge",
