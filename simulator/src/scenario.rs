@@ -86,6 +86,7 @@ impl Report {
             let hop;
             let place = match entry.place {
                 Place::Host(host) => self.hosts.get(host.0 as usize).map_or("", String::as_str),
+                Place::World => "world",
                 Place::Hop(number) => {
                     hop = format!("hop {number}");
                     &hop

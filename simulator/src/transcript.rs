@@ -159,6 +159,8 @@ pub enum Place {
     Host(HostId),
     /// On a hop, by its number in the world.
     Hop(u32),
+    /// At no place in particular.
+    World,
 }
 
 /// One thing that crossed. The same run gives the same entries, so an entry is named by its place
@@ -218,6 +220,7 @@ impl Transcript {
         let (kind, index) = match place {
             Place::Host(host) => (0, host.0),
             Place::Hop(hop) => (1, hop),
+            Place::World => (2, 0),
         };
         self.pending.extend_from_slice(&at.as_nanos().to_be_bytes());
         self.pending.push(kind);

@@ -23,7 +23,7 @@ pub const FORMAT: u32 = 1;
 /// |---|---|
 /// | `id` | place in the list of entries, from 0; the same in every run of the seed |
 /// | `at` | virtual nanoseconds |
-/// | `host` or `hop` | where: a name |
+/// | `host` or `hop` | where: a name; neither for what happens to the world |
 /// | `tag` | what kind, a name of [`Tag`](crate::transcript::Tag) |
 /// | `number` | the socket, dial, lookup, machine or packet |
 /// | `decisions` | random choices made before it |
@@ -83,6 +83,7 @@ fn line(out: &mut String, story: &Story<'_>, id: usize, entry: &Entry) {
         Place::Host(_) => {
             let _ = write!(out, ",\"host\":{}", quoted(&story.place(entry.place)));
         }
+        Place::World => {}
         Place::Hop(_) => {
             let _ = write!(out, ",\"hop\":{}", quoted(&story.place(entry.place)));
         }

@@ -40,7 +40,7 @@ pub struct Story<'a> {
     pub seed: Option<u64>,
     /// The command that runs it again.
     pub replay: &'a str,
-    /// The choices that are left after shrinking, one line each; empty when nothing was shrunk.
+    /// The choices made in the seed's place, one line each: what is left after shrinking.
     pub minimised: &'a [String],
     /// Secrets and logs of encrypted connections.
     pub capture: Option<&'a Capture>,
@@ -93,6 +93,7 @@ impl<'a> Story<'a> {
                 let name = self.hosts.get(host.0 as usize);
                 Cow::Borrowed(name.map_or("?", String::as_str))
             }
+            Place::World => Cow::Borrowed("world"),
             Place::Hop(number) => match self.hops.get(number as usize) {
                 Some(name) => Cow::Borrowed(name),
                 None => Cow::Owned(format!("hop {number}")),

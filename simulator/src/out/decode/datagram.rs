@@ -101,7 +101,8 @@ fn connection_id(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 fn quic_short(data: &[u8]) -> Read {
     let first = data.first()?;
-    if first & LONG_BIT != 0 || first & FIXED_BIT == 0 {
+    // The fixed bit may be anything once both ends agreed to that (RFC 9287).
+    if first & LONG_BIT != 0 {
         return None;
     }
     let spin = u8::from(first & 0x20 != 0).to_string();

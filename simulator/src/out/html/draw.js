@@ -330,7 +330,10 @@ function drawLabel(cx, i, busy) {
   const side = lane * 2 + (isLeft ? 1 : 0);
   if (y < (busy.get(side) ?? -Infinity) || y < HEAD - 10) return;
   busy.set(side, y + 12);
-  const room = Math.min(state.gap - 26, isLeft ? x - state.gutter : state.width - x - 4);
+  // A mark has its row for itself as long as rows are apart.
+  const isAlone = axis.isEven && axis.step >= 14 && !isPacket(items.kind[i]);
+  const most = isAlone ? Infinity : state.gap - 26;
+  const room = Math.min(most, isLeft ? x - state.gutter : state.width - x - 4);
   cx.textAlign = isLeft ? "right" : "left";
   cx.lineJoin = "round";
   cx.lineWidth = 3.5;

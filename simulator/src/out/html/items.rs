@@ -135,7 +135,7 @@ impl Item {
 fn lane(place: Place) -> i64 {
     match place {
         Place::Host(host) => i64::from(host.0),
-        Place::Hop(_) => NO_LANE,
+        Place::Hop(_) | Place::World => NO_LANE,
     }
 }
 
@@ -368,8 +368,7 @@ const fn verb(tag: Tag) -> &'static str {
         Tag::TimerSet => "timer",
         Tag::TimerFired => "timer fired",
         Tag::PipeFill => "pipes hold",
-        Tag::Fault => "fault",
-        Tag::Action | Tag::Input | Tag::SlotOpened => "",
+        Tag::Fault | Tag::Action | Tag::Input | Tag::SlotOpened => "",
         Tag::PacketSent | Tag::PacketArrived | Tag::PacketLost | Tag::PacketNote => "packet",
     }
 }

@@ -26,14 +26,14 @@ const pairs = (lines) => lines.filter(Boolean).map((line) => {
 
 function hexDump(hex) {
   const lines = [];
-  for (let at = 0; at < hex.length; at += 32) {
-    const bytes = hex.slice(at, at + 32).match(/../g);
+  for (let at = 0; at < hex.length; at += 16) {
+    const bytes = hex.slice(at, at + 16).match(/../g);
     const text = bytes.map((byte) => {
       const code = parseInt(byte, 16);
       return code >= 32 && code < 127 ? String.fromCharCode(code) : "·";
     });
     const offset = (at / 2).toString(16).padStart(4, "0");
-    lines.push(`${offset}  ${bytes.join(" ").padEnd(47)}  ${text.join("")}`);
+    lines.push(`${offset}  ${bytes.join(" ").padEnd(23)}  ${text.join("")}`);
   }
   return lines.join("\n");
 }
@@ -55,7 +55,7 @@ function showPanel(i) {
   const facts = isPacket(kind) ? fate(i) : [["at", exact(items.at[i])]];
   facts.push(...pairs(strings[items.facts[i]].split("\n")));
   if (items.len[i] > 0) facts.push(["payload", `${items.len[i].toLocaleString("en")} bytes`]);
-  facts.push([numberName(kind), `#${items.number[i]}`]);
+  if (kind !== KIND.fault) facts.push([numberName(kind), `#${items.number[i]}`]);
   if (!isPacket(kind)) facts.push(["entry", String(items.entry[i])]);
   parts.push(table(facts));
   for (const number of strings[items.messages[i]].split(" ").filter(Boolean)) {
