@@ -3,6 +3,8 @@ mod datagram;
 mod dialogue;
 mod http;
 mod socks;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub(super) use datagram::Datagrams;

@@ -53,3 +53,47 @@ impl Acks {
         is_news.then_some((back, own_offset, direction.end))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::packet::Flags;
+
+    #[test]
+    fn only_news_are_acknowledged_and_gaps_hold_them_back() {
+        let (a, b) = (
+            SocketAddr::from(([10, 0, 0, 1], 1)),
+            SocketAddr::from(([10, 0, 0, 2], 2)),
+        );
+        let mut acks = Acks::default();
+        let mut arrive = |(source, destination), flags, offset, ack, len| {
+            let carries = Carries::Tcp { flags, offset, ack };
+            let head = Head {
+                source,
+                destination,
+                carries,
+            };
+            acks.after(&head, len).map(|(_, offset, ack)| (offset, ack))
+        };
+        let (up, down) = ((a, b), (b, a));
+        let fin = Flags {
+            fin: true,
+            ..Flags::ACK
+        };
+        assert_eq!(arrive(up, Flags::SYN, 0, 0, 0), None);
+        assert_eq!(arrive(down, Flags::SYN_ACK, 0, 0, 0), Some((0, 0)));
+        assert_eq!(arrive(up, Flags::ACK, 0, 0, 10), Some((0, 10)));
+        assert_eq!(arrive(up, Flags::ACK, 0, 0, 10), None, "sent again");
+        assert_eq!(arrive(up, Flags::ACK, 15, 0, 5), None, "behind a gap");
+        assert_eq!(arrive(down, Flags::ACK, 0, 10, 3), Some((10, 3)));
+        assert_eq!(arrive(up, Flags::ACK, 10, 3, 5), Some((3, 15)));
+        assert_eq!(
+            arrive(up, fin, 15, 3, 5),
+            Some((3, 21)),
+            "the FIN is a byte"
+        );
+        assert_eq!(arrive(down, Flags::RST, 3, 21, 0), None);
+        assert_eq!(arrive(up, Flags::SYN, 0, 0, 0), None, "the port again");
+        assert_eq!(arrive(down, Flags::SYN_ACK, 0, 0, 0), Some((0, 0)));
+    }
+}

@@ -167,3 +167,79 @@ fn ip(source: IpAddr, destination: IpAddr) -> Option<PacketBuilderStep<IpHeaders
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+
+    fn head(source: &str, destination: &str, carries: Carries) -> Head {
+        Head {
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            carries,
+        }
+    }
+
+    const TCP: Carries = Carries::Tcp {
+        flags: Flags::ACK,
+        offset: u32::MAX as u64,
+        ack: 4,
+    };
+
+    #[test]
+    fn numbers_wrap_and_the_syn_counts() {
+        let head = head("10.0.0.1:1", "10.0.0.2:2", TCP);
+        let frame = &frames(&head, b"hi")[0];
+        let sliced = SlicedPacket::from_ip(frame).unwrap();
+        let Some(TransportSlice::Tcp(tcp)) = sliced.transport else {
+            panic!("{sliced:?}");
+        };
+        assert_eq!(tcp.sequence_number(), 0);
+        assert_eq!(tcp.acknowledgment_number(), 5);
+        assert_eq!(tcp.payload(), b"hi");
+    }
+
+    #[test]
+    fn long_segments_are_cut_and_keep_their_fin_for_the_last_part() {
+        let flags = Flags {
+            fin: true,
+            ..Flags::ACK
+        };
+        let (offset, ack) = (0, 0);
+        let carries = Carries::Tcp { flags, offset, ack };
+        let all = frames(&head("[::1]:1", "[::2]:2", carries), &[7; 70_000]);
+        let fins = all.iter().map(|frame| {
+            let sliced = SlicedPacket::from_ip(frame).unwrap();
+            assert!(matches!(sliced.net, Some(NetSlice::Ipv6(_))));
+            match sliced.transport {
+                Some(TransportSlice::Tcp(tcp)) => (tcp.fin(), tcp.sequence_number()),
+                other => panic!("{other:?}"),
+            }
+        });
+        assert_eq!(fins.collect::<Vec<_>>(), [(false, 1), (true, 65_001)]);
+    }
+
+    #[test]
+    fn icmp_quotes_what_it_is_about_and_families_do_not_mix() {
+        let (source, destination) = ("10.0.0.1:5", "10.0.0.9:6");
+        for (mtu, kind, code) in [
+            (1280, IcmpKind::PacketTooBig { mtu: 1280 }, 4),
+            (0, IcmpKind::Unreachable, 1),
+        ] {
+            let icmp = Icmp {
+                kind,
+                transport: Transport::Udp,
+                about_source: source.parse().unwrap(),
+                about_destination: destination.parse().unwrap(),
+            };
+            let frame = &frames(&head("10.0.0.8:0", source, Carries::Icmp(icmp)), b"")[0];
+            let message = &frame[20..];
+            assert_eq!(message[..2], [3, code]);
+            assert_eq!(message[6..8], u16::to_be_bytes(mtu));
+            assert_eq!(message[8 + 12..8 + 20], [10, 0, 0, 1, 10, 0, 0, 9]);
+            assert_eq!(message.len(), 8 + 20 + QUOTED_LEN);
+        }
+        assert!(frames(&head("10.0.0.1:1", "[::2]:2", TCP), b"").is_empty());
+    }
+}
