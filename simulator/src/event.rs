@@ -2,7 +2,10 @@
 use crate::host::{Command, DialId, HostId, QueryId, SocketId, UdpId};
 use crate::{
     fault::Fault,
-    net::{packet::PacketId, site::HopId},
+    net::{
+        packet::{Ecn, PacketId},
+        site::HopId,
+    },
     tcp::Side,
 };
 use bytes::BytesMut;
@@ -36,7 +39,7 @@ pub(crate) enum Event {
     /// The host of this socket wakes up to write.
     Writable(SocketId),
     /// A datagram reaches a socket.
-    Datagram(UdpId, SocketAddr, PacketId, BytesMut),
+    Datagram(UdpId, SocketAddr, (PacketId, Ecn), BytesMut),
     /// The outcome of a name lookup reaches the asking host.
     Resolved(QueryId),
     /// A packet in the core's store moves on.

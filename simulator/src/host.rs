@@ -1,7 +1,10 @@
 //! What lives in a world: hosts, what they are told, and what they can do.
 use crate::{
     check::{Invariant, Violation},
-    net::{Net, packet::Icmp},
+    net::{
+        Net,
+        packet::{Ecn, Icmp},
+    },
     rng::StreamId,
     tcp::Side,
     transcript::{Detail, Tag},
@@ -230,7 +233,20 @@ impl Cx<'_> {
 
     /// Sends a datagram.
     pub fn send_to(&mut self, socket: UdpId, to: SocketAddr, data: &[u8]) {
-        self.net.udp.send(&mut self.net.core, socket, to, data);
+        self.send_marked(socket, to, data, Ecn::NotEct);
+    }
+
+    /// Sends a datagram with a congestion mark.
+    pub fn send_marked(&mut self, socket: UdpId, to: SocketAddr, data: &[u8], ecn: Ecn) {
+        self.net
+            .udp
+            .send(&mut self.net.core, socket, to, (ecn, data));
+    }
+
+    /// The congestion mark of the datagram that is being handled.
+    #[must_use]
+    pub const fn ecn(&self) -> Ecn {
+        self.net.core.ecn
     }
 
     /// Closes a UDP socket.

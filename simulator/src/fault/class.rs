@@ -11,6 +11,9 @@ use core::{fmt, time::Duration};
 /// As often as anything can be.
 pub(super) const ALWAYS: u32 = 1_000_000;
 
+/// When the worst begins, in milliseconds: something should be going on by then.
+const SEVERE_BEGIN: u64 = 100;
+
 /// Where a class of faults strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -146,7 +149,7 @@ impl Draw {
     pub fn window(&self, world: &mut World) -> (Duration, Duration) {
         let millis = u64::try_from(self.heal_at.as_millis()).unwrap_or(u64::MAX / 2);
         let (begin, end) = if self.is_severe {
-            (0, millis)
+            (SEVERE_BEGIN.min(millis), millis)
         } else {
             let streams = streams(world);
             let begin = streams.below(self.stream, millis.max(1));

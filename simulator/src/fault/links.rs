@@ -228,7 +228,7 @@ pub(super) const ALL: &[FaultClass] = &[
             ];
             damaging(world, draw, |world, draw| {
                 let nth = draw.between(world, FIELDS.len() as u64 - 1, 0) as usize;
-                Damage::Field(*FIELDS.get(nth).unwrap_or(&Field::Socks5Command))
+                Damage::Field(*FIELDS.get(nth).unwrap_or(&Field::Socks5Methods))
             });
         },
     ),

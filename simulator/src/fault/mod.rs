@@ -40,7 +40,9 @@ pub enum Fault {
 
 /// All classes of faults, by kind.
 pub fn all() -> impl Iterator<Item = &'static FaultClass> {
-    [links::ALL, paths::ALL, hosts::ALL].into_iter().flatten()
+    [links::ALL, paths::WEATHER, paths::SHAPES, hosts::ALL]
+        .into_iter()
+        .flatten()
 }
 
 /// The class called `name`.

@@ -5,7 +5,7 @@ use crate::tcp::Segments;
 /// Classes that are a rate of the weather.
 macro_rules! weather {
     ($($kind:ident $name:literal $field:ident $about:literal)+) => {
-        [$(FaultClass {
+        &[$(FaultClass {
             name: $name,
             about: $about,
             kind: Kind::$kind,
@@ -15,7 +15,7 @@ macro_rules! weather {
     };
 }
 
-const WEATHER: [FaultClass; 18] = weather! {
+pub(super) const WEATHER: &[FaultClass] = weather! {
     Path "dial-refused" dial_refused "a dial is answered with RST"
     Path "dial-unreachable" dial_unreachable "a dial is answered by a router"
     Path "dial-unanswered" dial_unanswered "a dial is never answered"
@@ -50,7 +50,7 @@ const fn shape(
     }
 }
 
-const SHAPES: [FaultClass; 4] = [
+pub(super) const SHAPES: &[FaultClass] = &[
     shape(
         "small-segments",
         "bytes come in small pieces",
@@ -85,19 +85,3 @@ const SHAPES: [FaultClass; 4] = [
         },
     ),
 ];
-
-const fn joined() -> [FaultClass; 22] {
-    let mut all = [SHAPES[0]; 22];
-    let mut n = 0;
-    while n < WEATHER.len() {
-        all[n] = WEATHER[n];
-        n += 1;
-    }
-    while n < all.len() {
-        all[n] = SHAPES[n - WEATHER.len()];
-        n += 1;
-    }
-    all
-}
-
-pub(super) const ALL: &[FaultClass] = &joined();

@@ -6,6 +6,8 @@ mod happen;
 pub mod hop;
 mod host_info;
 pub mod link;
+#[cfg(test)]
+mod link_tests;
 pub mod loss;
 pub mod mtu;
 pub(crate) mod names;
@@ -34,6 +36,7 @@ use crate::{
 };
 use host_info::HostInfo;
 use names::Names;
+use packet::Ecn;
 use sansbox_core::Instant;
 use site::{Flight, Sites};
 use slab::Slab;
@@ -59,6 +62,8 @@ pub(crate) struct Core {
     pub(crate) marks: Marks,
     pub(crate) swarm: Option<Swarm>,
     hosts: Vec<HostInfo>,
+    /// The congestion mark of the datagram that arrived last.
+    pub(crate) ecn: Ecn,
     /// Where texts are written before they are noted.
     scratch: String,
 }
@@ -77,6 +82,7 @@ impl Core {
             marks: Marks::default(),
             swarm: setup.swarm,
             hosts: Vec::new(),
+            ecn: Ecn::NotEct,
             scratch: String::new(),
         }
     }

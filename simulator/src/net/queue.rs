@@ -61,19 +61,12 @@ impl Bucket {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// When `len` octets may go; not before the bucket holds as many, or is full.
-    fn ready_at(&self, len: usize) -> Instant {
-        let need = Self::time(self.rate, len as u64).min(self.burst);
-        self.empty_at + need
-    }
-
-    fn take(&mut self, now: Instant, len: usize) {
-        let held = now.saturating_duration_since(self.empty_at).min(self.burst);
-        let since = now.as_nanos()
-            - u64::try_from(held.as_nanos())
-                .unwrap_or(0)
-                .min(now.as_nanos());
-        self.empty_at = Instant::from_nanos(since) + Self::time(self.rate, len as u64);
+    /// When the last of `len` octets that came at `since` is on the line. What gathered is used
+    /// up first; it gathers from the start of the world on.
+    fn ready_at(&self, since: Instant, len: usize) -> Instant {
+        let burst = u64::try_from(self.burst.as_nanos()).unwrap_or(u64::MAX);
+        let gathered = Instant::from_nanos(since.as_nanos().saturating_sub(burst));
+        self.empty_at.max(gathered) + Self::time(self.rate, len as u64)
     }
 }
 
@@ -145,7 +138,7 @@ impl Served {
         let first = self.waiting.front()?;
         let len = first.packet.len();
         let at = match &self.server {
-            Server::Bucket(bucket) => bucket.ready_at(len),
+            Server::Bucket(bucket) => bucket.ready_at(first.since, len),
             Server::Trace(player) => player.ready_at(first.since, len),
         };
         Some(at.max(first.since))
@@ -171,7 +164,7 @@ impl Served {
             }
             let len = packet.len();
             match &mut self.server {
-                Server::Bucket(bucket) => bucket.take(cx.now(), len),
+                Server::Bucket(bucket) => bucket.empty_at = bucket.ready_at(since, len),
                 Server::Trace(player) => player.take(since, len),
             }
             return Some(packet);

@@ -3,7 +3,7 @@
 use super::{
     Core, Net,
     hop::{HopOutput, Lost},
-    packet::{Body, Icmp, IcmpKind, Packet, PacketId, Transport},
+    packet::{Body, Ecn, Flags, Icmp, IcmpKind, Packet, PacketId, Segment, Transport},
     site::{Flight, HopId, SiteId, Stage},
 };
 use crate::{
@@ -57,6 +57,26 @@ impl Core {
     pub(crate) fn launch(&mut self, at: Instant, stage: Stage, packet: Packet) {
         let key = self.packets.insert(Flight { packet, stage });
         self.queue.push(at, Event::Packet(key as u32));
+    }
+
+    /// A reset that nobody sent enters the site of its receiver.
+    pub(crate) fn inject_reset(&mut self, from: SocketAddr, to: SocketAddr) {
+        let Some(site) = self.site_of(to.ip()) else {
+            return;
+        };
+        let segment = Segment {
+            flags: Flags::RST,
+            ..Segment::default()
+        };
+        let packet = Packet {
+            id: self.new_packet_id(),
+            source: from,
+            destination: to,
+            ecn: Ecn::NotEct,
+            may_fragment: false,
+            body: Body::Tcp(segment),
+        };
+        self.launch(self.now, Stage::Enter(site), packet);
     }
 
     pub(crate) fn note_packet(&mut self, place: Place, tag: Tag, packet: &Packet) {
@@ -208,7 +228,8 @@ impl Net {
                     self.port_unreachable(host, from, to);
                     return None;
                 };
-                self.udp.arrive(&mut self.core, (socket, from, None), data)
+                let to = (socket, from, None);
+                self.udp.arrive(&mut self.core, to, (packet.ecn, data))
             }
             Body::Icmp(icmp) if icmp.transport == Transport::Udp => {
                 let socket = self.udp.receiver(host, icmp.about_source)?;
@@ -233,7 +254,7 @@ impl Net {
             id: self.core.new_packet_id(),
             source: SocketAddr::new(to.ip(), 0),
             destination: SocketAddr::new(from.ip(), 0),
-            ecn: super::packet::Ecn::NotEct,
+            ecn: Ecn::NotEct,
             may_fragment: true,
             body: Body::Icmp(icmp),
         };

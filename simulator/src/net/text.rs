@@ -303,7 +303,7 @@ impl FromStr for Link {
     fn from_str(text: &str) -> Result<Self, BadLink> {
         let mut parts = text.split(';').map(str::trim);
         let both = parts.next().unwrap_or_default();
-        let mut out: Settings = if both.is_empty() {
+        let mut out: Settings = if both.is_empty() && text.contains(';') {
             Settings::default()
         } else {
             both.parse()?

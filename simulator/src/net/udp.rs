@@ -127,7 +127,13 @@ impl Udp {
         self.sockets.remove(&id);
     }
 
-    pub(crate) fn send(&mut self, core: &mut Core, id: UdpId, to: SocketAddr, data: &[u8]) {
+    pub(crate) fn send(
+        &mut self,
+        core: &mut Core,
+        id: UdpId,
+        to: SocketAddr,
+        (ecn, data): (Ecn, &[u8]),
+    ) {
         let Some((host, local)) = self.sockets.get(&id).map(|s| (s.host, s.local)) else {
             return;
         };
@@ -147,7 +153,7 @@ impl Udp {
                 id: core.new_packet_id(),
                 source: from,
                 destination: to,
-                ecn: Ecn::NotEct,
+                ecn,
                 may_fragment: true,
                 body: Body::Udp(BytesMut::from(data)),
             };
@@ -174,7 +180,7 @@ impl Udp {
             (packet_of_copy, late)
         });
         for (packet, late) in [Some((packet, late)), second].into_iter().flatten() {
-            let event = Event::Datagram(receiver, from, packet, BytesMut::from(data));
+            let event = Event::Datagram(receiver, from, (packet, ecn), BytesMut::from(data));
             core.queue.push(core.now + late, event);
         }
     }
@@ -261,7 +267,7 @@ impl Udp {
         &self,
         core: &mut Core,
         (id, from, packet): (UdpId, SocketAddr, Option<PacketId>),
-        data: BytesMut,
+        (ecn, data): (Ecn, BytesMut),
     ) -> Option<(HostId, HostInput)> {
         let host = self.sockets.get(&id)?.host;
         if core.is_deaf(host) {
@@ -275,6 +281,7 @@ impl Udp {
         if let Some(packet) = packet {
             core.sketch(host, (Tag::PacketArrived, packet.0), None, &data);
         }
+        core.ecn = ecn;
         core.note(host, Tag::Datagram, id.0.into(), &data);
         let socket = id;
         Some((host, HostInput::Datagram { socket, from, data }))

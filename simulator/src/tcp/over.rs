@@ -47,7 +47,8 @@ pub(crate) struct Over {
     ends: BTreeMap<u32, End>,
     stacks: BTreeMap<HostId, OfHost>,
     dials: BTreeMap<u32, DialId>,
-    crossings: BTreeMap<(SocketAddr, SocketAddr), StreamId>,
+    /// The stream of each way between two addresses, and when the last segment arrives there.
+    crossings: BTreeMap<(SocketAddr, SocketAddr), (StreamId, Instant)>,
     packets: Vec<(Instant, Packet)>,
     events: Vec<(Instant, StackEvent)>,
 }
@@ -353,25 +354,48 @@ impl Tcp {
         });
     }
 
-    /// How long a packet takes between two sites.
+    /// How long a packet takes between two sites; the order is kept.
     pub(crate) fn crossing(&mut self, core: &mut Core, packet: &Packet) -> Duration {
-        let (from, to) = (packet.source, packet.destination);
-        let stream = match self.over.crossings.get(&(from, to)) {
-            Some(stream) => *stream,
+        let key = (packet.source, packet.destination);
+        let (stream, last) = match self.over.crossings.get(&key) {
+            Some(known) => *known,
             None => {
-                let stream = core.streams.open(&format!("cross/{from}->{to}"));
-                self.over.crossings.insert((from, to), stream);
-                stream
+                let name = format!("cross/{}->{}", key.0, key.1);
+                (core.streams.open(&name), Instant::ZERO)
             }
         };
-        let path = self.paths.between(to, from);
+        let path = self.paths.between(key.1, key.0);
         let jitter = u64::try_from(path.jitter.as_nanos()).unwrap_or(u64::MAX - 1);
         let mut delay = path.latency + Duration::from_nanos(core.streams.below(stream, jitter + 1));
         let is_request = matches!(&packet.body, Body::Tcp(s) if s.flags.syn && !s.flags.ack);
-        if is_request && let Some(Reach::Slow(extra)) = self.reach.get(&to) {
+        if is_request && let Some(Reach::Slow(extra)) = self.reach.get(&key.1) {
             delay += *extra;
         }
-        delay
+        delay += self.bad_weather(core, packet, stream);
+        let arrival = last.max(core.now + delay);
+        self.over.crossings.insert(key, (stream, arrival));
+        arrival.saturating_duration_since(core.now)
+    }
+
+    /// What the weather makes of a segment between two sites; returns by how much it stalls.
+    fn bad_weather(&self, core: &mut Core, packet: &Packet, stream: StreamId) -> Duration {
+        let weather = core.weather;
+        let has_payload = !packet.payload().is_empty();
+        if weather.segment_stalled + weather.connection_reset == 0 || !has_payload {
+            return Duration::ZERO;
+        }
+        let name = core.streams.name(stream).to_owned();
+        let what = format_args!("{name}");
+        if core.strikes(weather.connection_reset, "connection-reset", what) {
+            let ends = (packet.source, packet.destination);
+            for (from, to) in [ends, (ends.1, ends.0)] {
+                core.inject_reset(from, to);
+            }
+        }
+        if core.strikes(weather.segment_stalled, "segment-stalled", what) {
+            return core.slower("segment-stalled", what);
+        }
+        Duration::ZERO
     }
 }
 

@@ -54,6 +54,12 @@ impl Conn {
     fn handle_open(&mut self, cx: &mut StackCx<'_>, segment: Segment) {
         let old_fin = self.recv.has_fin();
         let has_content = !segment.data.is_empty() || segment.flags.fin;
+        if segment.ack > self.send.highest {
+            // Bytes were made up on the way: the two ends will never agree again.
+            self.send_reset(cx);
+            self.die(cx, Refusal::General);
+            return;
+        }
         let is_probe = (segment.offset.wrapping_sub(self.ack()) as i64) < 0;
         self.handle_ack(cx, &segment);
         let is_new = segment.offset + segment.data.len() as u64 > self.recv.next;
