@@ -251,7 +251,7 @@ function makeHead() {
   if (data.minimised.length > 0) {
     minimised.hidden = false;
     minimised.open = data.minimised.length <= 8;
-    minimised.querySelector("summary").textContent = `${data.minimised.length} choices made in the seed's place`;
+    minimised.querySelector("summary").textContent = `${data.minimised.length} ${data.minimised.length === 1 ? "choice" : "choices"} made in the seed's place`;
     minimised.querySelector("ol").append(...data.minimised.map((line) => element("li", line)));
   }
   byId("next-fault").hidden = !items.kind.some(isBad);

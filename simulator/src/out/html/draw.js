@@ -330,9 +330,9 @@ function drawLabel(cx, i, busy) {
   const side = lane * 2 + (isLeft ? 1 : 0);
   if (y < (busy.get(side) ?? -Infinity) || y < HEAD - 10) return;
   busy.set(side, y + 12);
-  // A mark has its row for itself as long as rows are apart.
-  const isAlone = axis.isEven && axis.step >= 14 && !isPacket(items.kind[i]);
-  const most = isAlone ? Infinity : state.gap - 26;
+  // Text has its row for itself as long as rows are apart.
+  const isAlone = axis.isEven && axis.step >= 16;
+  const most = isAlone ? state.gap * (isPacket(items.kind[i]) ? 1.7 : 99) : state.gap - 26;
   const room = Math.min(most, isLeft ? x - state.gutter : state.width - x - 4);
   cx.textAlign = isLeft ? "right" : "left";
   cx.lineJoin = "round";
@@ -345,7 +345,7 @@ function drawLabel(cx, i, busy) {
 }
 
 function clipped(cx, text, room) {
-  if (text.length * 4 < room || cx.measureText(text).width <= room) return text;
+  if (text.length * 8 < room || cx.measureText(text).width <= room) return text;
   let length = Math.floor(room / 6);
   while (length > 1 && cx.measureText(`${text.slice(0, length)}…`).width > room) length--;
   return `${text.slice(0, length)}…`;

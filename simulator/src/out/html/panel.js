@@ -46,7 +46,7 @@ function numberName(kind) {
 
 function showPanel(i) {
   const kind = items.kind[i];
-  const where = hosts[items.lane[i]]?.name ?? hosts[items.toLane[i]]?.name ?? "network";
+  const where = hosts[items.lane[i]]?.name ?? hosts[items.toLane[i]]?.name ?? "the world";
   const label = strings[items.label[i]];
   const parts = [
     element("h2", label),
