@@ -2,7 +2,10 @@
 use crate::host::{Command, DialId, HostId, QueryId, SocketId, UdpId};
 use crate::{
     fault::Fault,
-    net::{packet::Ecn, site::HopId},
+    net::{
+        packet::{Ecn, PacketId},
+        site::HopId,
+    },
     tcp::Side,
 };
 use bytes::BytesMut;
@@ -28,14 +31,15 @@ pub(crate) enum Event {
     Arrive(SocketId, u64),
     /// The sender at this socket learns of new window.
     Pump(SocketId),
-    /// A reset, or the kernel's verdict that the peer is gone, reaches this socket.
-    Reset(SocketId),
+    /// A reset, or without a packet the kernel's verdict that the peer is gone, reaches this
+    /// socket.
+    Reset(SocketId, Option<PacketId>),
     /// The host of this socket wakes up to read.
     Readable(SocketId),
     /// The host of this socket wakes up to write.
     Writable(SocketId),
     /// A datagram reaches a socket.
-    Datagram(UdpId, SocketAddr, Ecn, BytesMut),
+    Datagram(UdpId, SocketAddr, (PacketId, Ecn), BytesMut),
     /// The outcome of a name lookup reaches the asking host.
     Resolved(QueryId),
     /// A packet in the core's store moves on.

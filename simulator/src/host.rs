@@ -7,7 +7,7 @@ use crate::{
     },
     rng::StreamId,
     tcp::Side,
-    transcript::Tag,
+    transcript::{Detail, Tag},
 };
 use bytes::BytesMut;
 use core::net::{IpAddr, SocketAddr};
@@ -317,6 +317,25 @@ impl Cx<'_> {
         if let Some(what) = self.net.watch.tells(text) {
             self.violate(Invariant::SecretsUnlogged, what);
         }
+    }
+
+    /// Are entries kept for pictures?
+    #[must_use]
+    pub const fn is_drawn(&self) -> bool {
+        self.net.core.transcript.keeps()
+    }
+
+    /// Adds an entry for pictures alone; what they need besides the text is in `detail`.
+    pub fn sketch(
+        &mut self,
+        tag: Tag,
+        number: u64,
+        detail: Option<Detail>,
+        text: std::fmt::Arguments<'_>,
+    ) {
+        let host = self.host;
+        let core = &mut self.net.core;
+        core.sketch_text(host, (tag, number), detail, text);
     }
 
     /// An invariant is broken: there is no point in going on.

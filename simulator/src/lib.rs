@@ -12,6 +12,7 @@
 //! | [`transcript`] | the digest and the trace |
 //! | [`peers`] | scripted clients and servers |
 //! | [`drive`] | [`MachineHost`]: drives machines as a runtime does |
+//! | [`out`] | pictures of a run: pcapng, JSON lines, an HTML timeline |
 //! | [`scenario`] | the registry of scenarios and how they are run |
 //! | [`record`] | recordings of production, replayed |
 //! | [`quic`], [`tls`] | QUIC and TLS hosts |
@@ -24,6 +25,7 @@ pub mod explore;
 pub mod fault;
 pub mod host;
 pub mod net;
+pub mod out;
 pub mod peers;
 pub mod quic;
 pub mod record;

@@ -7,7 +7,7 @@ use crate::{
     host::{Command, Cx, Host, HostId, HostInput},
     net::{Answer, Core, HopId, Net, SiteId, UdpPath, hop::Hop, names::Names, udp::Udp},
     peers::ABSENT,
-    quic::Capture,
+    quic::{Capture, capture::Log},
     resident::{Resident, State},
     rng::{Decision, Named, Source},
     tcp::{Path, Reach, ideal::Tcp},
@@ -65,6 +65,7 @@ impl World {
     #[must_use]
     pub fn with(setup: Setup) -> Self {
         let (seed, branch) = (setup.seed, setup.branch);
+        let log = setup.keeps_entries.then(Log::default);
         let net = Net {
             core: Core::new(setup),
             tcp: Tcp::default(),
@@ -72,7 +73,7 @@ impl World {
             names: Names::default(),
             flows: Flows::default(),
             ledger: Vec::new(),
-            log: None,
+            log,
             watch: Watch::default(),
         };
         Self {
@@ -226,7 +227,8 @@ impl World {
         &self.net.flows
     }
 
-    /// Keeps secrets and logs of encrypted connections from now on; what crosses stays the same.
+    /// Keeps secrets and logs of encrypted connections from now on, as a world does from the start
+    /// that keeps its entries; what crosses stays the same.
     pub fn keep_capture(&mut self) {
         self.net.log.get_or_insert_default();
     }
@@ -235,8 +237,7 @@ impl World {
     #[must_use]
     pub fn capture(&self) -> Capture {
         let log = self.net.log.as_ref();
-        log.map(crate::quic::capture::Log::capture)
-            .unwrap_or_default()
+        log.map(Log::capture).unwrap_or_default()
     }
 
     /// Events handled.
@@ -261,6 +262,12 @@ impl World {
     #[must_use]
     pub fn host_names(&self) -> Vec<String> {
         self.net.core.host_names()
+    }
+
+    /// The addresses of each host, in the same order.
+    #[must_use]
+    pub fn host_addresses(&self) -> Vec<Vec<IpAddr>> {
+        self.net.core.host_addresses()
     }
 
     /// The names of all hops, in order: site, kind and place.

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     check::Invariant,
     host::{Cx, DialId, QueryId, SocketId, UdpId},
-    transcript::Tag,
+    transcript::{Detail, Tag},
 };
 use core::net::{IpAddr, SocketAddr};
 use sansbox_core::{End, Refusal};
@@ -207,6 +207,9 @@ impl Driver {
             Answer::Connected(slot, socket, from) => {
                 self.slots.insert(slot, Socket::Tcp(TcpSlot::new(socket)));
                 routes.sockets.insert(socket, (number, slot));
+                let detail = Some(Detail::Socket(Some(socket.number())));
+                let what = format_args!("{slot:?} is socket #{}", socket.number());
+                cx.sketch(Tag::SlotOpened, number, detail, what);
                 self.apply(cx, Input::Done(id, Outcome::Connected(from)));
             }
             Answer::Bound(slot, udp, at) => {
@@ -216,6 +219,8 @@ impl Driver {
                 };
                 self.slots.insert(slot, socket);
                 routes.udp.insert(udp, (number, slot));
+                let what = format_args!("{slot:?} is UDP at {at}");
+                cx.sketch(Tag::SlotOpened, number, Some(Detail::Socket(None)), what);
                 self.apply(cx, Input::Done(id, Outcome::Bound(at)));
             }
             Answer::Failed(refusal) => {

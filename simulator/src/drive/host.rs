@@ -7,6 +7,7 @@ use super::{
 use crate::{
     check::Invariant,
     host::{Command, Cx, DialId, Host, HostInput, QueryId, SocketId, UdpId},
+    transcript::{Detail, Tag},
 };
 use bytes::BytesMut;
 use core::net::SocketAddr;
@@ -164,6 +165,9 @@ impl MachineHost {
         let newcomer = newcomer(cx, listener, remote);
         let machine = (listener.make)(newcomer);
         let number = self.admit(cx, machine, Socket::Tcp(TcpSlot::new(socket)));
+        let detail = Some(Detail::Socket(Some(socket.number())));
+        let who = format_args!("{remote} came to {local}");
+        cx.sketch(Tag::MachineBorn, number, detail, who);
         self.routes.sockets.insert(socket, (number, Slot::CLIENT));
         self.drive(cx, number, |_, _| {}, Some(Input::Tick));
     }
@@ -209,7 +213,10 @@ impl MachineHost {
                     id: socket,
                     is_listener: true,
                 };
+                let local = udp.listener.addr;
                 let number = self.admit(cx, machine, client);
+                let who = format_args!("{from} sent to {local}");
+                cx.sketch(Tag::MachineBorn, number, Some(Detail::Socket(None)), who);
                 if let Some(udp) = self.udp.get_mut(at) {
                     udp.peers.insert(from, number);
                 }
@@ -252,6 +259,11 @@ impl MachineHost {
             }
             let arm = |at| self.timers.arm(at, Alarm::Machine(number));
             resident.timer = wanted.map(arm);
+            let detail = Some(Detail::Deadline(wanted));
+            match wanted {
+                Some(at) => cx.sketch(Tag::TimerSet, number, detail, format_args!("for {at}")),
+                None => cx.sketch(Tag::TimerSet, number, detail, format_args!("off")),
+            }
         }
         if driver.is_over {
             if let Some(key) = resident.handshake.take() {
@@ -273,6 +285,7 @@ impl MachineHost {
                     if let Some(resident) = self.machines.get_mut(&number) {
                         resident.timer = None;
                     }
+                    cx.sketch(Tag::TimerFired, number, None, format_args!(""));
                     self.drive(cx, number, |_, _| {}, Some(Input::Tick));
                 }
                 Alarm::Handshake(number, warnings) if warnings > 0 => {

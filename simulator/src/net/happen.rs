@@ -27,14 +27,15 @@ impl Net {
                 self.tcp.pump(core, socket);
                 None
             }
-            Event::Reset(socket) => {
-                self.tcp.reset(core, socket);
+            Event::Reset(socket, packet) => {
+                self.tcp.reset(core, socket, packet);
                 None
             }
             Event::Readable(socket) => self.tcp.wake(socket, true),
             Event::Writable(socket) => self.tcp.wake(socket, false),
-            Event::Datagram(socket, from, ecn, data) => {
-                self.udp.arrive(core, socket, from, (ecn, data))
+            Event::Datagram(socket, from, (packet, ecn), data) => {
+                let to = (socket, from, Some(packet));
+                self.udp.arrive(core, to, (ecn, data))
             }
             Event::Resolved(query) => self.names.resolved(core, query),
             Event::Packet(key) => self.packet(key),

@@ -32,7 +32,7 @@ use crate::{
     host::HostId,
     rng::Streams,
     tcp::ideal::Tcp,
-    transcript::{Place, Tag, Transcript},
+    transcript::{Detail, Place, Tag, Transcript},
     world::Setup,
 };
 use host_info::HostInfo;
@@ -117,6 +117,33 @@ impl Core {
         let when = (self.now, self.streams.decisions().len());
         self.transcript
             .note(when, place, tag, number, self.scratch.as_bytes());
+    }
+
+    /// An entry for pictures alone.
+    pub(crate) fn sketch(
+        &mut self,
+        host: HostId,
+        (tag, number): (Tag, u64),
+        detail: Option<Detail>,
+        bytes: &[u8],
+    ) {
+        let when = (self.now, self.streams.decisions().len());
+        let place = Place::Host(host);
+        self.transcript
+            .sketch(when, place, (tag, number), detail, bytes);
+    }
+
+    /// The same with a text.
+    pub(crate) fn sketch_text(
+        &mut self,
+        host: HostId,
+        (tag, number): (Tag, u64),
+        detail: Option<Detail>,
+        text: std::fmt::Arguments<'_>,
+    ) {
+        if self.transcript.keeps() {
+            self.sketch(host, (tag, number), detail, text.to_string().as_bytes());
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     event::Event,
     host::{HostId, HostInput},
-    transcript::{Place, Tag},
+    transcript::{Detail, Place, Tag},
 };
 use core::{
     net::{IpAddr, SocketAddr},
@@ -84,6 +84,9 @@ impl Core {
         let number = packet.id.0;
         self.transcript
             .note(when, place, tag, number, packet.payload());
+        if self.transcript.keeps() {
+            self.transcript.detail(Detail::Packet(packet.into()));
+        }
     }
 
     fn note_hop(&mut self, hop: HopId, tag: Tag, number: u64, text: std::fmt::Arguments<'_>) {
@@ -225,8 +228,8 @@ impl Net {
                     self.port_unreachable(host, from, to);
                     return None;
                 };
-                self.udp
-                    .arrive(&mut self.core, socket, from, (packet.ecn, data))
+                let to = (socket, from, None);
+                self.udp.arrive(&mut self.core, to, (packet.ecn, data))
             }
             Body::Icmp(icmp) if icmp.transport == Transport::Udp => {
                 let socket = self.udp.receiver(host, icmp.about_source)?;

@@ -1,14 +1,14 @@
 //! Datagrams between hosts: late, lost, doubled, out of order, too large.
 use super::{
     Core,
-    packet::{Body, Ecn, Packet},
+    packet::{Body, Ecn, Packet, PacketId},
     site::Stage,
 };
 use crate::{
     event::Event,
     host::{HostId, HostInput, UdpId},
     rng::StreamId,
-    transcript::Tag,
+    transcript::{Carries, Detail, Head, Tag},
 };
 use bytes::BytesMut;
 use core::{net::SocketAddr, time::Duration};
@@ -162,13 +162,25 @@ impl Udp {
         }
         let stream = self.stream(core, host, to);
         let receiver = core.owner(to.ip()).and_then(|host| self.receiver(host, to));
+        let packet = sketch_sent(core, host, (from, to), data);
         let way = self.draw(core, stream, to, data.len());
         let (Some(receiver), Some((late, copy))) = (receiver, way) else {
+            let why = match receiver {
+                Some(_) => "by chance, or too long for the path",
+                None => "nobody has this address and port",
+            };
+            core.sketch(host, (Tag::PacketLost, packet.0), None, why.as_bytes());
             core.note(host, Tag::DatagramLost, id.0.into(), data);
             return;
         };
-        for late in [Some(late), copy].into_iter().flatten() {
-            let event = Event::Datagram(receiver, from, ecn, BytesMut::from(data));
+        let second = copy.map(|late| {
+            let packet_of_copy = sketch_sent(core, host, (from, to), data);
+            let note = (Tag::PacketNote, packet_of_copy.0);
+            core.sketch_text(host, note, None, format_args!("a copy of #{}", packet.0));
+            (packet_of_copy, late)
+        });
+        for (packet, late) in [Some((packet, late)), second].into_iter().flatten() {
+            let event = Event::Datagram(receiver, from, (packet, ecn), BytesMut::from(data));
             core.queue.push(core.now + late, event);
         }
     }
@@ -254,18 +266,42 @@ impl Udp {
     pub(crate) fn arrive(
         &self,
         core: &mut Core,
-        id: UdpId,
-        from: SocketAddr,
+        (id, from, packet): (UdpId, SocketAddr, Option<PacketId>),
         (ecn, data): (Ecn, BytesMut),
     ) -> Option<(HostId, HostInput)> {
         let host = self.sockets.get(&id)?.host;
         if core.is_deaf(host) {
+            if let Some(packet) = packet {
+                let why = b"the host is down";
+                core.sketch(host, (Tag::PacketLost, packet.0), None, why);
+            }
             core.note(host, Tag::DatagramLost, id.0.into(), &data);
             return None;
+        }
+        if let Some(packet) = packet {
+            core.sketch(host, (Tag::PacketArrived, packet.0), None, &data);
         }
         core.ecn = ecn;
         core.note(host, Tag::Datagram, id.0.into(), &data);
         let socket = id;
         Some((host, HostInput::Datagram { socket, from, data }))
     }
+}
+
+/// A datagram without hops on its way, for pictures.
+fn sketch_sent(
+    core: &mut Core,
+    host: HostId,
+    (source, destination): (SocketAddr, SocketAddr),
+    data: &[u8],
+) -> PacketId {
+    let packet = core.new_packet_id();
+    let carries = Carries::Udp;
+    let detail = Detail::Packet(Head {
+        source,
+        destination,
+        carries,
+    });
+    core.sketch(host, (Tag::PacketSent, packet.0), Some(detail), data);
+    packet
 }

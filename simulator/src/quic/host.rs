@@ -423,11 +423,11 @@ impl Host for QuicHost {
             HostInput::Datagram { from, data, .. } => self.receive(cx, from, data),
             HostInput::Command(_)
             | HostInput::Accepted { .. }
+            | HostInput::Icmp { .. }
             | HostInput::Dialed(..)
             | HostInput::Readable(_)
             | HostInput::Writable(_)
             // quinn-proto finds the path's limit by probing alone.
-            | HostInput::Icmp { .. }
             | HostInput::Resolved(..) => {}
         }
         drop(entered);

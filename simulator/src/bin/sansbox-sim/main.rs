@@ -10,6 +10,7 @@ mod faults;
 mod gate;
 mod list;
 mod merge;
+mod pictures;
 mod promote;
 mod recording;
 mod replay;
@@ -46,8 +47,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "run",
-        usage: "NAME [--seed N] [FAULTS] [--calm] [--decisions D] [--branch-at T --branch-seed N] [--trace]",
-        about: "run one scenario",
+        usage: "NAME [--seed N] [FAULTS] [--calm] [--decisions D] [--branch-at T --branch-seed N] [--trace] [--pcap F] [--html F] [--jsonl F] [--qlog DIR]",
+        about: "run one scenario, and draw it",
         run: run::run,
     },
     Command {
@@ -76,7 +77,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "shrink",
-        usage: "NAME --seed N [FAULTS] [--runs N] [--jobs N] [--out FILE], or --decisions @FILE",
+        usage: "NAME --seed N [FAULTS] [--runs N] [--jobs N] [--out FILE] [--html F], or --decisions @FILE",
         about: "make a failing run small",
         run: shrink::run,
     },
