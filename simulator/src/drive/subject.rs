@@ -48,6 +48,8 @@ impl MachineHost {
     /// A host with the listeners of a plan, each served by sessions or associations.
     #[must_use]
     pub fn of_plan(rules: Rules, plan: &Arc<Plan>) -> Self {
+        #[cfg(test)]
+        tests::expect(plan);
         let mut host = Self::new(rules);
         for (n, inbound) in plan.inbounds().iter().enumerate() {
             let id = InboundId(u16::try_from(n).unwrap_or(u16::MAX));

@@ -43,6 +43,16 @@ pub(crate) enum Maybe<M: Machine> {
     Taped(Box<Tapped<M, Desk>>),
 }
 
+/// Makes room for the machines of a plan. What holds the plan is there before they are.
+pub(crate) fn expect(plan: &Arc<Plan>) {
+    DESKS.with_borrow_mut(|desks| {
+        if let Some(Desks { desks, .. }) = desks {
+            let worker = u16::try_from(desks.len()).expect("few plans");
+            desks.push((Arc::clone(plan), Desk::new(worker)));
+        }
+    });
+}
+
 /// Puts a tape on a machine that was just made.
 pub(crate) fn tape<M: Subject>(
     machine: M,
@@ -51,15 +61,11 @@ pub(crate) fn tape<M: Subject>(
     inbound: InboundId,
     new: Newcomer,
 ) -> Maybe<M> {
-    let found = DESKS.with_borrow_mut(|desks| {
-        let Desks { mode, desks } = desks.as_mut()?;
-        let number = desks.iter().position(|(of, _)| ptr::eq(&**of, &**plan));
-        let number = number.unwrap_or_else(|| {
-            let worker = u16::try_from(desks.len()).expect("few plans");
-            desks.push((Arc::clone(plan), Desk::new(worker)));
-            desks.len() - 1
-        });
-        Some((*mode, desks[number].1.clone()))
+    let found = DESKS.with_borrow(|desks| {
+        let Desks { mode, desks } = desks.as_ref()?;
+        let found = desks.iter().find(|(of, _)| ptr::eq(&**of, &**plan));
+        let (_, desk) = found.expect("plans are expected before their machines come");
+        Some((*mode, desk.clone()))
     });
     let Some((mode, desk)) = found else {
         return Maybe::Bare(machine);
