@@ -1,12 +1,6 @@
 //! The event queue: what happens next, in order of time and then of scheduling.
-use crate::host::{Command, DialId, HostId, QueryId, SocketId, UdpId};
-use crate::{
-    fault::Fault,
-    net::{packet::Ecn, site::HopId},
-    tcp::Side,
-};
-use bytes::BytesMut;
-use core::net::SocketAddr;
+use crate::host::{Command, DialId, HostId, QueryId, SocketId};
+use crate::{fault::Fault, net::site::HopId, tcp::Side};
 use sansbox_core::Instant;
 use std::{
     cmp::{Ordering, Reverse},
@@ -34,8 +28,8 @@ pub(crate) enum Event {
     Readable(SocketId),
     /// The host of this socket wakes up to write.
     Writable(SocketId),
-    /// A datagram reaches a socket.
-    Datagram(UdpId, SocketAddr, Ecn, BytesMut),
+    /// A datagram in the core's store reaches its socket.
+    Datagram(u32),
     /// The outcome of a name lookup reaches the asking host.
     Resolved(QueryId),
     /// A packet in the core's store moves on.

@@ -28,6 +28,7 @@ pub mod rng;
 pub mod scenario;
 mod scenarios;
 pub mod tcp;
+mod timers;
 pub mod transcript;
 pub mod world;
 

@@ -33,8 +33,9 @@ impl Net {
             }
             Event::Readable(socket) => self.tcp.wake(socket, true),
             Event::Writable(socket) => self.tcp.wake(socket, false),
-            Event::Datagram(socket, from, ecn, data) => {
-                self.udp.arrive(core, socket, from, (ecn, data))
+            Event::Datagram(key) => {
+                let datagram = core.datagrams.try_remove(key as usize)?;
+                self.udp.arrive(core, datagram)
             }
             Event::Resolved(query) => self.names.resolved(core, query),
             Event::Packet(key) => self.packet(key),
