@@ -1,15 +1,10 @@
 //! The event queue: what happens next, in order of time and then of scheduling.
-use crate::host::{Command, DialId, HostId, QueryId, SocketId, UdpId};
+use crate::host::{Command, DialId, HostId, QueryId, SocketId};
 use crate::{
     fault::Fault,
-    net::{
-        packet::{Ecn, PacketId},
-        site::HopId,
-    },
+    net::{packet::PacketId, site::HopId},
     tcp::Side,
 };
-use bytes::BytesMut;
-use core::net::SocketAddr;
 use sansbox_core::Instant;
 use std::{
     cmp::{Ordering, Reverse},
@@ -38,8 +33,8 @@ pub(crate) enum Event {
     Readable(SocketId),
     /// The host of this socket wakes up to write.
     Writable(SocketId),
-    /// A datagram reaches a socket.
-    Datagram(UdpId, SocketAddr, (PacketId, Ecn), BytesMut),
+    /// A datagram in the core's store reaches its socket.
+    Datagram(u32),
     /// The outcome of a name lookup reaches the asking host.
     Resolved(QueryId),
     /// A packet in the core's store moves on.

@@ -34,6 +34,7 @@ pub mod rng;
 pub mod scenario;
 mod scenarios;
 pub mod tcp;
+mod timers;
 pub mod tls;
 pub mod transcript;
 pub mod world;

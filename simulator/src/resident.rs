@@ -1,7 +1,6 @@
 //! Hosts as the world holds them: running, standing still, or dead.
 use crate::host::{Host, HostInput};
 use sansbox_core::Instant;
-use sansbox_engine::timer::TimerKey;
 use std::collections::VecDeque;
 
 /// What a host's program is doing.
@@ -18,9 +17,8 @@ pub(crate) struct Resident {
     pub(crate) state: State,
     /// What happened while it stood still.
     pub(crate) held: VecDeque<HostInput>,
-    /// Its deadline, by its own clock and in the world's queue.
+    /// Its deadline, by its own clock.
     pub(crate) wanted: Option<Instant>,
-    pub(crate) timer: Option<TimerKey>,
     /// It is a peer of the machines, and not done.
     pub(crate) is_busy_peer: bool,
 }
@@ -33,7 +31,6 @@ impl Resident {
             state: State::Running,
             held: VecDeque::new(),
             wanted: None,
-            timer: None,
         }
     }
 

@@ -10,6 +10,8 @@ use std::fmt::Write as _;
 
 /// Bytes gathered before they are hashed.
 const PENDING_LEN: usize = 16 << 10;
+/// Bytes in front of an entry's payload: time, place, tag, number, length.
+const HEAD_LEN: usize = 8 + 1 + 4 + 1 + 8 + 8;
 /// Bytes of a payload that a line shows.
 const TRACE_PREVIEW_LEN: usize = 24;
 
@@ -222,13 +224,23 @@ impl Transcript {
             Place::Hop(hop) => (1, hop),
             Place::World => (2, 0),
         };
-        self.pending.extend_from_slice(&at.as_nanos().to_be_bytes());
-        self.pending.push(kind);
-        self.pending.extend_from_slice(&index.to_be_bytes());
-        self.pending.push(tag as u8);
-        self.pending.extend_from_slice(&number.to_be_bytes());
+        let mut head = [0; HEAD_LEN];
         let len = bytes.len() as u64;
-        self.pending.extend_from_slice(&len.to_be_bytes());
+        let parts: [&[u8]; 6] = [
+            &at.as_nanos().to_be_bytes(),
+            &[kind],
+            &index.to_be_bytes(),
+            &[tag as u8],
+            &number.to_be_bytes(),
+            &len.to_be_bytes(),
+        ];
+        let mut rest = &mut head[..];
+        for part in parts {
+            let (place, behind) = rest.split_at_mut(part.len());
+            place.copy_from_slice(part);
+            rest = behind;
+        }
+        self.pending.extend_from_slice(&head);
         self.pending.extend_from_slice(bytes);
         if self.pending.len() >= PENDING_LEN {
             self.hash.update(&self.pending);

@@ -11,6 +11,7 @@ use crate::{
     resident::{Resident, State},
     rng::{Decision, Named, Source},
     tcp::{Path, Reach, ideal::Tcp},
+    timers::Timers,
     transcript::Entry,
 };
 use core::{
@@ -18,7 +19,6 @@ use core::{
     time::Duration,
 };
 use sansbox_core::Instant;
-use sansbox_engine::timer::TimerQueue;
 use std::collections::BTreeMap;
 
 /// Events at one instant before the world is declared to spin.
@@ -43,7 +43,7 @@ pub struct Setup {
 pub struct World {
     pub(crate) net: Net,
     pub(crate) residents: Vec<Resident>,
-    timers: TimerQueue<HostId>,
+    timers: Timers,
     events: u64,
     seed: u64,
     branch: Option<(Duration, u64)>,
@@ -79,7 +79,7 @@ impl World {
         Self {
             net,
             residents: Vec::new(),
-            timers: TimerQueue::default(),
+            timers: Timers::default(),
             events: 0,
             seed,
             branch,
@@ -418,7 +418,7 @@ impl World {
         self.done_by = all_done.then(|| self.done_by.unwrap_or(from + swarm::GRACE));
     }
 
-    fn next_at(&self) -> Option<Instant> {
+    fn next_at(&mut self) -> Option<Instant> {
         let next = [self.net.core.queue.next_at(), self.timers.next()];
         next.into_iter().flatten().min()
     }
@@ -438,7 +438,6 @@ impl World {
             }
         } else if let Some(host) = self.timers.pop_due(self.net.core.now) {
             if let Some(resident) = self.residents.get_mut(host.0 as usize) {
-                resident.timer = None;
                 resident.wanted = None;
             }
             self.tell(host, HostInput::Timer);
@@ -476,22 +475,17 @@ impl World {
         if resident.wanted == wanted {
             return;
         }
-        if let Some(key) = resident.timer.take() {
-            self.timers.disarm(key);
-        }
         resident.wanted = wanted;
         let at = wanted.map(|at| self.net.core.world_time(id, at));
-        resident.timer = at.map(|at| self.timers.arm(at, id));
+        self.timers.set(id, at);
     }
 
     /// A host's deadline is no more.
     pub(crate) fn disarm(&mut self, id: HostId) {
         if let Some(resident) = self.residents.get_mut(id.0 as usize) {
             resident.wanted = None;
-            if let Some(key) = resident.timer.take() {
-                self.timers.disarm(key);
-            }
         }
+        self.timers.set(id, None);
     }
 
     /// A host's clock has changed: its deadline comes at another time.

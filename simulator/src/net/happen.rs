@@ -33,9 +33,9 @@ impl Net {
             }
             Event::Readable(socket) => self.tcp.wake(socket, true),
             Event::Writable(socket) => self.tcp.wake(socket, false),
-            Event::Datagram(socket, from, (packet, ecn), data) => {
-                let to = (socket, from, Some(packet));
-                self.udp.arrive(core, to, (ecn, data))
+            Event::Datagram(key) => {
+                let datagram = core.datagrams.try_remove(key as usize)?;
+                self.udp.arrive(core, datagram)
             }
             Event::Resolved(query) => self.names.resolved(core, query),
             Event::Packet(key) => self.packet(key),

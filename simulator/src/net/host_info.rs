@@ -24,6 +24,9 @@ pub(super) struct HostInfo {
 impl Core {
     pub(crate) fn add_host(&mut self, site: SiteId, name: &str, addresses: &[IpAddr]) -> HostId {
         let id = HostId(u32::try_from(self.hosts.len()).expect("fewer than 2^32 hosts"));
+        for ip in addresses {
+            self.owners.entry(*ip).or_insert(id);
+        }
         self.hosts.push(HostInfo {
             name: name.into(),
             site,
@@ -80,10 +83,9 @@ impl Core {
         host.is_some_and(|host| host.is_deaf)
     }
 
-    /// Whose address this is.
+    /// Whose address this is; the first host's that has it.
     pub(crate) fn owner(&self, ip: IpAddr) -> Option<HostId> {
-        let at = self.hosts.iter().position(|h| h.addresses.contains(&ip))?;
-        u32::try_from(at).ok().map(HostId)
+        self.owners.get(&ip).copied()
     }
 
     /// What a host's TCP stack needs: the host's name, the streams, the name of the next packet.
@@ -177,6 +179,7 @@ impl Core {
         if let Some(info) = self.info_mut(host) {
             info.addresses.retain(|own| *own != ip);
         }
+        self.find_owner(ip);
     }
 
     pub(crate) fn add_address(&mut self, host: HostId, ip: IpAddr) {
@@ -185,5 +188,15 @@ impl Core {
         {
             info.addresses.push(ip);
         }
+        self.find_owner(ip);
+    }
+
+    /// Somebody has lost or got an address.
+    fn find_owner(&mut self, ip: IpAddr) {
+        let owner = self.host_ids().find(|host| self.has_address(*host, ip));
+        match owner {
+            Some(host) => self.owners.insert(ip, host),
+            None => self.owners.remove(&ip),
+        };
     }
 }

@@ -35,14 +35,16 @@ use crate::{
     transcript::{Detail, Place, Tag, Transcript},
     world::Setup,
 };
+use core::net::IpAddr;
 use host_info::HostInfo;
 use names::Names;
 use packet::Ecn;
+use rustc_hash::FxHashMap;
 use sansbox_core::Instant;
 use site::{Flight, Sites};
 use slab::Slab;
 use std::fmt::Write as _;
-use udp::Udp;
+use udp::{Datagram, Udp};
 
 pub use names::Answer;
 pub use site::{HopId, SiteId};
@@ -59,6 +61,9 @@ pub(crate) struct Core {
     pub(crate) sites: Sites,
     /// Packets between hosts and hops.
     pub(crate) packets: Slab<Flight>,
+    /// Datagrams between hosts without hops.
+    pub(crate) datagrams: Slab<Datagram>,
+    owners: FxHashMap<IpAddr, HostId>,
     pub(crate) weather: Weather,
     pub(crate) marks: Marks,
     pub(crate) swarm: Option<Swarm>,
@@ -79,6 +84,8 @@ impl Core {
             violation: None,
             sites: Sites::default(),
             packets: Slab::new(),
+            datagrams: Slab::new(),
+            owners: FxHashMap::default(),
             weather: Weather::default(),
             marks: Marks::default(),
             swarm: setup.swarm,

@@ -5,6 +5,7 @@ use super::{
     hop::{HopOutput, Lost},
     packet::{Body, Ecn, Flags, Icmp, IcmpKind, Packet, PacketId, Segment, Transport},
     site::{Flight, HopId, SiteId, Stage},
+    udp::Datagram,
 };
 use crate::{
     event::Event,
@@ -228,8 +229,14 @@ impl Net {
                     self.port_unreachable(host, from, to);
                     return None;
                 };
-                let to = (socket, from, None);
-                self.udp.arrive(&mut self.core, to, (packet.ecn, data))
+                let datagram = Datagram {
+                    socket,
+                    from,
+                    packet: None,
+                    ecn: packet.ecn,
+                    data,
+                };
+                self.udp.arrive(&mut self.core, datagram)
             }
             Body::Icmp(icmp) if icmp.transport == Transport::Udp => {
                 let socket = self.udp.receiver(host, icmp.about_source)?;

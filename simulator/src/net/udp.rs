@@ -12,6 +12,7 @@ use crate::{
 };
 use bytes::BytesMut;
 use core::{net::SocketAddr, time::Duration};
+use rustc_hash::FxHashMap;
 use sansbox_core::Refusal;
 use std::collections::BTreeMap;
 
@@ -28,6 +29,13 @@ pub struct UdpPath {
     pub duplication: u64,
     /// Longest payload in bytes; longer ones are lost.
     pub payload_max: usize,
+}
+
+impl UdpPath {
+    /// Is nothing about it left to chance?
+    const fn is_sure(&self) -> bool {
+        self.jitter.is_zero() && self.loss == 0 && self.duplication == 0
+    }
 }
 
 impl Default for UdpPath {
@@ -56,12 +64,25 @@ struct Socket {
 /// UDP.
 #[derive(Debug, Default)]
 pub(crate) struct Udp {
-    sockets: BTreeMap<UdpId, Socket>,
+    /// By number; closed ones leave a gap.
+    sockets: Vec<Option<Socket>>,
+    /// The open sockets of each port, in the order they were opened.
+    ports: FxHashMap<(HostId, u16), Vec<UdpId>>,
     paths: BTreeMap<SocketAddr, UdpPath>,
     pub(crate) default_path: UdpPath,
-    streams: BTreeMap<(HostId, SocketAddr), StreamId>,
-    crossings: BTreeMap<(SocketAddr, SocketAddr), StreamId>,
-    next_id: u32,
+    streams: FxHashMap<(HostId, SocketAddr), StreamId>,
+    crossings: FxHashMap<(SocketAddr, SocketAddr), StreamId>,
+}
+
+/// A datagram between hosts without hops.
+#[derive(Debug)]
+pub(crate) struct Datagram {
+    pub(crate) socket: UdpId,
+    pub(crate) from: SocketAddr,
+    /// Its name on pictures.
+    pub(crate) packet: Option<PacketId>,
+    pub(crate) ecn: Ecn,
+    pub(crate) data: BytesMut,
 }
 
 impl Udp {
@@ -71,7 +92,7 @@ impl Udp {
 
     pub(crate) fn open_sockets(&self, host: HostId) -> usize {
         let owned = |s: &&Socket| s.host == host && !s.is_listener;
-        self.sockets.values().filter(owned).count()
+        self.sockets.iter().flatten().filter(owned).count()
     }
 
     /// Changes the ways of all datagrams.
@@ -82,8 +103,13 @@ impl Udp {
 
     /// All sockets of a host, listeners as well.
     pub(crate) fn sockets(&self, host: HostId) -> Vec<UdpId> {
-        let owned = self.sockets.iter().filter(|(_, s)| s.host == host);
-        owned.map(|(id, _)| *id).collect()
+        let owned = |s: &Option<Socket>| s.as_ref().is_some_and(|s| s.host == host);
+        let ids = (0..).map(UdpId).zip(&self.sockets);
+        ids.filter(|(_, s)| owned(s)).map(|(id, _)| id).collect()
+    }
+
+    fn socket(&self, id: UdpId) -> Option<&Socket> {
+        self.sockets.get(id.0 as usize)?.as_ref()
     }
 
     pub(crate) fn bind(
@@ -93,7 +119,7 @@ impl Udp {
         local: SocketAddr,
     ) -> Result<(UdpId, SocketAddr), Refusal> {
         let ip = local.ip();
-        if !ip.is_unspecified() && core.owner(ip) != Some(host) {
+        if !ip.is_unspecified() && !core.has_address(host, ip) {
             return Err(Refusal::AddressUnsupported);
         }
         let rate = core.weather.bind_refused;
@@ -101,8 +127,9 @@ impl Udp {
         if local.port() == 0 && core.strikes(rate, "bind-refused", format_args!("{name}")) {
             return Err(Refusal::Exhausted);
         }
-        let is_taken = |s: &Socket| s.host == host && s.local == local;
-        if self.sockets.values().any(is_taken) {
+        let same_port = self.ports.get(&(host, local.port()));
+        let is_taken = |id: &UdpId| self.socket(*id).is_some_and(|s| s.local == local);
+        if same_port.is_some_and(|ids| ids.iter().any(is_taken)) {
             return Err(Refusal::Exhausted);
         }
         let is_listener = local.port() != 0;
@@ -112,19 +139,24 @@ impl Udp {
             core.ephemeral_port(host)
         };
         let local = SocketAddr::new(ip, port);
-        let id = UdpId(self.next_id);
-        self.next_id += 1;
+        let id = UdpId(u32::try_from(self.sockets.len()).unwrap_or(u32::MAX));
         let socket = Socket {
             host,
             local,
             is_listener,
         };
-        self.sockets.insert(id, socket);
+        self.sockets.push(Some(socket));
+        self.ports.entry((host, port)).or_default().push(id);
         Ok((id, local))
     }
 
     pub(crate) fn unbind(&mut self, id: UdpId) {
-        self.sockets.remove(&id);
+        let Some(socket) = self.sockets.get_mut(id.0 as usize).and_then(Option::take) else {
+            return;
+        };
+        if let Some(ids) = self.ports.get_mut(&(socket.host, socket.local.port())) {
+            ids.retain(|other| *other != id);
+        }
     }
 
     pub(crate) fn send(
@@ -134,7 +166,7 @@ impl Udp {
         to: SocketAddr,
         (ecn, data): (Ecn, &[u8]),
     ) {
-        let Some((host, local)) = self.sockets.get(&id).map(|s| (s.host, s.local)) else {
+        let Some((host, local)) = self.socket(id).map(|s| (s.host, s.local)) else {
             return;
         };
         core.note(host, Tag::DatagramSent, id.0.into(), data);
@@ -160,11 +192,16 @@ impl Udp {
             core.launch(core.now, Stage::Leave(host), packet);
             return;
         }
-        let stream = self.stream(core, host, to);
         let receiver = core.owner(to.ip()).and_then(|host| self.receiver(host, to));
         let packet = sketch_sent(core, host, (from, to), data);
-        let way = self.draw(core, stream, to, data.len());
-        let (Some(receiver), Some((late, copy))) = (receiver, way) else {
+        let path = self.path(to);
+        let way = if path.is_sure() && core.weather.spares_datagrams() {
+            (data.len() <= path.payload_max).then_some((path.latency, None))
+        } else {
+            let stream = self.stream(core, host, to);
+            Self::draw(core, stream, path, data.len())
+        };
+        let (Some(socket), Some((late, copy))) = (receiver, way) else {
             let why = match receiver {
                 Some(_) => "by chance, or too long for the path",
                 None => "nobody has this address and port",
@@ -180,9 +217,24 @@ impl Udp {
             (packet_of_copy, late)
         });
         for (packet, late) in [Some((packet, late)), second].into_iter().flatten() {
-            let event = Event::Datagram(receiver, from, (packet, ecn), BytesMut::from(data));
-            core.queue.push(core.now + late, event);
+            let data = BytesMut::from(data);
+            let key = core.datagrams.insert(Datagram {
+                socket,
+                from,
+                packet: Some(packet),
+                ecn,
+                data,
+            });
+            core.queue
+                .push(core.now + late, Event::Datagram(key as u32));
         }
+    }
+
+    fn path(&self, to: SocketAddr) -> UdpPath {
+        if self.paths.is_empty() {
+            return self.default_path;
+        }
+        *self.paths.get(&to).unwrap_or(&self.default_path)
     }
 
     fn stream(&mut self, core: &mut Core, host: HostId, to: SocketAddr) -> StreamId {
@@ -197,13 +249,11 @@ impl Udp {
 
     /// How late a datagram and a copy of it come; `None`: it is lost.
     fn draw(
-        &self,
         core: &mut Core,
         stream: StreamId,
-        to: SocketAddr,
+        path: UdpPath,
         len: usize,
     ) -> Option<(Duration, Option<Duration>)> {
-        let path = *self.paths.get(&to).unwrap_or(&self.default_path);
         let weather = core.weather;
         let strikes = |core: &mut Core, rate, class| {
             if rate == 0 {
@@ -248,7 +298,7 @@ impl Udp {
                 stream
             }
         };
-        self.draw(core, stream, packet.destination, len)
+        Self::draw(core, stream, self.path(packet.destination), len)
     }
 
     /// The socket of a host to which a datagram for `to` goes.
@@ -259,17 +309,24 @@ impl Udp {
                 && (s.local.ip() == to.ip()
                     || s.local.ip().is_unspecified() && (s.local.is_ipv6() || to.is_ipv4()))
         };
-        let mut sockets = self.sockets.iter();
-        sockets.find(|(_, s)| is_receiver(s)).map(|(id, _)| *id)
+        let mut same_port = self.ports.get(&(host, to.port()))?.iter().copied();
+        same_port.find(|id| self.socket(*id).is_some_and(is_receiver))
     }
 
     pub(crate) fn arrive(
         &self,
         core: &mut Core,
-        (id, from, packet): (UdpId, SocketAddr, Option<PacketId>),
-        (ecn, data): (Ecn, BytesMut),
+        datagram: Datagram,
     ) -> Option<(HostId, HostInput)> {
-        let host = self.sockets.get(&id)?.host;
+        let Datagram {
+            socket,
+            from,
+            packet,
+            ecn,
+            data,
+        } = datagram;
+        let id = socket;
+        let host = self.socket(id)?.host;
         if core.is_deaf(host) {
             if let Some(packet) = packet {
                 let why = b"the host is down";
@@ -283,7 +340,6 @@ impl Udp {
         }
         core.ecn = ecn;
         core.note(host, Tag::Datagram, id.0.into(), &data);
-        let socket = id;
         Some((host, HostInput::Datagram { socket, from, data }))
     }
 }

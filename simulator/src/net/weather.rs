@@ -45,6 +45,13 @@ pub struct Weather {
     pub bind_refused: u32,
 }
 
+impl Weather {
+    /// Does nothing happen to datagrams?
+    pub(crate) const fn spares_datagrams(&self) -> bool {
+        self.datagram_lost | self.datagram_doubled | self.datagram_late == 0
+    }
+}
+
 /// Longest that slow things take longer.
 const SLOWER_MAX: Duration = Duration::from_secs(20);
 

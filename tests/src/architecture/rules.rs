@@ -99,6 +99,7 @@ pub const RULES: &[Rule] = &[
             "sansbox-protocols",
             "sansbox-stack",
             "sansbox-engine",
+            "sansbox-simulator",
             "sansbox-tokio",
             "sansbox-smol",
         ],
