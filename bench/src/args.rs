@@ -18,9 +18,19 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// TCP relaying through SOCKS5: bulk, round trips, connections, idle memory, start.
     Relay(Relay),
+    /// The simulator: virtual seconds, packets and seeds per second of one core.
+    Sim(Sim),
     /// The far end of the idle measurements, in a process of its own because of its file limit.
     #[command(hide = true)]
     Sink,
+}
+
+/// Options of `sim`.
+#[derive(Debug, Args)]
+pub(crate) struct Sim {
+    /// Rounds of each figure; a figure is the median of its rounds.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) rounds: u32,
 }
 
 /// Options of `relay`.

@@ -15,6 +15,7 @@ mod proxy;
 mod report;
 mod router;
 mod run;
+mod sim;
 mod socks;
 mod stats;
 mod subject;
@@ -35,6 +36,7 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Sink => load::idle::sink(),
         Command::Relay(args) => relay(&args),
+        Command::Sim(args) => sim::run(&args),
     }
 }
 
