@@ -55,7 +55,8 @@ impl core::fmt::Display for Outcome {
 
 impl Outcome {
     fn count(&self, tag: Tag) -> usize {
-        self.entries.iter().filter(|e| e.tag == tag).count()
+        let told = self.entries.iter().filter(|e| !e.is_sketch);
+        told.filter(|e| e.tag == tag).count()
     }
 
     /// Packets that were lost for this reason.

@@ -1,6 +1,7 @@
 // Mouse, touch, keyboard, buttons.
 
 const filter = byId("filter");
+let naming = 0;
 
 function choose(i, isNear) {
   state.chosen = i;
@@ -16,7 +17,9 @@ function choose(i, isNear) {
     const x = markX(i) - timeline.scrollLeft;
     if (x < 0 || x > timeline.clientWidth) timeline.scrollLeft = markX(i) - timeline.clientWidth / 2;
   }
-  history.replaceState(null, "", `#e${items.entry[i]}`);
+  clearTimeout(naming);
+  // Browsers limit how often an address may change.
+  naming = setTimeout(() => history.replaceState(null, "", `#e${items.entry[i]}`), 300);
   redraw();
 }
 

@@ -73,21 +73,31 @@ function draw() {
   drawTimes(cx, from, to);
   for (let lane = 0; lane < hosts.length; lane++) drawFill(cx, lane, from, to);
   if (state.chosen >= 0) drawBand(cx);
-  const busy = new Map();
   const arrows = new Arrows();
+  const crossing = [];
+  const begun = [];
   eachBetween(from, to, (i) => {
-    if (isPacket(items.kind[i])) arrows.add(i);
+    const isBegun = startOf(i) >= from - MARGIN;
+    if (isBegun) begun.push(i);
+    if (!isPacket(items.kind[i])) return;
+    if (isBegun || endOf(i) <= to) arrows.add(i); else crossing.push(i);
+  });
+  // Of lines that only pass through, as many as can be told apart.
+  const every = Math.ceil(crossing.length / CROSSING_MAX);
+  crossing.forEach((i, n) => {
+    if (n % every === 0 || i === state.chosen) arrows.add(i);
   });
   arrows.draw(cx);
-  eachBetween(from, to, (i) => {
-    if (!isPacket(items.kind[i])) drawMark(cx, i);
-  });
-  eachBetween(from, to, (i) => drawLabel(cx, i, busy));
+  for (const i of begun) if (!isPacket(items.kind[i])) drawMark(cx, i);
+  const busy = new Map();
+  for (const i of begun) drawLabel(cx, i, busy);
   drawHead(cx);
 }
 
 // How far lines are drawn outside of the view.
 const MARGIN = 20;
+// Most lines that neither begin nor end in the view.
+const CROSSING_MAX = 1000;
 
 // The part of a line that can be seen: painters are slow with lines of a million pixels.
 function inView({ x1, y1, x2, y2 }) {
@@ -375,16 +385,11 @@ function drawHead(cx) {
   cx.fillText("time", state.gutter - 8, 31);
 }
 
-// How dense the run is, what went wrong, and which part is in view.
-function drawMap() {
-  const cx = map.getContext("2d");
-  const ratio = window.devicePixelRatio || 1;
-  const height = map.height / ratio;
-  cx.setTransform(ratio, 0, 0, ratio, 0, 0);
-  cx.fillStyle = colours.raised;
-  cx.fillRect(0, 0, 18, height);
+// How many events each row of the map stands for, and whether one of them is bad.
+let known = { version: -1 };
+function density(rows) {
+  if (known.version === axis.version && known.counts.length === rows) return known;
   const total = Math.max(1, axis.height);
-  const rows = Math.max(1, Math.floor(height / 2));
   const counts = new Uint32Array(rows);
   const bad = new Uint8Array(rows);
   for (const i of axis.shown) {
@@ -393,6 +398,20 @@ function drawMap() {
     if (isBad(items.kind[i])) bad[row] = 1;
   }
   const most = counts.reduce((a, b) => Math.max(a, b), 1);
+  known = { version: axis.version, counts, bad, most };
+  return known;
+}
+
+// How dense the run is, what went wrong, and which part is in view.
+function drawMap() {
+  const cx = map.getContext("2d");
+  const ratio = window.devicePixelRatio || 1;
+  const height = map.height / ratio;
+  cx.setTransform(ratio, 0, 0, ratio, 0, 0);
+  cx.fillStyle = colours.raised;
+  cx.fillRect(0, 0, 18, height);
+  const rows = Math.max(1, Math.floor(height / 2));
+  const { counts, bad, most } = density(rows);
   for (let row = 0; row < rows; row++) {
     if (counts[row] === 0) continue;
     cx.fillStyle = bad[row] ? colours.bad : colours.soft;

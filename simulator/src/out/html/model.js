@@ -48,6 +48,8 @@ const axis = {
   rows: new Float64Array(0),
   blockEnds: new Float64Array(0),
   height: 0,
+  // Raised whenever rows are put elsewhere.
+  version: 0,
 };
 
 const hosts = data.hosts.map(([name, addresses], lane) => ({ name, addresses, fills: [], place: lane }));
@@ -136,6 +138,7 @@ function place() {
     axis.rows[row] = y;
   }
   axis.height = y;
+  axis.version++;
   axis.blockEnds = new Float64Array(Math.ceil(axis.shown.length / BLOCK));
   for (let n = 0; n < axis.shown.length; n++) {
     const block = Math.floor(n / BLOCK);

@@ -126,16 +126,22 @@ function ways(i) {
   return bar;
 }
 
-const turned = (flow) => flow.split(" → ").reverse().join(" → ");
+// The number of the flow the other way, for each flow that was asked for.
+const waysBack = new Map();
+function wayBack(flow) {
+  if (!waysBack.has(flow)) {
+    const back = strings[flow].split(" → ").reverse().join(" → ");
+    waysBack.set(flow, strings.indexOf(back));
+  }
+  return waysBack.get(flow);
+}
 
 // The next shown item in a direction that belongs together with this one.
 function kin(i, direction) {
-  const flow = strings[items.flow[i]];
+  const flow = items.flow[i];
+  const back = flow ? wayBack(flow) : -1;
   const isKin = (other) => {
-    if (flow) {
-      const theirs = strings[items.flow[other]];
-      return theirs === flow || theirs === turned(flow);
-    }
+    if (flow) return items.flow[other] === flow || items.flow[other] === back;
     return items.lane[other] === items.lane[i] && items.number[other] === items.number[i]
       && numberName(items.kind[other]) === numberName(items.kind[i]);
   };
