@@ -1,5 +1,5 @@
 //! One TCP connection: two ends and two directions.
-use super::{Path, Segments, Side, sketch};
+use super::{Path, Segments, Side, crash::AGAIN, sketch};
 use crate::{
     event::Event,
     host::{HostId, Read, SocketId, WasReset},
@@ -330,9 +330,17 @@ impl Conn {
         if self.is_cut {
             return;
         }
+        let sender = self.socket(from);
         let out = &mut self.end_mut(from).out;
-        if out.flight.front().is_none_or(|s| s.number != number) {
-            return;
+        match out.flight.front() {
+            // One before it waited for a host that heard nothing, and comes again: so does this.
+            Some(first) if first.number < number => {
+                let event = Event::Arrive(sender, number);
+                core.queue.push(core.now + AGAIN, event);
+                return;
+            }
+            Some(first) if first.number == number => {}
+            Some(_) | None => return,
         }
         let Some(segment) = out.flight.pop_front() else {
             return;

@@ -13,7 +13,7 @@ use core::{net::IpAddr, time::Duration};
 use sansbox_core::Refusal;
 
 /// When a segment that reached nobody comes again.
-const AGAIN: Duration = Duration::from_secs(1);
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
 /// When a host without a free file tries to accept again.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
