@@ -159,7 +159,9 @@ impl Actor {
     fn give_up(&mut self, cx: &mut Cx<'_>) {
         self.fail_flows(cx);
         // A program that could not do what it wanted does not make it look like an end.
-        if let (false, Some(socket)) = (cx.is_exact(), self.socket.take()) {
+        if !cx.is_exact()
+            && let Some(socket) = self.socket.take()
+        {
             cx.abort(socket);
         }
         let _ = self.leave(cx);
