@@ -51,6 +51,9 @@ pub(crate) struct Relay {
     /// The sansbox binary [default: target/release/sansbox, built when missing].
     #[arg(long, value_name = "PATH")]
     pub(crate) sansbox: Option<PathBuf>,
+    /// A sansbox binary that was built with `--features runtime-smol`, to run beside it.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) smol: Option<PathBuf>,
     /// The peers to run beside it; an empty value runs none.
     #[arg(long, value_delimiter = ',', default_value = "sing-box,microsocks")]
     pub(crate) peers: Vec<String>,

@@ -94,6 +94,12 @@ fn subjects(args: &Relay, folders: &Folders, skipped: &mut Vec<String>) -> Vec<S
         Ok(own) => subjects.extend(own),
         Err(error) => skip(subject::SANSBOX, error),
     }
+    if let Some(path) = &args.smol {
+        match subject::sansbox_smol(path) {
+            Ok(own) => subjects.push(own),
+            Err(error) => skip(subject::SANSBOX_SMOL, error),
+        }
+    }
     for name in args.peers.iter().filter(|name| !name.is_empty()) {
         match subject::peer(folders, name) {
             Ok(peer) => subjects.push(peer),

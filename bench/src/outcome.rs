@@ -6,13 +6,16 @@ use crate::args::Group;
 use crate::figure::{Figure, MARKS, Reach};
 use crate::router::Lookup;
 use crate::stats;
-use crate::subject::{MICROSOCKS, SANSBOX, SANSBOX_AUTH, SANSBOX_SYSTEM_CC, SING_BOX};
+use crate::subject::{
+    MICROSOCKS, SANSBOX, SANSBOX_AUTH, SANSBOX_SMOL, SANSBOX_SYSTEM_CC, SING_BOX,
+};
 
 /// The order of the subjects in reports.
-pub(crate) const ORDER: [&str; 5] = [
+pub(crate) const ORDER: [&str; 6] = [
     SANSBOX,
     SANSBOX_SYSTEM_CC,
     SANSBOX_AUTH,
+    SANSBOX_SMOL,
     SING_BOX,
     MICROSOCKS,
 ];

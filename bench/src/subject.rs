@@ -17,6 +17,8 @@ pub(crate) const SANSBOX: &str = "sansbox";
 pub(crate) const SANSBOX_SYSTEM_CC: &str = "sansbox-system-cc";
 /// sansbox with a user and a few rules; idle memory only.
 pub(crate) const SANSBOX_AUTH: &str = "sansbox-auth";
+/// sansbox on the other runtime.
+pub(crate) const SANSBOX_SMOL: &str = "sansbox-smol";
 /// The reference peer.
 pub(crate) const SING_BOX: &str = "sing-box";
 /// The small peer.
@@ -24,6 +26,8 @@ pub(crate) const MICROSOCKS: &str = "microsocks";
 
 /// The sansbox-only key of [`SANSBOX_SYSTEM_CC`], at the top level of its config.
 const SYSTEM_CONGESTION: (&str, &str) = ("sansbox", r#"{"loopback_congestion": "system"}"#);
+/// How `sansbox version` names the runtime of [`SANSBOX_SMOL`].
+const SMOL_TAG: &str = "runtime_smol";
 const USER: Credentials = Credentials {
     username: "bench",
     password: "carry-me-through",
@@ -72,7 +76,10 @@ impl Subject {
 
     /// Whether it is sansbox and not a peer.
     pub(crate) fn is_own(&self) -> bool {
-        matches!(self.name, SANSBOX | SANSBOX_SYSTEM_CC | SANSBOX_AUTH)
+        matches!(
+            self.name,
+            SANSBOX | SANSBOX_SYSTEM_CC | SANSBOX_AUTH | SANSBOX_SMOL
+        )
     }
 
     /// The arguments that make it serve SOCKS5 on 127.0.0.1:`port`; writes a config file into
@@ -201,6 +208,23 @@ pub(crate) fn sansbox(folders: &Folders, named: Option<&Path>) -> Result<Vec<Sub
     Ok(variants.map(subject).into())
 }
 
+/// sansbox on smol, with its defaults.
+pub(crate) fn sansbox_smol(program: &Path) -> Result<Subject> {
+    if !program.is_file() {
+        bail!("there is no {}", program.display());
+    }
+    let said = guard::output(Command::new(program).arg("version"), ASK_LIMIT)?;
+    if !said.contains(SMOL_TAG) {
+        bail!("{} was built with another runtime", program.display());
+    }
+    Ok(Subject {
+        name: SANSBOX_SMOL,
+        program: program.to_path_buf(),
+        version: first_line(&said)?,
+        setup: Setup::Config,
+    })
+}
+
 /// The peer of that name.
 pub(crate) fn peer(folders: &Folders, name: &str) -> Result<Subject> {
     match name {
@@ -212,7 +236,10 @@ pub(crate) fn peer(folders: &Folders, name: &str) -> Result<Subject> {
 
 /// The first line of what the program says.
 fn version(command: &mut Command) -> Result<String> {
-    let text = guard::output(command, ASK_LIMIT)?;
+    first_line(&guard::output(command, ASK_LIMIT)?)
+}
+
+fn first_line(text: &str) -> Result<String> {
     text.lines()
         .next()
         .map(|line| line.trim().to_owned())
@@ -320,6 +347,14 @@ mod tests {
         let auth = config(Setup::ConfigAuth, 1080).unwrap();
         assert_eq!(auth["inbounds"][0]["users"][0]["username"], USER.username);
         assert_eq!(auth["route"]["rules"].as_array().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn only_a_build_with_smol_is_taken_for_one() {
+        let error = sansbox_smol(Path::new("/nonexistent")).unwrap_err();
+        assert!(error.to_string().contains("there is no"), "{error}");
+        let error = sansbox_smol(Path::new("/bin/echo")).unwrap_err();
+        assert!(error.to_string().contains("another runtime"), "{error}");
     }
 
     #[test]

@@ -23,6 +23,7 @@ Commands:
   generate uuid             print a random UUID
   generate rand LEN [--base64 | --hex]
                             print LEN random bytes
+  generate recorder-keypair print a pair of keys: recordings are encrypted to the public one
   help                      print this
 
 Flags of all commands:
@@ -63,6 +64,7 @@ pub(crate) enum Action {
     Merge { out: PathBuf },
     Version { name_only: bool, sing_box: bool },
     Uuid,
+    RecorderKeypair,
     Rand { len: u64, encoding: Encoding },
 }
 
@@ -203,9 +205,10 @@ impl Words {
         let what = what.to_string_lossy();
         match (&*what, rest) {
             ("uuid", []) => self.only_flags(&[]).map(|()| Action::Uuid),
-            ("uuid", [extra, ..]) => Err(unknown_command(
+            ("recorder-keypair", []) => self.only_flags(&[]).map(|()| Action::RecorderKeypair),
+            ("uuid" | "recorder-keypair", [extra, ..]) => Err(unknown_command(
                 &extra.to_string_lossy(),
-                "sansbox generate uuid",
+                &format!("sansbox generate {what}"),
             )),
             ("rand", [len]) => {
                 self.only_flags(&["--base64", "--hex"])?;
@@ -285,6 +288,7 @@ mod tests {
             ("sansbox generate", Action::Help),
             ("sansbox check --help", Action::Help),
             ("sansbox generate uuid", Action::Uuid),
+            ("sansbox generate recorder-keypair", Action::RecorderKeypair),
             ("sansbox generate rand 3", rand(3, Encoding::Raw)),
             ("sansbox generate rand --hex 3", rand(3, Encoding::Hex)),
             (

@@ -4,9 +4,11 @@ use crate::{
     fatal::Fatal,
     load::{Inputs, STDIN, load, refuse},
     logger::Logger,
+    runtime,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sansbox_engine::config;
+use sansbox_flight::KeyPair;
 use std::{
     fmt::Write as _,
     fs,
@@ -14,6 +16,7 @@ use std::{
     path::{self, Path},
     time::Instant,
 };
+use zeroize::Zeroizing;
 
 /// The sing-box whose configuration is read.
 const SING_BOX: &str = "1.12.24";
@@ -112,7 +115,7 @@ pub(crate) fn version(name_only: bool, sing_box: bool) -> Result<(), Fatal> {
         std::env::consts::ARCH,
     );
     // Writing to a String does not fail.
-    let _ = writeln!(text, "Tags: runtime_tokio");
+    let _ = writeln!(text, "Tags: {}", runtime::TAG);
     let revision = env!("SANSBOX_REVISION");
     if !revision.is_empty() {
         let _ = writeln!(text, "Revision: {revision}");
@@ -142,6 +145,16 @@ fn uuid_text(random: u128) -> String {
     let (head, high) = head.split_at(12);
     let (low, mid) = head.split_at(8);
     format!("{low}-{mid}-{high}-{clock}-{node}\n")
+}
+
+/// A pair of keys for the flight recorder.
+pub(crate) fn recorder_keypair() -> Result<(), Fatal> {
+    let mut random = Zeroizing::new([0; 32]);
+    fill(&mut *random)?;
+    let pair = KeyPair::from_random(&random);
+    let private = pair.private.to_text();
+    let text = format!("PrivateKey: {}\nPublicKey: {}\n", *private, pair.public);
+    print(Zeroizing::new(text).as_bytes())
 }
 
 pub(crate) fn rand(len: u64, encoding: Encoding) -> Result<(), Fatal> {

@@ -6,8 +6,10 @@
 //! | `commands` | the commands that end by themselves |
 //! | `run` | the proxy: start, signals, end |
 //! | `load` | configuration files, read and compiled |
+//! | `runtime` | the runtime that this build has |
 //! | `report`, `story` | what the runtime tells, and of each connection, as log lines |
 //! | `totals` | what was served in all, told at the end |
+//! | `recorder` | the flight recorder: rings and recordings |
 //! | `logger` | log lines, formatted and written |
 //! | `fatal` | the error that ends the program |
 mod cli;
@@ -15,8 +17,10 @@ mod commands;
 mod fatal;
 mod load;
 mod logger;
+mod recorder;
 mod report;
 mod run;
+mod runtime;
 mod story;
 mod totals;
 
@@ -72,6 +76,7 @@ fn perform(invocation: &Invocation, began: Instant, colour: bool) -> Result<(), 
             sing_box,
         } => commands::version(*name_only, *sing_box),
         Action::Uuid => commands::uuid(),
+        Action::RecorderKeypair => commands::recorder_keypair(),
         Action::Rand { len, encoding } => commands::rand(*len, *encoding),
     }
 }

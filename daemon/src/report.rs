@@ -12,6 +12,7 @@ use crate::{
     fatal::reason,
     load::Labels,
     logger::{Age, Level, Logger},
+    runtime::{Network, Observer, RuntimeEvent},
     story::Story,
 };
 use core::{fmt, net::SocketAddr};
@@ -22,7 +23,6 @@ use sansbox_engine::{
     machine::Stage,
     record::Record,
 };
-use sansbox_tokio::{Network, Observer, RuntimeEvent};
 use std::{
     sync::{
         Arc,

@@ -3,17 +3,22 @@ use crate::{
     fatal::{Fatal, reason},
     load::{Inputs, Labels, Loaded, STDIN, built_in, load},
     logger::{Level, Logger},
+    recorder::Recorder,
     report::{Report, Throttle, name},
+    runtime::{Options, Running, Runtime, Shutdown, StartError},
 };
-use sansbox_engine::config::model::Config;
-use sansbox_tokio::{Options, Running, Runtime, Shutdown, StartError};
+use sansbox_engine::{Plan, config::model::Config};
+use sansbox_flight::Reason;
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2},
     iterator::Signals,
 };
 use std::{
     process,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -30,7 +35,7 @@ const HINT: &str = "try it: curl -x socks5h://127.0.0.1:2080 https://example.com
 /// Serves until a signal ends it.
 pub(crate) fn run(inputs: &Inputs, began: Instant, colour: bool) -> Result<(), Fatal> {
     // From here on a signal waits until everything is started.
-    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]);
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR2]);
     let signals = signals.map_err(|e| Fatal::io("watch for signals", &e))?;
     let is_built_in = inputs.are_absent();
     let sources = if is_built_in {
@@ -54,16 +59,34 @@ pub(crate) fn run(inputs: &Inputs, began: Instant, colour: bool) -> Result<(), F
         public_sources: Throttle::default(),
     });
     report.warn_of_protection();
-    let observer = Arc::clone(&report);
-    let running =
-        Runtime::start(plan, options(&config), observer).map_err(|e| cannot_start(&e, &report))?;
+    let recorder = Recorder::new(&config.sansbox.recorder, &sources, Arc::clone(&logger))?;
+    let recorder = recorder.as_ref();
+    let running = start(plan, options(&config), &report, recorder)?;
     let took = began.elapsed().as_secs_f64();
     info(&format!("sing-box started ({took:.2}s)"));
     if is_built_in {
         info(HINT);
     }
     drop((config, sources));
-    serve(inputs, signals, running, &report, began)
+    serve(inputs, signals, running, &report, recorder, began)
+}
+
+fn start(
+    plan: Arc<Plan>,
+    options: Options,
+    report: &Arc<Report>,
+    recorder: Option<&Arc<Recorder>>,
+) -> Result<Running, Fatal> {
+    let observer = Arc::clone(report);
+    let started = match recorder {
+        Some(recorder) => {
+            recorder.watch_panics();
+            let recorded = Arc::new(recorder.record(plan));
+            Runtime::start(recorded, options, observer)
+        }
+        None => Runtime::start(plan, options, observer),
+    };
+    started.map_err(|e| cannot_start(&e, report))
 }
 
 fn options(config: &Config) -> Options {
@@ -99,34 +122,66 @@ fn serve(
     mut signals: Signals,
     mut running: Running,
     report: &Report,
+    recorder: Option<&Arc<Recorder>>,
     began: Instant,
 ) -> Result<(), Fatal> {
     let logger = &report.logger;
     for signal in signals.forever() {
-        if signal != SIGHUP {
-            break;
+        match signal {
+            SIGHUP => reload(inputs, logger),
+            SIGUSR2 => record(recorder, logger),
+            _ => break,
         }
-        reload(inputs, logger);
     }
     let watch = move || {
-        if signals.forever().any(|signal| signal != SIGHUP) {
+        let mut last = signals.forever();
+        if last.any(|signal| !matches!(signal, SIGHUP | SIGUSR2)) {
             process::exit(1);
         }
     };
     spawn("signals", watch)?;
+    let witness = recorder.cloned();
+    let is_closed = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&is_closed);
     let bark = move || {
         thread::sleep(WATCHDOG);
+        if seen.load(Relaxed) {
+            return;
+        }
+        if let Some(recorder) = witness {
+            recorder.flush(Reason::Cut);
+        }
         let _failure = Fatal::new("sing-box did not close!").tell(began, false);
         process::exit(1);
     };
     spawn("watchdog", bark)?;
     let cut = running.stop(SHUTDOWN);
+    // What is left to be told and written may take its time.
+    is_closed.store(true, Relaxed);
     if cut > 0 {
         let text = format_args!("{cut} connections were cut");
         logger.write(Level::Warn, None, text);
     }
     report.totals(&running.served());
+    if let Some(recorder) = recorder {
+        if recorder.records_stops() {
+            recorder.flush(Reason::Stop);
+        } else if cut > 0 {
+            recorder.flush(Reason::Cut);
+        }
+    }
     Ok(())
+}
+
+/// Writes what the rings hold, because a signal asks for it.
+fn record(recorder: Option<&Arc<Recorder>>, logger: &Logger) {
+    match recorder {
+        Some(recorder) => recorder.flush(Reason::Signal),
+        None => {
+            let text = format_args!("flight recorder: it is off: there is nothing to write");
+            logger.write(Level::Warn, None, text);
+        }
+    }
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Fatal> {

@@ -10,11 +10,13 @@
 //! | [`eyeballs`] | happy eyeballs: racing the addresses of a name |
 //! | [`machine`] | the contract with a driver: inputs, actions, slots |
 //! | [`record`], [`counters`] | what is known of a session, and totals |
+//! | [`drive`] | drives machines with sockets that somebody else owns |
 //! | [`timer`] | a timer queue for drivers |
 //! | [`ids`] | small numbers for inbounds, outbounds, users, slots, actions |
 pub mod config;
 mod connect;
 pub mod counters;
+pub mod drive;
 mod effects;
 pub mod eyeballs;
 pub mod ids;

@@ -177,3 +177,25 @@ pub trait Machine {
     /// Nothing more will happen; all slots are closed and the machine may be dropped.
     fn is_finished(&self) -> bool;
 }
+
+impl<M: Machine + ?Sized> Machine for Box<M> {
+    fn apply(&mut self, now: Instant, input: Input<'_>) {
+        (**self).apply(now, input);
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        (**self).poll_action()
+    }
+
+    fn pipes(&self, slot: Slot) -> Option<SlotPipes<'_>> {
+        (**self).pipes(slot)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        (**self).poll_timeout()
+    }
+
+    fn is_finished(&self) -> bool {
+        (**self).is_finished()
+    }
+}

@@ -155,4 +155,61 @@ impl CloseReason {
             Self::Stopped => "stopped",
         }
     }
+
+    /// A number for the reason that never changes its meaning, and the refusal that goes with it.
+    #[must_use]
+    pub const fn code(self) -> (u8, Option<Refusal>) {
+        match self {
+            Self::Completed => (0, None),
+            Self::ClientLeft => (1, None),
+            Self::ClientReset => (2, None),
+            Self::UpstreamReset => (3, None),
+            Self::HandshakeTimeout => (4, None),
+            Self::ClientProtocol => (5, None),
+            Self::AuthFailed => (6, None),
+            Self::PublicSource => (7, None),
+            Self::Refused(why) => (8, Some(why)),
+            Self::IdleTimeout => (9, None),
+            Self::Stopped => (10, None),
+        }
+    }
+
+    /// The reason that has this [`code`](Self::code).
+    #[must_use]
+    pub const fn from_code(code: u8, refusal: Option<Refusal>) -> Option<Self> {
+        Some(match (code, refusal) {
+            (0, None) => Self::Completed,
+            (1, None) => Self::ClientLeft,
+            (2, None) => Self::ClientReset,
+            (3, None) => Self::UpstreamReset,
+            (4, None) => Self::HandshakeTimeout,
+            (5, None) => Self::ClientProtocol,
+            (6, None) => Self::AuthFailed,
+            (7, None) => Self::PublicSource,
+            (8, Some(why)) => Self::Refused(why),
+            (9, None) => Self::IdleTimeout,
+            (10, None) => Self::Stopped,
+            (..) => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_lead_back_to_their_reasons() {
+        let codes = (0..=u8::MAX).flat_map(|code| {
+            let refusals = Refusal::ALL.map(Some).into_iter().chain([None]);
+            refusals.map(move |refusal| (code, refusal))
+        });
+        let known = codes.filter_map(|(code, refusal)| {
+            let reason = CloseReason::from_code(code, refusal)?;
+            assert_eq!(reason.code(), (code, refusal));
+            Some(reason)
+        });
+        let known: std::collections::BTreeSet<_> = known.collect();
+        assert_eq!(known.len(), 10 + Refusal::ALL.len());
+    }
 }

@@ -3,7 +3,8 @@ use sansbox_engine::config::{
     DEPTH_MAX, ErrorKind, ReadOptions, Sources, Warning, format, merge,
     model::{
         Condition, Config, DomainStrategy, InboundKind, IpVersion, LogLevel, Network, Networks,
-        OutboundKind, PortRange, RejectMethod, RuleAction, SocksVersion, Span, Spanned,
+        OutboundKind, PortRange, Recorder, RecorderMode, RejectMethod, RuleAction, SocksVersion,
+        Span, Spanned,
     },
     read,
 };
@@ -397,6 +398,53 @@ fn the_sansbox_object_is_read_and_its_values_are_checked() {
         assert!(
             read(&sources(bad), &ReadOptions::default()).is_err(),
             "{bad}"
+        );
+    }
+}
+
+#[test]
+fn the_recorder_is_read_and_never_keeps_secrets_without_a_key() {
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let of = |recorder: &str| {
+        let text = format!(r#"{{"sansbox": {{"recorder": {recorder}}}}}"#);
+        read(&sources(&text), &ReadOptions::default())
+    };
+    let recorder = |text: &str| of(text).expect(text).0.sansbox.recorder;
+    assert_eq!(recorder("{}"), Recorder::default());
+    assert_eq!(Recorder::default().mode, RecorderMode::Shape);
+    let full = recorder(&format!(
+        r#"{{"mode": "full", "size": 262144, "keep": "2m", "directory": "d",
+            "public_key": "{key}", "flush_on_stop": true}}"#
+    ));
+    let expected = Recorder {
+        mode: RecorderMode::Full,
+        size: Some(262_144),
+        keep: Some(Duration::from_secs(120)),
+        directory: Some("d".to_owned()),
+        public_key: Some(core::array::from_fn(|n| n as u8)),
+        flush_on_stop: true,
+    };
+    assert_eq!(full, expected);
+    let (_, warnings) = of(&format!(r#"{{"public_key": "{key}"}}"#)).expect("it reads");
+    assert!(
+        warnings[0].path.ends_with("recorder.public_key"),
+        "{warnings:?}"
+    );
+    for (bad, path) in [
+        (r#"{"mode": "head"}"#, "mode"),
+        (r#"{"mode": "full", "public_key": ""}"#, "mode"),
+        (r#"{"mode": "full", "public_key": "AAAA"}"#, "public_key"),
+        (r#"{"mode": "all"}"#, "mode"),
+        (r#"{"size": 1}"#, "size"),
+        (r#"{"size": 536870913}"#, "size"),
+        (r#"{"keep": "-1s"}"#, "keep"),
+        (r#"{"modes": "off"}"#, "modes"),
+    ] {
+        let errors = of(bad).expect_err(bad);
+        let text = errors[0].to_string();
+        assert!(
+            text.starts_with(&format!("sansbox.recorder.{path}")),
+            "{bad}: {text}"
         );
     }
 }

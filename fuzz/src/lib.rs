@@ -3,13 +3,19 @@
 //! `tests/replay.rs` runs them over `corpora/`.
 mod config;
 mod drive;
+mod ffi;
 mod http;
 mod input;
 mod reference;
 mod router;
+mod sbx;
+mod scenario;
 mod socks;
 
 pub use config::config_reader;
+pub use ffi::ffi_calls;
 pub use http::{http_request, http_response};
 pub use router::router_rules;
+pub use sbx::sbx_reader;
+pub use scenario::scenario;
 pub use socks::{socks_udp, socks4, socks5};

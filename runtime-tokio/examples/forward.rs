@@ -2,34 +2,13 @@
 //!
 //! `cargo run --release -p sansbox-tokio --example forward -- TARGET [PORT [WORKERS]]`
 #![expect(clippy::print_stdout, reason = "tells where it listens")]
-#[path = "../tests/common/mod.rs"]
-mod common;
+use sansbox_tokio as runtime;
 
-use common::{Mode, Toy, World};
-use sansbox_tokio::Options;
-use std::{net::SocketAddr, time::Duration};
+#[path = "../../runtime/tests-common/common.rs"]
+mod common;
+#[path = "../../runtime/tests-common/forward.rs"]
+mod forward;
 
 fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let target: SocketAddr = arguments
-        .next()
-        .and_then(|target| target.parse().ok())
-        .expect("usage: forward TARGET [PORT [WORKERS]]");
-    let port = arguments.next().and_then(|port| port.parse().ok());
-    let workers = arguments.next().and_then(|workers| workers.parse().ok());
-    let mut toy = Toy::new(Mode::Passthrough, target);
-    toy.idle = Duration::from_mins(5);
-    for inbound in &mut toy.listens {
-        inbound.listen.listen_port = port.unwrap_or(0);
-    }
-    let options = Options {
-        workers,
-        loopback_congestion: std::env::var_os("SYSTEM_CONGESTION").is_none(),
-        ..Options::default()
-    };
-    let world = World::try_start(toy, options).expect("started");
-    println!("forwarding {} to {target}", world.tcp());
-    loop {
-        std::thread::park();
-    }
+    forward::main();
 }

@@ -1,6 +1,10 @@
 //! The event queue: what happens next, in order of time and then of scheduling.
 use crate::host::{Command, DialId, HostId, QueryId, SocketId};
-use crate::{fault::Fault, net::site::HopId, tcp::Side};
+use crate::{
+    fault::Fault,
+    net::{packet::PacketId, site::HopId},
+    tcp::Side,
+};
 use sansbox_core::Instant;
 use std::{
     cmp::{Ordering, Reverse},
@@ -22,8 +26,9 @@ pub(crate) enum Event {
     Arrive(SocketId, u64),
     /// The sender at this socket learns of new window.
     Pump(SocketId),
-    /// A reset, or the kernel's verdict that the peer is gone, reaches this socket.
-    Reset(SocketId),
+    /// A reset, or without a packet the kernel's verdict that the peer is gone, reaches this
+    /// socket.
+    Reset(SocketId, Option<PacketId>),
     /// The host of this socket wakes up to read.
     Readable(SocketId),
     /// The host of this socket wakes up to write.

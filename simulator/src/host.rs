@@ -7,7 +7,7 @@ use crate::{
     },
     rng::StreamId,
     tcp::Side,
-    transcript::Tag,
+    transcript::{Detail, Tag},
 };
 use bytes::BytesMut;
 use core::net::{IpAddr, SocketAddr};
@@ -116,6 +116,11 @@ pub trait Host {
     /// gone already.
     fn crashed(&mut self, _cx: &mut Cx<'_>) {}
 
+    /// What is left in it that was not there at the start, once nothing can happen any more.
+    fn residue(&self) -> Option<String> {
+        None
+    }
+
     /// Does it hold machines under test, which must end by themselves when their peers are done?
     fn serves(&self) -> bool {
         false
@@ -176,7 +181,9 @@ impl Cx<'_> {
 
     /// Begins a connection; ends in [`HostInput::Dialed`].
     pub fn dial(&mut self, to: SocketAddr) -> DialId {
-        self.net.tcp.dial(&mut self.net.core, self.host, to)
+        let dial = self.net.tcp.dial(&mut self.net.core, self.host, to);
+        self.net.watch.dials(dial, to);
+        dial
     }
 
     /// Drops a dial; its outcome never comes.
@@ -195,7 +202,12 @@ impl Cx<'_> {
     /// # Errors
     /// When the connection is dead.
     pub fn write(&mut self, socket: SocketId, bytes: &[u8]) -> Result<usize, WasReset> {
-        self.net.tcp.write(&mut self.net.core, socket, bytes)
+        let taken = self.net.tcp.write(&mut self.net.core, socket, bytes)?;
+        let sent = bytes.get(..taken).unwrap_or_default();
+        if let Some(what) = self.net.watch.wrote(socket, sent) {
+            self.violate(Invariant::Canary, what);
+        }
+        Ok(taken)
     }
 
     /// Ends this direction behind what was written.
@@ -238,6 +250,12 @@ impl Cx<'_> {
 
     /// Sends a datagram with a congestion mark.
     pub fn send_marked(&mut self, socket: UdpId, to: SocketAddr, data: &[u8], ecn: Ecn) {
+        if let Some(what) = self.net.watch.sent(to, data) {
+            self.violate(Invariant::Canary, what);
+        }
+        if let Some(what) = self.net.watch.is_too_long(self.host, to, data.len()) {
+            self.violate(Invariant::PathBudget, what);
+        }
         self.net
             .udp
             .send(&mut self.net.core, socket, to, (ecn, data));
@@ -282,10 +300,42 @@ impl Cx<'_> {
         &mut self.net.ledger
     }
 
+    /// Where secrets and logs of connections go, if the world keeps them.
+    pub const fn log(&mut self) -> Option<&mut crate::quic::capture::Log> {
+        self.net.log.as_mut()
+    }
+
     /// Adds an entry to the transcript.
     pub fn note(&mut self, tag: Tag, number: u64, text: std::fmt::Arguments<'_>) {
         let host = self.host;
         self.net.core.note_text(host, tag, number, text);
+        self.check_text(text);
+    }
+
+    /// A text that might end in a log holds no secret.
+    pub(crate) fn check_text(&mut self, text: std::fmt::Arguments<'_>) {
+        if let Some(what) = self.net.watch.tells(text) {
+            self.violate(Invariant::SecretsUnlogged, what);
+        }
+    }
+
+    /// Are entries kept for pictures?
+    #[must_use]
+    pub const fn is_drawn(&self) -> bool {
+        self.net.core.transcript.keeps()
+    }
+
+    /// Adds an entry for pictures alone; what they need besides the text is in `detail`.
+    pub fn sketch(
+        &mut self,
+        tag: Tag,
+        number: u64,
+        detail: Option<Detail>,
+        text: std::fmt::Arguments<'_>,
+    ) {
+        let host = self.host;
+        let core = &mut self.net.core;
+        core.sketch_text(host, (tag, number), detail, text);
     }
 
     /// An invariant is broken: there is no point in going on.

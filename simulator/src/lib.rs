@@ -12,7 +12,10 @@
 //! | [`transcript`] | the digest and the trace |
 //! | [`peers`] | scripted clients and servers |
 //! | [`drive`] | [`MachineHost`]: drives machines as a runtime does |
+//! | [`out`] | pictures of a run: pcapng, JSON lines, an HTML timeline |
 //! | [`scenario`] | the registry of scenarios and how they are run |
+//! | [`record`] | recordings of production, replayed |
+//! | [`quic`], [`tls`] | QUIC and TLS hosts |
 //! | [`check`] | what must hold in every run |
 //! | [`explore`] | swarms of faults, sweeps, shrinking |
 pub mod check;
@@ -22,13 +25,17 @@ pub mod explore;
 pub mod fault;
 pub mod host;
 pub mod net;
+pub mod out;
 pub mod peers;
+pub mod quic;
+pub mod record;
 mod resident;
 pub mod rng;
 pub mod scenario;
 mod scenarios;
 pub mod tcp;
 mod timers;
+pub mod tls;
 pub mod transcript;
 pub mod world;
 

@@ -81,6 +81,8 @@ pub struct Streams {
     source: Source,
     /// How much of the source's bytes is read.
     bytes_read: usize,
+    /// Draws up to the last one that they decided.
+    decided: usize,
     /// No hazard happens any more.
     is_healed: bool,
 }
@@ -98,6 +100,7 @@ impl Streams {
         Self {
             source,
             bytes_read: 0,
+            decided: 0,
             is_healed: false,
             root: Seed::from_u64(seed),
             ids: BTreeMap::new(),
@@ -132,10 +135,13 @@ impl Streams {
         self.is_healed = true;
     }
 
-    /// From here on all streams draw as if the world had begun with another seed.
+    /// From here on all streams draw as if the world had begun with another seed, and nothing is
+    /// decided beforehand any more.
     pub fn reseed(&mut self, seed: u64) {
         self.root = Seed::from_u64(seed);
+        self.source = Source::default();
         for stream in &mut self.streams {
+            stream.overrides.clear();
             stream.rng = ChaCha8Rng::from_seed(self.root.derive(&stream.name).bytes());
         }
     }
@@ -144,6 +150,7 @@ impl Streams {
     fn byte(&mut self) -> Option<u8> {
         let byte = *self.source.bytes.as_ref()?.get(self.bytes_read)?;
         self.bytes_read += 1;
+        self.decided = self.log.len() + 1;
         Some(byte)
     }
 
@@ -238,6 +245,18 @@ impl Streams {
     #[must_use]
     pub fn name(&self, stream: StreamId) -> &str {
         self.streams.get(stream.0 as usize).map_or("", |s| &s.name)
+    }
+
+    /// Every draw that bytes decided, under its name.
+    #[must_use]
+    pub fn decided(&self) -> Vec<Named> {
+        let decided = self.log.get(..self.decided).unwrap_or_default();
+        let named = |decision: &Decision| Named {
+            stream: self.name(decision.stream).into(),
+            nth: decision.nth,
+            choice: decision.choice,
+        };
+        decided.iter().map(named).collect()
     }
 
     /// How often the stream called `name` was drawn from.
@@ -361,10 +380,13 @@ mod tests {
         };
         let mut streams = Streams::from_source(5, source);
         let id = streams.open("x");
+        assert_eq!(streams.decided(), []);
         assert!(streams.hazard(id, 1) && !streams.hazard(id, 999_999));
         assert_eq!(streams.below(id, 10), 5);
         assert_eq!(streams.below(id, 65_536), 0x1ff);
         assert!(!streams.hazard(id, 1_000_000), "calm behind the last byte");
+        let choices: Vec<u64> = streams.decided().iter().map(|d| d.choice).collect();
+        assert_eq!(choices, [1, 0, 5, 0x1ff]);
         let free = streams.below(id, 1000);
         let mut plain = Streams::new(5);
         let id = plain.open("x");

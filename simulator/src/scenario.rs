@@ -2,12 +2,13 @@
 use crate::{
     World,
     check::{Invariant, Marks, Violation},
+    quic::Capture,
     rng::{Choice, Named},
     scenarios,
     transcript::{Entry, Place},
     world::Setup,
 };
-use core::fmt;
+use core::{fmt, net::IpAddr};
 use sansbox_core::Instant;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,6 +52,8 @@ pub struct Report {
     pub hazards: Vec<Named>,
     /// Which scripts of a host stay away, as a choice, and how many it has.
     pub peers: Vec<(Named, u64)>,
+    /// What bytes decided.
+    pub decided: Vec<Named>,
     /// How long bad things took.
     pub times: Vec<Named>,
     /// What happened at least once.
@@ -61,8 +64,14 @@ pub struct Report {
     pub outcome: Verdict,
     /// The names of the hosts.
     pub hosts: Vec<String>,
+    /// The addresses of each host.
+    pub addresses: Vec<Vec<IpAddr>>,
+    /// The names of the hops: site, kind and place.
+    pub hops: Vec<String>,
     /// What crossed, where it was kept.
     pub entries: Vec<Entry>,
+    /// Secrets and logs of encrypted connections, where entries were kept.
+    pub capture: Capture,
 }
 
 impl Report {
@@ -74,10 +83,12 @@ impl Report {
 
     /// What crossed, as text.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
-        self.entries.iter().map(|entry| {
+        let told = self.entries.iter().filter(|entry| !entry.is_sketch);
+        told.map(|entry| {
             let hop;
             let place = match entry.place {
                 Place::Host(host) => self.hosts.get(host.0 as usize).map_or("", String::as_str),
+                Place::World => "world",
                 Place::Hop(number) => {
                     hop = format!("hop {number}");
                     &hop
@@ -113,12 +124,16 @@ impl Scenario {
             decisions: world.decisions().len(),
             hazards: world.named(|_, d| d.kind == Choice::Hazard && d.choice > 0),
             peers: world.peers(),
+            decided: world.decided(),
             times: world.named(|name, d| name.starts_with("fault/") && d.kind == Choice::Value),
             marks: world.marks().clone(),
             drawn: world.drawn(overridden),
             outcome,
             hosts: world.host_names(),
+            addresses: world.host_addresses(),
+            hops: world.hop_names(),
             entries: world.entries().to_vec(),
+            capture: world.capture(),
         }
     }
 }

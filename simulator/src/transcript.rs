@@ -1,5 +1,9 @@
 //! What crossed between hosts, machines and network: hashed always, kept on request.
-use crate::host::HostId;
+use crate::{
+    host::HostId,
+    net::packet::{Body, Flags, Icmp, Packet},
+};
+use core::net::SocketAddr;
 use sansbox_core::Instant;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
@@ -65,6 +69,89 @@ pub enum Tag {
     PacketNote,
     /// Something was done to a hop or a host from outside; the bytes say what.
     Fault,
+    /// A machine was made for a newcomer; the bytes say for whom.
+    MachineBorn,
+    /// A slot of a machine got its socket; the bytes say which.
+    SlotOpened,
+    /// A machine wants to be woken; the bytes say when.
+    TimerSet,
+    /// A machine's deadline came.
+    TimerFired,
+    /// What waits in a machine's pipes; the bytes say it by slot.
+    PipeFill,
+}
+
+/// Headers of a packet, as far as the world knows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// From whom, as the packet says.
+    pub source: SocketAddr,
+    /// To whom.
+    pub destination: SocketAddr,
+    /// What it carries.
+    pub carries: Carries,
+}
+
+impl From<&Packet> for Head {
+    fn from(packet: &Packet) -> Self {
+        Self {
+            source: packet.source,
+            destination: packet.destination,
+            carries: match &packet.body {
+                Body::Udp(_) => Carries::Udp,
+                Body::Icmp(icmp) => Carries::Icmp(*icmp),
+                Body::Tcp(segment) => Carries::Tcp {
+                    flags: segment.flags,
+                    offset: segment.offset,
+                    ack: segment.ack,
+                },
+            },
+        }
+    }
+}
+
+/// The transport header of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// A UDP datagram.
+    Udp,
+    /// A TCP segment.
+    Tcp {
+        /// Its control bits.
+        flags: Flags,
+        /// Offset of the first payload byte in its direction of the connection, counted from 0.
+        offset: u64,
+        /// With [`Flags::ack`]: offset of the first byte of the other direction that has not
+        /// arrived; a FIN counts as one byte.
+        ack: u64,
+    },
+    /// An ICMP message.
+    Icmp(Icmp),
+}
+
+/// What waits in the pipes of one slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// The slot's number.
+    pub slot: u32,
+    /// Received bytes that the machine did not take yet.
+    pub received: usize,
+    /// Bytes that the socket did not take yet.
+    pub to_send: usize,
+}
+
+/// Values of an entry that are neither payload nor text. For pictures: never hashed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Headers of a packet.
+    Packet(Head),
+    /// The socket a machine was made for, or that a slot got; a UDP socket has none of TCP's
+    /// numbers.
+    Socket(Option<u64>),
+    /// When a machine wants to be woken, if ever.
+    Deadline(Option<Instant>),
+    /// What waits in a machine's pipes, by slot.
+    Fill(Box<[Fill]>),
 }
 
 /// Where something happened.
@@ -74,6 +161,8 @@ pub enum Place {
     Host(HostId),
     /// On a hop, by its number in the world.
     Hop(u32),
+    /// At no place in particular.
+    World,
 }
 
 /// One thing that crossed. The same run gives the same entries, so an entry is named by its place
@@ -92,6 +181,10 @@ pub struct Entry {
     pub decisions: usize,
     /// Payload, or text, as the tag says.
     pub bytes: Box<[u8]>,
+    /// What else pictures need.
+    pub detail: Option<Box<Detail>>,
+    /// It is there for pictures alone: the digest does not know of it.
+    pub is_sketch: bool,
 }
 
 /// The hash over all that crossed, and the entries.
@@ -129,6 +222,7 @@ impl Transcript {
         let (kind, index) = match place {
             Place::Host(host) => (0, host.0),
             Place::Hop(hop) => (1, hop),
+            Place::World => (2, 0),
         };
         let mut head = [0; HEAD_LEN];
         let len = bytes.len() as u64;
@@ -160,8 +254,46 @@ impl Transcript {
                 number,
                 decisions,
                 bytes: bytes.into(),
+                detail: None,
+                is_sketch: false,
             });
         }
+    }
+
+    /// Adds an entry for pictures alone: it is not hashed, and lost where entries are not kept.
+    pub fn sketch(
+        &mut self,
+        (at, decisions): (Instant, usize),
+        place: Place,
+        (tag, number): (Tag, u64),
+        detail: Option<Detail>,
+        bytes: &[u8],
+    ) {
+        if let Some(entries) = &mut self.entries {
+            entries.push(Entry {
+                at,
+                place,
+                tag,
+                number,
+                decisions,
+                bytes: bytes.into(),
+                detail: detail.map(Box::new),
+                is_sketch: true,
+            });
+        }
+    }
+
+    /// Gives the last entry what pictures need of it.
+    pub fn detail(&mut self, detail: Detail) {
+        if let Some(entry) = self.entries.as_mut().and_then(|all| all.last_mut()) {
+            entry.detail = Some(Box::new(detail));
+        }
+    }
+
+    /// Are entries kept? What only they need is not worth making otherwise.
+    #[must_use]
+    pub const fn keeps(&self) -> bool {
+        self.entries.is_some()
     }
 
     /// How many entries there were.

@@ -1,24 +1,24 @@
 //! A world: hosts on a network, in virtual time, on one thread.
 use crate::{
-    check::{Closed, Flows, Invariant, Marks, Violation},
+    check::{Flows, Invariant, Violation, Watch},
     event::Event,
     explore::{Swarm, swarm},
     fault::Fault,
     host::{Command, Cx, Host, HostId, HostInput},
     net::{Answer, Core, HopId, Net, SiteId, UdpPath, hop::Hop, names::Names, udp::Udp},
-    peers::ABSENT,
+    quic::capture::Log,
     resident::{Resident, State},
-    rng::{Decision, Named, Source},
+    rng::Source,
     tcp::{Path, Reach, ideal::Tcp},
     timers::Timers,
-    transcript::Entry,
 };
 use core::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 use sansbox_core::Instant;
-use std::collections::BTreeMap;
+
+mod facts;
 
 /// Events at one instant before the world is declared to spin.
 const EVENTS_AT_ONE_INSTANT_MAX: u64 = 10_000_000;
@@ -64,6 +64,7 @@ impl World {
     #[must_use]
     pub fn with(setup: Setup) -> Self {
         let (seed, branch) = (setup.seed, setup.branch);
+        let log = setup.keeps_entries.then(Log::default);
         let net = Net {
             core: Core::new(setup),
             tcp: Tcp::default(),
@@ -71,6 +72,8 @@ impl World {
             names: Names::default(),
             flows: Flows::default(),
             ledger: Vec::new(),
+            log,
+            watch: Watch::default(),
         };
         Self {
             net,
@@ -211,94 +214,6 @@ impl World {
         self.net.core.now
     }
 
-    /// How machines ended, in order.
-    #[must_use]
-    pub fn closed(&self) -> &[Closed] {
-        &self.net.ledger
-    }
-
-    /// Byte flows across hosts.
-    #[must_use]
-    pub const fn flows(&self) -> &Flows {
-        &self.net.flows
-    }
-
-    /// Events handled.
-    #[must_use]
-    pub const fn events(&self) -> u64 {
-        self.events
-    }
-
-    /// SHA-256 over everything that crossed between hosts, machines and network.
-    #[must_use]
-    pub fn digest(&self) -> [u8; 32] {
-        self.net.core.transcript.digest()
-    }
-
-    /// What crossed, where it is kept.
-    #[must_use]
-    pub fn entries(&self) -> &[Entry] {
-        self.net.core.transcript.entries()
-    }
-
-    /// The names of all hosts, in order.
-    #[must_use]
-    pub fn host_names(&self) -> Vec<String> {
-        self.net.core.host_names()
-    }
-
-    /// The names of all hops, in order: site, kind and place.
-    #[must_use]
-    pub fn hop_names(&self) -> Vec<String> {
-        self.net.core.sites.hop_names()
-    }
-
-    /// What happened at least once.
-    #[must_use]
-    pub const fn marks(&self) -> &Marks {
-        &self.net.core.marks
-    }
-
-    /// The random choices that `keep` keeps, in order, under their names.
-    #[must_use]
-    pub fn named(&self, keep: impl Fn(&str, &Decision) -> bool) -> Vec<Named> {
-        self.net.core.streams.named(keep)
-    }
-
-    /// Which scripts of each host stay away, and how many there are.
-    pub(crate) fn peers(&self) -> Vec<(Named, u64)> {
-        let is_peers = |name: &str| name.strip_suffix(ABSENT).is_some_and(|n| n.ends_with('/'));
-        let named = self.named(|name, _| is_peers(name));
-        let decisions = self.decisions().iter();
-        let counts = decisions.filter(|d| is_peers(self.net.core.streams.name(d.stream)));
-        named.into_iter().zip(counts.map(|d| d.of)).collect()
-    }
-
-    /// How often each of these streams was drawn from.
-    pub(crate) fn drawn(
-        &self,
-        names: impl IntoIterator<Item = Box<str>>,
-    ) -> BTreeMap<Box<str>, u32> {
-        let streams = &self.net.core.streams;
-        let names = names.into_iter();
-        names
-            .map(|name| (name.clone(), streams.drawn(&name)))
-            .collect()
-    }
-
-    /// Every random choice, in order.
-    #[must_use]
-    pub fn decisions(&self) -> &[Decision] {
-        self.net.core.streams.decisions()
-    }
-
-    /// Does everything go as written? Not where a swarm of faults is at work: then only what
-    /// must hold in every run is checked.
-    #[must_use]
-    pub const fn is_exact(&self) -> bool {
-        self.net.core.swarm.is_none()
-    }
-
     /// Fails the run when `holds` is false, unless a swarm is at work.
     ///
     /// # Errors
@@ -428,6 +343,7 @@ impl World {
             }
             State::Dead => return,
         }
+        self.net.watch.told(&input);
         let mut cx = Cx {
             net: &mut self.net,
             host: id,
@@ -506,6 +422,15 @@ impl World {
             let detail = format!("{sockets} sockets, {conns} connections, {queries} lookups");
             return Err(self.violation(Invariant::NothingLeft, detail));
         }
-        Ok(())
+        self.check_residue()
+    }
+
+    /// Hosts that are alive are as they were at the start.
+    fn check_residue(&self) -> Result<(), Violation> {
+        let alive = self.residents.iter().filter(|r| r.state != State::Dead);
+        match alive.into_iter().find_map(|r| r.host.residue()) {
+            Some(what) => Err(self.violation(Invariant::BackToBaseline, what)),
+            None => Ok(()),
+        }
     }
 }

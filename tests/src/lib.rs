@@ -14,6 +14,7 @@ pub mod peers;
 pub mod ports;
 pub mod process;
 pub mod proxy;
+pub mod record;
 pub mod socks;
 pub mod temp;
 pub mod wire;

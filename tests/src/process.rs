@@ -52,6 +52,8 @@ pub enum Signal {
     Int,
     /// SIGTERM.
     Term,
+    /// SIGUSR2.
+    Usr2,
 }
 
 impl Process {
@@ -164,6 +166,7 @@ impl Process {
         let name = match signal {
             Signal::Int => "INT",
             Signal::Term => "TERM",
+            Signal::Usr2 => "USR2",
         };
         Command::new("sh")
             .args(["-c", "kill -s \"$0\" \"$1\"", name])

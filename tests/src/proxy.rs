@@ -2,6 +2,7 @@
 use crate::{
     ports::free_port,
     process::{Process, START_TIMEOUT, STOP_TIMEOUT, Signal},
+    record::Recordings,
     temp::TempDir,
 };
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
     sync::OnceLock,
+    thread,
 };
 
 /// What the program says once every bind succeeded; others wait for it too.
@@ -23,12 +25,27 @@ pub const STARTED: &str = "sing-box started";
 #[must_use]
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| match env::var_os("SANSBOX_BIN") {
+    BINARY.get_or_init(|| named_or_built("SANSBOX_BIN", "sansbox"))
+}
+
+/// Path of the simulator, which replays recordings: `SANSBOX_SIM_BIN`, or what this workspace
+/// builds.
+///
+/// # Panics
+/// When it cannot be built.
+#[must_use]
+pub fn simulator() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| named_or_built("SANSBOX_SIM_BIN", "sansbox-sim"))
+}
+
+fn named_or_built(variable: &str, program: &str) -> PathBuf {
+    match env::var_os(variable) {
         Some(path) => PathBuf::from(path)
             .canonicalize()
-            .expect("SANSBOX_BIN names a program"),
-        None => build(),
-    })
+            .unwrap_or_else(|e| panic!("{variable} names a program: {e}")),
+        None => build(program),
+    }
 }
 
 /// Folder of what was built with the same profile as this test, such as `target/debug`.
@@ -42,13 +59,13 @@ pub fn build_dir() -> PathBuf {
     deps.parent().expect("`deps` stands in a profile").into()
 }
 
-fn build() -> PathBuf {
+fn build(program: &str) -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     // With the whole workspace selected, dependencies get the features they were built with for
     // the tests, and are not built again.
     command
-        .args(["build", "--quiet", "--workspace", "--bin", "sansbox"])
+        .args(["build", "--quiet", "--workspace", "--bin", program])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if !cfg!(debug_assertions) {
         command.arg("--release");
@@ -57,8 +74,8 @@ fn build() -> PathBuf {
         command.arg("--target-dir").arg(target);
     }
     let status = command.status().expect("run cargo");
-    assert!(status.success(), "cargo could not build sansbox");
-    build_dir().join(format!("sansbox{}", env::consts::EXE_SUFFIX))
+    assert!(status.success(), "cargo could not build {program}");
+    build_dir().join(format!("{program}{}", env::consts::EXE_SUFFIX))
 }
 
 /// A command that runs the program under test, with nothing of the caller's environment that
@@ -83,7 +100,21 @@ fn clean(mut command: Command) -> Command {
 pub struct Proxy {
     process: Process,
     port: u16,
-    _dir: TempDir,
+    is_recorded: bool,
+    dir: TempDir,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // A recording is written at the end, and not at all by a process that is killed.
+        if self.is_recorded && self.process.is_running() {
+            self.process.signal(Signal::Term);
+            let end = STOP_TIMEOUT * 4;
+            if !thread::panicking() {
+                let _ = self.process.wait_exit(end);
+            }
+        }
+    }
 }
 
 impl Proxy {
@@ -103,6 +134,9 @@ impl Proxy {
     #[must_use]
     pub fn start_in(config: &Value, namespace: Option<&str>) -> Self {
         let dir = TempDir::new();
+        let recordings = Recordings::wanted();
+        let recorded = recordings.map(|recordings| recordings.added_to(config));
+        let config = recorded.as_ref().unwrap_or(config);
         let path = dir.write("config.json", config.to_string());
         let mut command = match namespace {
             None => command(),
@@ -123,7 +157,8 @@ impl Proxy {
         Self {
             process,
             port: u16::try_from(port).expect("a port fits 16 bits"),
-            _dir: dir,
+            is_recorded: recordings.is_some(),
+            dir,
         }
     }
 
@@ -154,6 +189,12 @@ impl Proxy {
     /// The process behind it.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// The folder that it works in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// All that was logged until now.

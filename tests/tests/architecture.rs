@@ -79,8 +79,8 @@ fn what_is_allowed_is_not_found() {
         ),
         (
             "sansbox-tokio",
-            &["sansbox-engine", "tokio"],
-            "// speaks to a socks server\nuse tokio::net::TcpStream;\nfn sockshop() {}",
+            &["sansbox-runtime", "tokio"],
+            "// speaks to a server\nuse tokio::net::TcpStream;\nfn sockshop() {}",
         ),
         (
             "sansbox",
@@ -101,7 +101,9 @@ fn arrows_that_are_not_in_the_picture_are_found() {
         ("sansbox-protocols", "sansbox-stack"),
         ("sansbox-stack", "sansbox-protocols"),
         ("sansbox-engine", "sansbox-tokio"),
-        ("sansbox-tokio", "sansbox-protocols"),
+        ("sansbox-runtime", "sansbox-protocols"),
+        ("sansbox-runtime", "sansbox-tokio"),
+        ("sansbox-tokio", "sansbox-engine"),
         ("sansbox-tokio", "sansbox-smol"),
         ("sansbox-tokio", "sansbox"),
         ("sansbox-simulator", "sansbox-tokio"),
@@ -121,6 +123,15 @@ fn arrows_that_are_not_in_the_picture_are_found() {
 fn a_crate_outside_the_picture_is_found() {
     let found = violations(package("sansbox-extra", &[], ""));
     assert_one(&found, "not in the picture");
+}
+
+#[test]
+fn crates_that_must_be_given_entropy_are_for_the_simulator_alone() {
+    let locked: &[(&str, &[&str])] = &[("ring", &["getrandom"])];
+    let found = violations_with(package("sansbox-engine", &["ring"], ""), locked);
+    assert_one(&found, "ring -> getrandom");
+    let found = violations_with(package("sansbox-simulator", &["ring"], ""), locked);
+    assert!(found.is_empty(), "{}", lines(&found));
 }
 
 #[test]
@@ -144,6 +155,15 @@ fn ways_out_of_a_pure_crate_are_found() {
     ] {
         let found = violations(package("sansbox-protocols", &[], text));
         assert_one(&found, "a pure crate");
+    }
+}
+
+#[test]
+fn a_build_script_may_look_around_and_a_module_of_that_name_may_not() {
+    for (path, expected) in [("flight/build.rs", 0), ("flight/src/build.rs", 1)] {
+        let mut package = package("sansbox-flight", &[], "use std::fs;");
+        package.sources[0].path = path.to_owned();
+        assert_eq!(violations(package).len(), expected, "{path}");
     }
 }
 
@@ -179,9 +199,53 @@ fn names_of_protocols_in_a_runtime_are_found() {
         let found = violations(package("sansbox-tokio", &[], &text));
         assert_one(&found, "names a protocol");
     }
-    let hidden = "/* socks */ // http\n#[cfg(test)]\nmod tests { fn socks() { \"}\" } }\nfn a() {}";
+    for runtime in ["sansbox-runtime", "sansbox-smol"] {
+        let found = violations(package(runtime, &[], "// As HTTP wants it."));
+        assert_one(&found, "names a protocol: HTTP");
+    }
+    let hidden = "#[cfg(test)]\nmod tests { fn socks() { \"}\" } }\nfn a() {}";
     let found = violations(package("sansbox-tokio", &[], hidden));
     assert!(found.is_empty(), "{}", lines(&found));
+}
+
+/// Two runtimes, each with the root and the file given.
+fn two_runtimes(root: [&str; 2], file: [&str; 2]) -> Vec<Violation> {
+    let of = |n: usize, name: &str| {
+        let mut package = package(name, &["sansbox-runtime"], root[n]);
+        package.sources.push(Source {
+            path: "src/reactor.rs".to_owned(),
+            text: file[n].to_owned(),
+        });
+        package
+    };
+    let workspace = Workspace {
+        packages: vec![of(0, "sansbox-tokio"), of(1, "sansbox-smol")],
+        ..Workspace::default()
+    };
+    check(&workspace).0
+}
+
+#[test]
+fn runtimes_have_the_same_names_and_say_nothing_twice() {
+    let root = "// One.\npub use a::B;\n";
+    let same = [root, "// Another.\n\npub use a::B;"];
+    let head = "fn a() {\n  b();\n}\n".repeat(2);
+    let (one, other) = (format!("{head}c();"), format!("d();\n{head}"));
+    let found = two_runtimes(same, [&one, &other]);
+    assert!(found.is_empty(), "{}", lines(&found));
+    let found = two_runtimes([root, "pub use a::{B, C};"], [&one, &other]);
+    assert_one(&found, "other public names");
+    let long = "fn a() {\n  b();\n}\n".repeat(3);
+    let found = two_runtimes(same, [&long, &format!("  d();\n// e\n{long}")]);
+    assert_one(&found, "9 lines are also in");
+    let mut extra = package("sansbox-smol", &["sansbox-runtime"], root);
+    extra.sources[0].path = "src/reactor.rs".to_owned();
+    let workspace = Workspace {
+        packages: vec![package("sansbox-tokio", &["sansbox-runtime"], ""), extra],
+        ..Workspace::default()
+    };
+    let (found, _) = check(&workspace);
+    assert!(lines(&found).contains("other files"), "{}", lines(&found));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{Report, marks, number};
 use crate::figure::{Better, Figure, Reach};
 use crate::outcome::Row;
-use crate::subject::{SANSBOX, SANSBOX_AUTH, SANSBOX_SYSTEM_CC};
+use crate::subject::{SANSBOX, SANSBOX_AUTH, SANSBOX_SMOL, SANSBOX_SYSTEM_CC};
 
 /// The figures that are drawn.
 const PANELS: [Figure; 10] = [
@@ -173,7 +173,7 @@ fn panel(figure: Figure, bars: &[&Row], left: f64, top: f64) -> String {
 fn class(subject: &str) -> &'static str {
     match subject {
         SANSBOX => "own",
-        SANSBOX_SYSTEM_CC | SANSBOX_AUTH => "variant",
+        SANSBOX_SYSTEM_CC | SANSBOX_AUTH | SANSBOX_SMOL => "variant",
         _ => "peer",
     }
 }

@@ -53,6 +53,47 @@ pub struct Sansbox {
     pub max_connections: Option<usize>,
     /// Leave the administrator's congestion control on loopback sockets.
     pub system_congestion: bool,
+    /// `recorder`.
+    pub recorder: Recorder,
+}
+
+/// `sansbox.recorder`: the flight recorder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorder {
+    /// What is kept.
+    pub mode: RecorderMode,
+    /// Bytes of each worker's ring; the recorder's own choice when absent.
+    pub size: Option<usize>,
+    /// How long back a ring goes; the recorder's own choice when absent.
+    pub keep: Option<Duration>,
+    /// Folder of the recordings; the working directory when absent.
+    pub directory: Option<String>,
+    /// X25519 key to which recordings with content are encrypted; there whenever the mode keeps
+    /// content.
+    pub public_key: Option<[u8; 32]>,
+    /// Write a recording at every stop.
+    pub flush_on_stop: bool,
+}
+
+/// `sansbox.recorder.mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecorderMode {
+    /// Nothing.
+    Off,
+    /// Times, sizes and kinds.
+    #[default]
+    Shape,
+    /// The first bytes of each connection too.
+    Head,
+    /// Everything.
+    Full,
+}
+
+impl Recorder {
+    /// Least bytes of a ring.
+    pub const SIZE_MIN: usize = 256 << 10;
+    /// Most bytes of a ring.
+    pub const SIZE_MAX: usize = 512 << 20;
 }
 
 /// `log`.

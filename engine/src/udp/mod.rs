@@ -285,7 +285,11 @@ impl UdpRelay {
                     self.client = Socket::Bound(slot);
                     Ok(Some(address))
                 }
-                Outcome::Failed(why) => Err(why),
+                Outcome::Failed(why) => {
+                    // Nothing is left to cancel.
+                    self.client = Socket::Unbound;
+                    Err(why)
+                }
                 Outcome::Resolved(_) | Outcome::Connected(_) => Err(Refusal::General),
             };
         }

@@ -1,9 +1,15 @@
 //! What must hold in every run.
+mod datagrams;
 mod flow;
 mod marks;
+mod watch;
 
 pub use flow::{Flows, payload};
 pub use marks::Marks;
+pub use watch::CANARY;
+
+pub(crate) use datagrams::DatagramModel;
+pub(crate) use watch::Watch;
 
 use core::fmt;
 use sansbox_core::Instant;
@@ -44,6 +50,16 @@ pub enum Invariant {
     PassthroughEmpty,
     /// A script went as written.
     ScriptHolds,
+    /// No packet is longer than its path carries.
+    PathBudget,
+    /// [`CANARY`] is never seen on links that are declared encrypted.
+    Canary,
+    /// No text that machines make holds a secret.
+    SecretsUnlogged,
+    /// After the end memory, timers and what machines share are as at the start.
+    BackToBaseline,
+    /// A machine does what its reference model does.
+    MatchesModel,
     /// Nothing panics.
     NoPanic,
     /// What a scenario expects of its end.

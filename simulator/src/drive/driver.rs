@@ -6,10 +6,10 @@ use super::{
     relay::Relay,
 };
 use crate::{
-    check::{Closed, Invariant},
+    check::{Closed, DatagramModel, Invariant},
     host::{Cx, SocketId, UdpId},
     rng::StreamId,
-    transcript::Tag,
+    transcript::{Detail, Fill, Tag},
 };
 use sansbox_core::{End, Instant, Refusal};
 use sansbox_engine::{
@@ -59,7 +59,7 @@ impl TcpSlot {
 }
 
 /// How many bytes wait in both pipes of each slot, and how the pipes ended.
-type Fill = Vec<(Slot, usize, End, usize, End)>;
+type Fills = Vec<(Slot, usize, End, usize, End)>;
 
 pub(super) struct Driver {
     pub(super) number: u64,
@@ -77,9 +77,12 @@ pub(super) struct Driver {
     pub(super) reports_late: bool,
     pub(super) failures: BTreeSet<Refusal>,
     pub(super) is_past_handshake: bool,
+    /// What it would do that forwards datagrams and does nothing else.
+    pub(super) model: DatagramModel,
     closes: u32,
     reason: Option<CloseReason>,
     buffered_max: usize,
+    drawn_fill: Box<[Fill]>,
     pub(super) is_over: bool,
 }
 
@@ -107,9 +110,11 @@ impl Driver {
             reports_late,
             failures: BTreeSet::new(),
             is_past_handshake: false,
+            model: DatagramModel::default(),
             closes: 0,
             reason: None,
             buffered_max: 0,
+            drawn_fill: Box::default(),
             is_over: false,
         }
     }
@@ -133,6 +138,7 @@ impl Driver {
         self.check_deadline(cx, routes);
         self.check_second_drain(cx);
         self.check_record(cx);
+        self.draw_fill(cx);
         if self.machine.is_finished() && !self.is_over {
             self.finish(cx, routes);
         }
@@ -141,6 +147,9 @@ impl Driver {
     /// The only way into the machine.
     pub(super) fn apply(&mut self, cx: &mut Cx<'_>, input: Input<'_>) {
         let number = self.number;
+        if let Input::Datagram { slot, data, .. } = &input {
+            self.model.received(*slot, data);
+        }
         match &input {
             Input::Ended(..) | Input::Done(..) | Input::Relayed(..) | Input::Stop => {
                 cx.note(Tag::Input, number, format_args!("{input:?}"));
@@ -227,13 +236,35 @@ impl Driver {
         }
     }
 
-    fn fill(&self) -> Fill {
+    fn fill(&self) -> Fills {
         let of = |slot: &Slot| {
             let pipes = self.machine.pipes(*slot)?;
             let (rx, tx) = (pipes.rx, pipes.tx);
             Some((*slot, rx.len(), rx.end(), tx.len(), tx.end()))
         };
         self.slots.keys().filter_map(of).collect()
+    }
+
+    /// Draws what waits in the pipes, where that changed.
+    fn draw_fill(&mut self, cx: &mut Cx<'_>) {
+        if !cx.is_drawn() {
+            return;
+        }
+        let of = |(slot, received, _, to_send, _): (Slot, usize, End, usize, End)| Fill {
+            slot: slot.0,
+            received,
+            to_send,
+        };
+        let fill: Box<[Fill]> = self.fill().into_iter().map(of).collect();
+        let is_empty = |fill: &[Fill]| fill.iter().all(|f| f.received + f.to_send == 0);
+        if fill == self.drawn_fill || (is_empty(&fill) && is_empty(&self.drawn_fill)) {
+            return;
+        }
+        self.drawn_fill.clone_from(&fill);
+        let sum: usize = fill.iter().map(|f| f.received + f.to_send).sum();
+        let detail = Some(Detail::Fill(fill));
+        let text = format_args!("{sum} bytes");
+        cx.sketch(Tag::PipeFill, self.number, detail, text);
     }
 
     fn check_second_drain(&mut self, cx: &mut Cx<'_>) {
@@ -310,6 +341,9 @@ impl Driver {
             cx.violate(Invariant::OneCloseReason, what);
         }
         self.check_cause(cx);
+        if let Some(record) = self.machine.record() {
+            cx.check_text(format_args!("{record:?}"));
+        }
         let counts = self.machine.record().map(|r| (r.bytes_up, r.bytes_down));
         let (bytes_up, bytes_down) = counts.unwrap_or_default();
         let closed = Closed {

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     check::Invariant,
     host::{Cx, DialId, QueryId, SocketId, UdpId},
-    transcript::Tag,
+    transcript::{Detail, Tag},
 };
 use core::net::{IpAddr, SocketAddr};
 use sansbox_core::{End, Refusal};
@@ -79,7 +79,13 @@ impl Driver {
             }
             Action::Cancel(id) => self.cancel(cx, routes, id),
             Action::Send { slot, to, data } => match self.slots.get(&slot) {
-                Some(Socket::Udp { id, .. }) => cx.send_to(*id, to, &data),
+                Some(Socket::Udp { id, .. }) => {
+                    let id = *id;
+                    if let Err(what) = self.model.sent(slot, to, &data) {
+                        cx.violate(Invariant::MatchesModel, self.describe(&what));
+                    }
+                    cx.send_to(id, to, &data);
+                }
                 other => {
                     let what = format!("send on {slot:?}, which is {other:?}");
                     cx.violate(Invariant::NamesAreFresh, self.describe(&what));
@@ -201,6 +207,9 @@ impl Driver {
             Answer::Connected(slot, socket, from) => {
                 self.slots.insert(slot, Socket::Tcp(TcpSlot::new(socket)));
                 routes.sockets.insert(socket, (number, slot));
+                let detail = Some(Detail::Socket(Some(socket.number())));
+                let what = format_args!("{slot:?} is socket #{}", socket.number());
+                cx.sketch(Tag::SlotOpened, number, detail, what);
                 self.apply(cx, Input::Done(id, Outcome::Connected(from)));
             }
             Answer::Bound(slot, udp, at) => {
@@ -210,6 +219,8 @@ impl Driver {
                 };
                 self.slots.insert(slot, socket);
                 routes.udp.insert(udp, (number, slot));
+                let what = format_args!("{slot:?} is UDP at {at}");
+                cx.sketch(Tag::SlotOpened, number, Some(Detail::Socket(None)), what);
                 self.apply(cx, Input::Done(id, Outcome::Bound(at)));
             }
             Answer::Failed(refusal) => {

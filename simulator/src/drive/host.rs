@@ -7,6 +7,7 @@ use super::{
 use crate::{
     check::Invariant,
     host::{Command, Cx, DialId, Host, HostInput, QueryId, SocketId, UdpId},
+    transcript::{Detail, Tag},
 };
 use bytes::BytesMut;
 use core::net::SocketAddr;
@@ -28,6 +29,10 @@ pub(super) struct Routes {
 }
 
 impl Routes {
+    fn len(&self) -> usize {
+        self.sockets.len() + self.udp.len() + self.dials.len() + self.queries.len()
+    }
+
     pub(super) fn forget(&mut self, machine: u64) {
         self.sockets.retain(|_, (of, _)| *of != machine);
         self.udp.retain(|_, (of, _)| *of != machine);
@@ -51,8 +56,13 @@ struct UdpListener {
 #[derive(Clone, Copy, Debug)]
 enum Alarm {
     Machine(u64),
-    Handshake(u64),
+    /// A handshake's deadline; so many times it is put off.
+    Handshake(u64, u32),
 }
+
+/// Where faults strike, clocks jump and hosts stand still: a deadline that is passed so many
+/// times has been passed.
+const WARNINGS: u32 = 3;
 
 struct Resident {
     driver: Driver,
@@ -69,7 +79,18 @@ pub struct MachineHost {
     routes: Routes,
     timers: TimerQueue<Alarm>,
     next_number: u64,
+    /// What machines share.
+    shared: Vec<Shared>,
 }
+
+struct Shared {
+    holders: Holders,
+    /// How often it is held while there are no machines, known at the start.
+    before: usize,
+}
+
+/// Counts who holds something.
+type Holders = Box<dyn Fn() -> usize>;
 
 impl MachineHost {
     /// A host without listeners.
@@ -83,7 +104,16 @@ impl MachineHost {
             routes: Routes::default(),
             timers: TimerQueue::default(),
             next_number: 0,
+            shared: Vec::new(),
         }
+    }
+
+    /// Machines share something: when all are gone, it is held as often as at the start.
+    #[must_use]
+    pub fn shares(mut self, holders: impl Fn() -> usize + 'static) -> Self {
+        let (holders, before) = (Box::new(holders), 0);
+        self.shared.push(Shared { holders, before });
+        self
     }
 
     /// Serves connections to `addr` by what `make` makes.
@@ -113,6 +143,9 @@ impl MachineHost {
     }
 
     fn start(&mut self, cx: &mut Cx<'_>) {
+        for shared in &mut self.shared {
+            shared.before = (shared.holders)();
+        }
         for listener in &self.tcp {
             cx.listen(listener.addr);
         }
@@ -132,6 +165,9 @@ impl MachineHost {
         let newcomer = newcomer(cx, listener, remote);
         let machine = (listener.make)(newcomer);
         let number = self.admit(cx, machine, Socket::Tcp(TcpSlot::new(socket)));
+        let detail = Some(Detail::Socket(Some(socket.number())));
+        let who = format_args!("{remote} came to {local}");
+        cx.sketch(Tag::MachineBorn, number, detail, who);
         self.routes.sockets.insert(socket, (number, Slot::CLIENT));
         self.drive(cx, number, |_, _| {}, Some(Input::Tick));
     }
@@ -142,7 +178,8 @@ impl MachineHost {
         // An association without a control connection has no handshake.
         let has_handshake = matches!(client, Socket::Tcp(_));
         let by = cx.now() + self.rules.handshake_max;
-        let mut arm = || self.timers.arm(by, Alarm::Handshake(number));
+        let warnings = if cx.is_exact() { 0 } else { WARNINGS };
+        let mut arm = || self.timers.arm(by, Alarm::Handshake(number, warnings));
         let handshake = has_handshake.then(&mut arm);
         let resident = Resident {
             driver: Driver::new(cx, number, machine, self.rules, client),
@@ -176,7 +213,10 @@ impl MachineHost {
                     id: socket,
                     is_listener: true,
                 };
+                let local = udp.listener.addr;
                 let number = self.admit(cx, machine, client);
+                let who = format_args!("{from} sent to {local}");
+                cx.sketch(Tag::MachineBorn, number, Some(Detail::Socket(None)), who);
                 if let Some(udp) = self.udp.get_mut(at) {
                     udp.peers.insert(from, number);
                 }
@@ -219,6 +259,11 @@ impl MachineHost {
             }
             let arm = |at| self.timers.arm(at, Alarm::Machine(number));
             resident.timer = wanted.map(arm);
+            let detail = Some(Detail::Deadline(wanted));
+            match wanted {
+                Some(at) => cx.sketch(Tag::TimerSet, number, detail, format_args!("for {at}")),
+                None => cx.sketch(Tag::TimerSet, number, detail, format_args!("off")),
+            }
         }
         if driver.is_over {
             if let Some(key) = resident.handshake.take() {
@@ -240,9 +285,17 @@ impl MachineHost {
                     if let Some(resident) = self.machines.get_mut(&number) {
                         resident.timer = None;
                     }
+                    cx.sketch(Tag::TimerFired, number, None, format_args!(""));
                     self.drive(cx, number, |_, _| {}, Some(Input::Tick));
                 }
-                Alarm::Handshake(number) => {
+                Alarm::Handshake(number, warnings) if warnings > 0 => {
+                    let by = cx.now() + self.rules.handshake_max;
+                    let again = Alarm::Handshake(number, warnings - 1);
+                    if let Some(resident) = self.machines.get_mut(&number) {
+                        resident.handshake = Some(self.timers.arm(by, again));
+                    }
+                }
+                Alarm::Handshake(number, _) => {
                     if let Some(resident) = self.machines.get(&number) {
                         let what = resident.driver.describe("neither connected nor refused");
                         cx.violate(Invariant::HandshakeDeadline, what);
@@ -341,6 +394,20 @@ impl Host for MachineHost {
 
     fn serves(&self) -> bool {
         true
+    }
+
+    fn residue(&self) -> Option<String> {
+        let peers: usize = self.udp.iter().map(|udp| udp.peers.len()).sum();
+        let routes = self.routes.len();
+        let timers = self.timers.len();
+        if peers + routes + timers > 0 {
+            let what = format!("{peers} peers, {routes} routes, {timers} timers left");
+            return Some(what);
+        }
+        let held = self.shared.iter().map(|s| ((s.holders)(), s.before));
+        let mut grown = held.filter(|(now, before)| now != before);
+        let (now, before) = grown.next()?;
+        Some(format!("shared by {now}, at first by {before}"))
     }
 
     fn waiting(&self) -> Option<String> {

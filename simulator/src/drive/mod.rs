@@ -10,6 +10,10 @@ mod subject;
 mod tests;
 #[cfg(test)]
 mod toy;
+#[cfg(test)]
+mod toy_datagrams;
+#[cfg(test)]
+mod watch_tests;
 
 pub use host::MachineHost;
 pub use subject::plan;

@@ -8,6 +8,8 @@ use sansbox_engine::{
     record::Record,
 };
 use std::sync::Arc;
+#[cfg(test)]
+use {crate::record::tests, sansbox_flight::wire::MachineKind};
 
 impl Subject for Session {
     fn record(&self) -> Option<&Record> {
@@ -46,6 +48,8 @@ impl MachineHost {
     /// A host with the listeners of a plan, each served by sessions or associations.
     #[must_use]
     pub fn of_plan(rules: Rules, plan: &Arc<Plan>) -> Self {
+        #[cfg(test)]
+        tests::expect(plan);
         let mut host = Self::new(rules);
         for (n, inbound) in plan.inbounds().iter().enumerate() {
             let id = InboundId(u16::try_from(n).unwrap_or(u16::MAX));
@@ -54,20 +58,26 @@ impl MachineHost {
             if listeners.tcp {
                 let plan = Arc::clone(plan);
                 let make: Make = Box::new(move |new| {
-                    let plan = Arc::clone(&plan);
-                    Box::new(Session::new(plan, id, peer(new), new.seed, new.now))
+                    let machine = Session::new(Arc::clone(&plan), id, peer(new), new.seed, new.now);
+                    #[cfg(test)]
+                    let machine = tests::tape(machine, &plan, MachineKind::Session, id, new);
+                    Box::new(machine)
                 });
                 host = host.tcp(at, make);
             }
             if listeners.udp {
                 let plan = Arc::clone(plan);
                 let make: Make = Box::new(move |new| {
-                    let plan = Arc::clone(&plan);
-                    Box::new(Association::new(plan, id, peer(new), new.seed, new.now))
+                    let machine =
+                        Association::new(Arc::clone(&plan), id, peer(new), new.seed, new.now);
+                    #[cfg(test)]
+                    let machine = tests::tape(machine, &plan, MachineKind::Association, id, new);
+                    Box::new(machine)
                 });
                 host = host.udp(at, make);
             }
         }
-        host
+        let weak = Arc::downgrade(plan);
+        host.shares(move || weak.strong_count())
     }
 }

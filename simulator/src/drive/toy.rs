@@ -7,9 +7,11 @@ use sansbox_engine::{
     machine::{Action, Families, Input, Machine, Outcome, SlotPipes, Stage},
     record::{CloseReason, Record},
 };
-use std::collections::VecDeque;
+use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 pub(super) const IDLE: Duration = Duration::from_secs(300);
+/// What the toy that tells names tells.
+pub(super) const SECRET: &[u8] = b"hunter2";
 const LIMIT: usize = 4096;
 const UP: Slot = Slot(1);
 const DIAL: ActionId = ActionId(0);
@@ -36,6 +38,8 @@ pub(super) enum Quirk {
     NoReason,
     InventsCause,
     PassesFull,
+    TellsName,
+    StaysBehind,
 }
 
 /// Dials a fixed target and relays.
@@ -52,7 +56,12 @@ pub(super) struct Toy {
     closed: bool,
     idle_at: Option<Instant>,
     ticks: u32,
+    shared: Rc<RefCell<Vec<Shared>>>,
 }
+
+/// Something that toys share; one that stays behind holds it through itself.
+#[derive(Clone, Default)]
+pub(super) struct Shared(pub(super) Rc<RefCell<Vec<Self>>>);
 
 fn pipes() -> [Pipe; 2] {
     [Pipe::new(LIMIT), Pipe::new(LIMIT)]
@@ -87,7 +96,13 @@ impl Toy {
             closed: false,
             idle_at: None,
             ticks: 0,
+            shared: Rc::default(),
         }
+    }
+
+    pub(super) fn sharing(mut self, shared: &Shared) -> Self {
+        self.shared = Rc::clone(&shared.0);
+        self
     }
 
     fn tick(&mut self, now: Instant) {
@@ -108,6 +123,14 @@ impl Toy {
             self.actions.push_back(dial());
             if self.quirk == Quirk::ReusesSlot {
                 self.actions.push_back(dial());
+            } else if self.quirk == Quirk::TellsName {
+                let name = sansbox_core::Domain::parse(SECRET).unwrap();
+                let (id, families) = (ActionId(1), Families::Any);
+                self.actions
+                    .push_back(Action::Resolve { id, name, families });
+            } else if self.quirk == Quirk::StaysBehind {
+                let own = Shared(Rc::clone(&self.shared));
+                self.shared.borrow_mut().push(own);
             } else if self.quirk == Quirk::CancelsUnknown {
                 self.actions.push_back(Action::Cancel(ActionId(9)));
             } else if self.quirk == Quirk::LeavesDial {

@@ -31,7 +31,7 @@ impl Preset {
     /// The highest rate of a class, in a million.
     const fn rate_max(self) -> u64 {
         match self {
-            Self::Lite => 60_000,
+            Self::Lite => 200_000,
             Self::Full => 400_000,
         }
     }

@@ -139,7 +139,7 @@ impl Draw {
     }
 
     /// Does something happen that always does, unless a shrinker takes it away?
-    fn strikes(&self, world: &mut World, what: &str) -> bool {
+    pub(super) fn strikes(&self, world: &mut World, what: &str) -> bool {
         let streams = streams(world);
         let stream = streams.open(&format!("fault/{}/{what}/strikes", self.class));
         streams.hazard(stream, ALWAYS)
@@ -168,10 +168,20 @@ impl Draw {
         world: &mut World,
         make: impl Fn(&mut World, &Self) -> Box<dyn Hop>,
     ) -> Vec<(SiteId, usize)> {
+        self.lay_on(world, |world, draw, _| Some(make(world, draw)))
+    }
+
+    /// The same, with hops made for their sites, where they can be.
+    pub fn lay_on(
+        &self,
+        world: &mut World,
+        make: impl Fn(&mut World, &Self, SiteId) -> Option<Box<dyn Hop>>,
+    ) -> Vec<(SiteId, usize)> {
         let mut laid = Vec::new();
         for site in world.sites() {
-            if self.picks(world) {
-                let hop = make(world, self);
+            if self.picks(world)
+                && let Some(hop) = make(world, self, site)
+            {
                 laid.push((site, world.add_fault_hop(site, self.class, hop)));
             }
         }

@@ -110,6 +110,7 @@ impl Net {
     }
 
     fn crash(&mut self, host: HostId, how: Crash) {
+        self.flows.crashed();
         let core = &mut self.core;
         let sockets: Vec<SocketId> = self.tcp.sockets(host);
         for socket in sockets {

@@ -1,6 +1,7 @@
 //! What goes wrong: things done to the network and to hosts at a time, and the catalogue of
 //! classes of faults that a swarm draws from.
 mod apply;
+mod boxes;
 mod class;
 pub(crate) mod host;
 mod hosts;
@@ -40,9 +41,15 @@ pub enum Fault {
 
 /// All classes of faults, by kind.
 pub fn all() -> impl Iterator<Item = &'static FaultClass> {
-    [links::ALL, paths::WEATHER, paths::SHAPES, hosts::ALL]
-        .into_iter()
-        .flatten()
+    [
+        links::ALL,
+        paths::WEATHER,
+        paths::SHAPES,
+        hosts::ALL,
+        boxes::ALL,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The class called `name`.

@@ -27,8 +27,8 @@ impl Net {
                 self.tcp.pump(core, socket);
                 None
             }
-            Event::Reset(socket) => {
-                self.tcp.reset(core, socket);
+            Event::Reset(socket, packet) => {
+                self.tcp.reset(core, socket, packet);
                 None
             }
             Event::Readable(socket) => self.tcp.wake(socket, true),

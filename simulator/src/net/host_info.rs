@@ -11,6 +11,8 @@ pub(super) struct HostInfo {
     name: Box<str>,
     site: SiteId,
     addresses: Vec<IpAddr>,
+    /// Those it had at first: one that is lost later is its own in pictures.
+    first_addresses: Vec<IpAddr>,
     next_port: u16,
     /// Nothing that arrives is heard: the machine sleeps, or is dead.
     is_deaf: bool,
@@ -29,6 +31,7 @@ impl Core {
             name: name.into(),
             site,
             addresses: addresses.to_vec(),
+            first_addresses: addresses.to_vec(),
             next_port: EPHEMERAL_PORT_FIRST,
             is_deaf: false,
             clock: Clock::default(),
@@ -45,6 +48,18 @@ impl Core {
     pub(crate) fn host_names(&self) -> Vec<String> {
         let names = self.hosts.iter().map(|host| host.name.as_ref());
         names.map(str::to_owned).collect()
+    }
+
+    /// The addresses that each host had at first.
+    pub(crate) fn host_addresses(&self) -> Vec<Vec<IpAddr>> {
+        let all = self.hosts.iter().map(|host| host.first_addresses.clone());
+        all.collect()
+    }
+
+    /// The last port that the system chose.
+    pub(crate) fn last_port(&self, host: HostId) -> u16 {
+        let host = self.hosts.get(host.0 as usize);
+        host.map_or(0, |host| host.next_port.saturating_sub(1))
     }
 
     pub(crate) fn host_ids(&self) -> impl Iterator<Item = HostId> + use<> {

@@ -1,4 +1,5 @@
 //! The network of a world, without its hosts.
+pub mod boxes;
 pub(crate) mod clock;
 pub mod codel;
 pub mod corrupt;
@@ -25,13 +26,13 @@ pub(crate) mod udp;
 mod weather;
 
 use crate::{
-    check::{Closed, Flows, Marks, Violation},
+    check::{Closed, Flows, Marks, Violation, Watch},
     event::Queue,
     explore::Swarm,
     host::HostId,
     rng::Streams,
     tcp::ideal::Tcp,
-    transcript::{Place, Tag, Transcript},
+    transcript::{Detail, Place, Tag, Transcript},
     world::Setup,
 };
 use core::net::IpAddr;
@@ -124,6 +125,33 @@ impl Core {
         self.transcript
             .note(when, place, tag, number, self.scratch.as_bytes());
     }
+
+    /// An entry for pictures alone.
+    pub(crate) fn sketch(
+        &mut self,
+        host: HostId,
+        (tag, number): (Tag, u64),
+        detail: Option<Detail>,
+        bytes: &[u8],
+    ) {
+        let when = (self.now, self.streams.decisions().len());
+        let place = Place::Host(host);
+        self.transcript
+            .sketch(when, place, (tag, number), detail, bytes);
+    }
+
+    /// The same with a text.
+    pub(crate) fn sketch_text(
+        &mut self,
+        host: HostId,
+        (tag, number): (Tag, u64),
+        detail: Option<Detail>,
+        text: std::fmt::Arguments<'_>,
+    ) {
+        if self.transcript.keeps() {
+            self.sketch(host, (tag, number), detail, text.to_string().as_bytes());
+        }
+    }
 }
 
 /// The network: time, events, connections, datagrams, names, and what is checked across hosts.
@@ -134,4 +162,6 @@ pub(crate) struct Net {
     pub(crate) names: Names,
     pub(crate) flows: Flows,
     pub(crate) ledger: Vec<Closed>,
+    pub(crate) log: Option<crate::quic::capture::Log>,
+    pub(crate) watch: Watch,
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     event::Event,
     host::{HostId, HostInput},
-    transcript::{Place, Tag},
+    transcript::{Detail, Place, Tag},
 };
 use core::{
     net::{IpAddr, SocketAddr},
@@ -85,6 +85,9 @@ impl Core {
         let number = packet.id.0;
         self.transcript
             .note(when, place, tag, number, packet.payload());
+        if self.transcript.keeps() {
+            self.transcript.detail(Detail::Packet(packet.into()));
+        }
     }
 
     fn note_hop(&mut self, hop: HopId, tag: Tag, number: u64, text: std::fmt::Arguments<'_>) {
@@ -230,6 +233,7 @@ impl Net {
                     socket,
                     from,
                     ecn: packet.ecn,
+                    packet: None,
                     data,
                 };
                 self.udp.arrive(&mut self.core, datagram)

@@ -1,14 +1,14 @@
 //! Datagrams between hosts: late, lost, doubled, out of order, too large.
 use super::{
     Core,
-    packet::{Body, Ecn, Packet},
+    packet::{Body, Ecn, Packet, PacketId},
     site::Stage,
 };
 use crate::{
     event::Event,
     host::{HostId, HostInput, UdpId},
     rng::StreamId,
-    transcript::Tag,
+    transcript::{Carries, Detail, Head, Tag},
 };
 use bytes::BytesMut;
 use core::{net::SocketAddr, time::Duration};
@@ -80,6 +80,8 @@ pub(crate) struct Datagram {
     pub(crate) socket: UdpId,
     pub(crate) from: SocketAddr,
     pub(crate) ecn: Ecn,
+    /// What it is called in pictures, where no hop names it.
+    pub(crate) packet: Option<PacketId>,
     pub(crate) data: BytesMut,
 }
 
@@ -191,6 +193,7 @@ impl Udp {
             return;
         }
         let receiver = core.owner(to.ip()).and_then(|host| self.receiver(host, to));
+        let packet = sketch_sent(core, host, (from, to), data);
         let path = self.path(to);
         let way = if path.is_sure() && core.weather.spares_datagrams() {
             (data.len() <= path.payload_max).then_some((path.latency, None))
@@ -199,16 +202,27 @@ impl Udp {
             Self::draw(core, stream, path, data.len())
         };
         let (Some(socket), Some((late, copy))) = (receiver, way) else {
+            let why = match receiver {
+                Some(_) => "by chance, or too long for the path",
+                None => "nobody has this address and port",
+            };
+            core.sketch(host, (Tag::PacketLost, packet.0), None, why.as_bytes());
             core.note(host, Tag::DatagramLost, id.0.into(), data);
             return;
         };
-        for late in [Some(late), copy].into_iter().flatten() {
-            let data = BytesMut::from(data);
+        let second = copy.map(|late| {
+            let packet_of_copy = sketch_sent(core, host, (from, to), data);
+            let note = (Tag::PacketNote, packet_of_copy.0);
+            core.sketch_text(host, note, None, format_args!("a copy of #{}", packet.0));
+            (packet_of_copy, late)
+        });
+        for (packet, late) in [Some((packet, late)), second].into_iter().flatten() {
             let key = core.datagrams.insert(Datagram {
                 socket,
                 from,
                 ecn,
-                data,
+                packet: Some(packet),
+                data: BytesMut::from(data),
             });
             core.queue
                 .push(core.now + late, Event::Datagram(key as u32));
@@ -307,16 +321,42 @@ impl Udp {
             socket,
             from,
             ecn,
+            packet,
             data,
         } = datagram;
         let id = socket;
         let host = self.socket(id)?.host;
         if core.is_deaf(host) {
+            if let Some(packet) = packet {
+                let why = b"the host is down";
+                core.sketch(host, (Tag::PacketLost, packet.0), None, why);
+            }
             core.note(host, Tag::DatagramLost, id.0.into(), &data);
             return None;
+        }
+        if let Some(packet) = packet {
+            core.sketch(host, (Tag::PacketArrived, packet.0), None, &data);
         }
         core.ecn = ecn;
         core.note(host, Tag::Datagram, id.0.into(), &data);
         Some((host, HostInput::Datagram { socket, from, data }))
     }
+}
+
+/// A datagram without hops on its way, for pictures.
+fn sketch_sent(
+    core: &mut Core,
+    host: HostId,
+    (source, destination): (SocketAddr, SocketAddr),
+    data: &[u8],
+) -> PacketId {
+    let packet = core.new_packet_id();
+    let carries = Carries::Udp;
+    let detail = Detail::Packet(Head {
+        source,
+        destination,
+        carries,
+    });
+    core.sketch(host, (Tag::PacketSent, packet.0), Some(detail), data);
+    packet
 }

@@ -1,6 +1,7 @@
 //! What goes wrong on the way by itself, and how often. All of it is drawn as hazards, so each
 //! single event can be taken away.
 use super::Core;
+use crate::transcript::{Place, Tag};
 use core::{fmt, time::Duration};
 
 /// How often each thing goes wrong, in a million; 0: never, and nothing is drawn.
@@ -61,7 +62,15 @@ impl Core {
             return false;
         }
         let stream = self.streams.open(&format!("fault/{class}/{what}"));
-        self.streams.hazard(stream, rate)
+        let strikes = self.streams.hazard(stream, rate);
+        if strikes && self.transcript.keeps() {
+            let when = (self.now, self.streams.decisions().len());
+            let text = format!("{class} strikes {what}");
+            let fault = (Tag::Fault, 0);
+            self.transcript
+                .sketch(when, Place::World, fault, None, text.as_bytes());
+        }
+        strikes
     }
 
     /// From here on nothing goes wrong by itself.

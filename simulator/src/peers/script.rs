@@ -169,6 +169,17 @@ impl Script {
         }))
     }
 
+    /// Receives `len` bytes of a flow whose length was said before: an end that comes too soon is
+    /// seen as one.
+    #[must_use]
+    pub fn download_framed(self, flow: &str, len: u64) -> Self {
+        self.then(Step::Exchange(Exchange {
+            down: Some((flow.into(), len)),
+            is_framed: true,
+            ..Exchange::default()
+        }))
+    }
+
     /// Sends and receives `len` bytes each at once.
     #[must_use]
     pub fn exchange(self, up: &str, down: &str, len: u64) -> Self {

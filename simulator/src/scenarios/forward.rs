@@ -187,7 +187,7 @@ scenarios! {
     fn http_client_leaves_response(world) {
         proxy(world, &plain())?;
         let ask = Script::new().send(get(ORIGIN, "/")).expect_head(" 200 OK");
-        client(world, HTTP, ask.download("down", 1000).then(Step::Reset));
+        client(world, HTTP, ask.download_framed("down", 1000).then(Step::Reset));
         origin(world, |_| {
             let hear = Script::new().expect_head("GET / ");
             let head = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n";
@@ -204,7 +204,7 @@ scenarios! {
         let told = ask.upload("up", 5000).expect_head("HTTP/1.1 502 ");
         client(world, HTTP, told.then(Step::ExpectEnd));
         origin(world, |_| {
-            let hear = Script::new().expect_head("PUT / ").download("up", 1000);
+            let hear = Script::new().expect_head("PUT / ").download_framed("up", 1000);
             hear.sleep(Duration::from_secs(1)).then(Step::Reset)
         });
         run_all(world, 1, |closed| closed.reason != Some(ClientProtocol))

@@ -45,6 +45,7 @@ scenarios! {
     }
 
     /// A half-closed relay that nobody uses any more ends after its shorter idle time.
+    #[sometimes("closed IdleTimeout")]
     fn half_closed_and_idle(world) {
         proxy(world, &plain())?;
         let talk = Script::new().upload("up", LEN).fin("up");

@@ -5,6 +5,7 @@ use crate::{
     check::{Closed, Invariant, Violation},
     drive::{MachineHost, Rules, plan},
     host::HostId,
+    net::SiteId,
     peers::{Script, ScriptHost, Step},
     scenario::Verdict,
 };
@@ -73,14 +74,18 @@ pub(super) fn proxy_at(
     addresses: &[&str],
     json: &str,
 ) -> Result<HostId, Violation> {
+    let host = machine(world, name, json)?;
+    Ok(world.host(name, &ips(addresses), host))
+}
+
+fn machine(world: &World, name: &str, json: &str) -> Result<MachineHost, Violation> {
     let plan = plan(json).map_err(|detail| Violation {
         at: world.now(),
         host: name.into(),
         invariant: Invariant::Expected,
         detail,
     })?;
-    let host = MachineHost::of_plan(Rules::default(), &plan);
-    Ok(world.host(name, &ips(addresses), host))
+    Ok(MachineHost::of_plan(Rules::default(), &plan))
 }
 
 /// Adds a client at 10.0.0.1 that runs one script.
@@ -93,6 +98,18 @@ pub(super) fn clients(world: &mut World, to: &str, scripts: impl IntoIterator<It
     let dial = |host: ScriptHost, script| host.dial(addr(to), script);
     let host = scripts.into_iter().fold(ScriptHost::new(), dial);
     world.host("client", &ips(&["10.0.0.1", "fd00::1"]), host);
+}
+
+/// Adds a client at `ip` on a site that runs one script on a connection to `to`.
+pub(super) fn client_in(world: &mut World, site: SiteId, ip: &str, to: &str, script: Script) {
+    let host = ScriptHost::new().dial(addr(to), script);
+    world.host_in(site, "client", &ips(&[ip]), host);
+}
+
+/// Adds the proxy at 10.0.0.2 on a site.
+pub(super) fn proxy_in(world: &mut World, site: SiteId, json: &str) -> Result<HostId, Violation> {
+    let host = machine(world, "proxy", json)?;
+    Ok(world.host_in(site, "proxy", &ips(&["10.0.0.2", "fd00::2"]), host))
 }
 
 /// Adds an origin server at [`ORIGIN`] and [`ORIGIN_V6`], whose n-th connection runs `serve(n)`.

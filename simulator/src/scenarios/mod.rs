@@ -1,19 +1,26 @@
 //! All scenarios. One file holds one behaviour or a group of like ones; [`lab`] holds the hosts
 //! that most of them share.
 mod auth;
+mod censor;
 mod connect;
 mod dial;
 mod direct;
+mod firewall;
 mod flood;
 mod forward;
 mod half_close;
 mod lab;
 mod names;
+mod nat;
 mod pace;
 mod planted;
+mod prober;
+mod quic;
+mod quic_damage;
 mod reset;
 mod route;
 mod stop;
+mod tls;
 mod udp;
 mod upstream;
 mod vanish;
@@ -74,4 +81,11 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     udp::ALL,
     direct::ALL,
     stop::ALL,
+    quic::ALL,
+    quic_damage::ALL,
+    tls::ALL,
+    nat::ALL,
+    firewall::ALL,
+    censor::ALL,
+    prober::ALL,
 ];

@@ -49,6 +49,17 @@ scenarios! {
         run(world, &[HandshakeTimeout])
     }
 
+    /// A client that reads nothing of its refusal is given up soon, not after a relay's time.
+    fn refused_client_that_reads_nothing(world) {
+        world.default_path(Path { window: 4, send_buffer: 4, ..Path::default() });
+        proxy(world, &plain())?;
+        let deaf = Script::new().send("x").sleep(Duration::from_secs(600));
+        client(world, HTTP, deaf.then(Step::ExpectReset).tolerant());
+        run(world, &[HandshakeTimeout])?;
+        let told = world.closed().first().map(|c| c.at.as_nanos() / 1_000_000_000);
+        world.expect(told.is_some_and(|s| s < 60), format!("given up after {told:?} seconds"))
+    }
+
     /// A reader of 1 KiB every 10 ms holds back a fast source, through passthrough.
     fn slow_reader_of_a_tunnel(world) {
         world.default_path(small_buffers());

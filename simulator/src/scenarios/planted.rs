@@ -13,7 +13,7 @@ use core::{net::SocketAddr, time::Duration};
 use sansbox_core::Domain;
 use sansbox_engine::record::CloseReason::Completed;
 
-const LEN: u64 = 3_000;
+const LEN: u64 = 700;
 const CLIENTS: u16 = 8;
 
 /// Clients, one every few seconds, that each talk through the relay to a port of their own.

@@ -10,6 +10,7 @@ use sansbox_engine::record::CloseReason::Stopped;
 
 scenarios! {
     /// Stop ends a relay, a handshake, a dial, an association and a datagram client at once.
+    #[sometimes("closed Stopped")]
     fn stop_ends_everything(world) {
         let inbounds = r#"[
             {"type": "mixed", "listen": "10.0.0.2", "listen_port": 2080},

@@ -3,33 +3,35 @@ use super::{lab::*, scenarios};
 use crate::{
     World,
     check::Closed,
+    fault::{Fault, HostFault},
     net::{Answer, UdpPath},
     peers::{Script, ScriptHost, Step},
     scenario::Verdict,
 };
 use core::time::Duration;
-use sansbox_engine::record::CloseReason::{ClientReset, Completed, Stopped};
+use sansbox_core::Refusal;
+use sansbox_engine::record::CloseReason::{ClientReset, Completed, Refused, Stopped};
 
 /// Where datagrams are sent back.
-const ECHO: &str = "10.0.0.3:7";
+pub(super) const ECHO: &str = "10.0.0.3:7";
 
 /// A datagram for `target` behind a SOCKS5 header.
-fn wrapped(target: &str, payload: &[u8]) -> Vec<u8> {
+pub(super) fn wrapped(target: &str, payload: &[u8]) -> Vec<u8> {
     [&[0, 0, 0][..], &socks5_address(target), payload].concat()
 }
 
 /// Opens an association and a socket to use it from.
-fn associate() -> Script {
+pub(super) fn associate() -> Script {
     let ask = socks5().send(socks5_request(3, "0.0.0.0:0"));
     ask.then(Step::LearnRelay).then(Step::Bind)
 }
 
-fn there_and_back(target: &str, payload: &[u8]) -> Script {
+pub(super) fn there_and_back(target: &str, payload: &[u8]) -> Script {
     let data = wrapped(target, payload);
     Script::of([Step::ToRelay(data.clone()), Step::ExpectDatagram(data)])
 }
 
-fn echo_server(world: &mut World) {
+pub(super) fn echo_server(world: &mut World) {
     let host = ScriptHost::new().echo_datagrams(addr(ECHO));
     world.host("echo", &ips(&["10.0.0.3"]), host);
 }
@@ -48,6 +50,7 @@ fn ends_with_control(world: &mut World, last: Step, holds: fn(&Closed) -> bool) 
 
 scenarios! {
     /// Datagrams go to the target and come back under its address.
+    #[sometimes("closed Completed")]
     fn udp_association_echo(world) {
         proxy(world, &plain())?;
         let first = associate().and(there_and_back(ECHO, b"one"));
@@ -202,6 +205,16 @@ scenarios! {
         client(world, SOCKS, associate().then(send).then(silence));
         echo_server(world);
         run(world, &[Completed])
+    }
+
+    /// An association for which the host has no socket left is refused, and leaves nothing.
+    fn udp_association_without_files(world) {
+        let host = proxy(world, &plain())?;
+        let fault = HostFault::FileLimit(Some(1));
+        world.at(Duration::ZERO, Fault::Host { host, fault });
+        let ask = socks5().send(socks5_request(3, "0.0.0.0:0")).expect(socks5_refusal(1));
+        client(world, SOCKS, ask.then(Step::ExpectFin(None)));
+        run(world, &[Refused(Refusal::Exhausted)])
     }
 
     /// An upstream whose association dies is asked for a new one by the next datagram.

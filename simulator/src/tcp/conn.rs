@@ -1,9 +1,12 @@
 //! One TCP connection: two ends and two directions.
-use super::{Path, Segments, Side};
+use super::{Path, Segments, Side, sketch};
 use crate::{
     event::Event,
     host::{HostId, Read, SocketId, WasReset},
-    net::Core,
+    net::{
+        Core,
+        packet::{Flags, PacketId},
+    },
     rng::StreamId,
 };
 use bytes::BytesMut;
@@ -44,6 +47,7 @@ pub(crate) struct EndPoint {
 #[derive(Debug)]
 struct Segment {
     number: u64,
+    packet: PacketId,
     bytes: BytesMut,
     fin: bool,
 }
@@ -58,6 +62,10 @@ struct Direction {
     flight: VecDeque<Segment>,
     in_flight: usize,
     next_number: u64,
+    /// Bytes put on the line so far.
+    next_offset: u64,
+    /// Bytes that arrived.
+    arrived: u64,
     recv_buf: BytesMut,
     fin_received: bool,
     line_free_at: Instant,
@@ -78,6 +86,11 @@ impl EndPoint {
             out: Direction::default(),
         }
     }
+
+    /// What the other side knows to have arrived of what this end sent; a FIN counts as a byte.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.out.arrived + u64::from(self.out.fin_received)
+    }
 }
 
 #[derive(Debug)]
@@ -85,6 +98,8 @@ pub(crate) struct Conn {
     number: u32,
     pub(crate) path: Path,
     stream: StreamId,
+    /// The connection request on its way, then its answer.
+    pub(super) request: Option<PacketId>,
     /// Longest segment of this connection.
     segment_max: usize,
     /// Nothing passes any more.
@@ -115,6 +130,7 @@ impl Conn {
             number,
             path,
             stream,
+            request: None,
             segment_max,
             is_cut: false,
             dialer: EndPoint::new(dialer, from, State::Opening),
@@ -260,8 +276,17 @@ impl Conn {
             out.next_number += 1;
             out.in_flight += n;
             out.fin_sent |= fin;
+            let offset = out.next_offset;
+            out.next_offset += n as u64;
             let bytes = out.send_buf.split_to(n);
-            out.flight.push_back(Segment { number, bytes, fin });
+            let flags = if fin { sketch::FIN } else { Flags::ACK };
+            let packet = self.sketch_sent(core, side, (flags, offset), &bytes);
+            self.end_mut(side).out.flight.push_back(Segment {
+                number,
+                packet,
+                bytes,
+                fin,
+            });
             core.queue.push(at, Event::Arrive(socket, number));
             self.tell_writable(core, side);
         }
@@ -312,10 +337,17 @@ impl Conn {
         let Some(segment) = out.flight.pop_front() else {
             return;
         };
+        if receiver == State::Vanished {
+            self.sketch_unheard(core, from, segment.packet);
+        } else {
+            self.sketch_arrived(core, from, segment.packet, &segment.bytes);
+        }
+        let out = &mut self.end_mut(from).out;
         match receiver {
             State::Opening | State::Open => {
                 out.in_flight -= segment.bytes.len();
                 out.recv_buf.extend_from_slice(&segment.bytes);
+                out.arrived += segment.bytes.len() as u64;
                 out.fin_received |= segment.fin;
                 self.tell_readable(core, to);
             }
@@ -384,7 +416,7 @@ impl Conn {
         }
         for side in [Side::Dialer, Side::Acceptor] {
             let at = core.now + self.path.keep_alive;
-            core.queue.push(at, Event::Reset(self.socket(side)));
+            core.queue.push(at, Event::Reset(self.socket(side), None));
         }
     }
 
@@ -398,11 +430,17 @@ impl Conn {
         if !core.streams.one_in(self.stream, 4) {
             at = at.max(self.end(from).out.last_arrival);
         }
-        core.queue.push(at, Event::Reset(self.socket(to)));
+        let offset = self.end(from).out.next_offset;
+        let packet = self.sketch_sent(core, from, (Flags::RST, offset), &[]);
+        core.queue
+            .push(at, Event::Reset(self.socket(to), Some(packet)));
     }
 
     /// A reset, or the kernel's own verdict, reaches `side`.
-    pub(crate) fn reset(&mut self, core: &mut Core, side: Side) {
+    pub(crate) fn reset(&mut self, core: &mut Core, side: Side, packet: Option<PacketId>) {
+        if let Some(packet) = packet {
+            self.sketch_arrived(core, side.other(), packet, &[]);
+        }
         let end = self.end(side);
         if end.reset || !matches!(end.state, State::Open | State::Opening) {
             return;
@@ -430,6 +468,7 @@ impl Conn {
         self.end_mut(side).state = State::Vanished;
         let keep_alive = self.path.keep_alive;
         let peer = self.socket(side).peer();
-        core.queue.push(core.now + keep_alive, Event::Reset(peer));
+        core.queue
+            .push(core.now + keep_alive, Event::Reset(peer, None));
     }
 }

@@ -100,7 +100,12 @@ impl Tcp {
     /// A dial that its own host refuses.
     pub(super) fn refuse_dial(&mut self, core: &mut Core, host: HostId, id: DialId) {
         let outcome = Outcome::Failed(Refusal::Exhausted);
-        self.dials.insert(id, super::ideal::Dial { host, outcome });
+        let dial = super::ideal::Dial {
+            host,
+            outcome,
+            request: None,
+        };
+        self.dials.insert(id, dial);
         core.queue.push(core.now, Event::Dialed(id));
     }
 }

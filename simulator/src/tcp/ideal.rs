@@ -3,12 +3,13 @@ use super::{
     Side,
     conn::{Conn, EndPoint, State},
     over::Over,
+    sketch::Request,
     stack::Paths,
 };
 use crate::{
     event::Event,
     host::{DialId, HostId, HostInput, Read, SocketId, WasReset},
-    net::Core,
+    net::{Core, packet::PacketId},
     rng::StreamId,
     transcript::Tag,
 };
@@ -81,6 +82,8 @@ pub enum Reach {
 pub(super) struct Dial {
     pub(super) host: HostId,
     pub(super) outcome: Outcome,
+    /// The request of one that fails.
+    pub(super) request: Option<Request>,
 }
 
 /// What comes of a dial.
@@ -180,7 +183,17 @@ impl Tcp {
         }
         let stream = core.streams.open(&name);
         let (at, outcome) = self.dial_ideal(core, (host, to), stream, reach);
-        self.dials.insert(id, Dial { host, outcome });
+        let local = core.local_ip(host, to.ip());
+        let request = match (outcome, local) {
+            (Outcome::Failed(_), Some(from)) => Some(Request::new(core, host, (from, to))),
+            _ => None,
+        };
+        let dial = Dial {
+            host,
+            outcome,
+            request,
+        };
+        self.dials.insert(id, dial);
         core.queue.push(at, Event::Dialed(id));
         id
     }
@@ -215,6 +228,7 @@ impl Tcp {
             self.next_conn += 1;
             let ends = ((host, from), (acceptor, to));
             let mut conn = Conn::new(core, number, (path, stream), ends.0, ends.1);
+            conn.sketch_request(core);
             at += conn.delay(core);
             core.queue.push(at, Event::Accept(number));
             at += conn.delay(core);
@@ -267,6 +281,14 @@ impl Tcp {
             }
             Outcome::Failed(refusal) => Err(refusal),
         };
+        if let Outcome::Conn(conn) = dial.outcome
+            && let Some(conn) = self.conns.get(&conn)
+        {
+            conn.sketch_granted(core);
+        }
+        if let (Err(why), Some(request)) = (outcome, dial.request) {
+            request.sketch_end(core, dial.host, why);
+        }
         let text = format_args!("{:?}", outcome.map(|(_, from)| from));
         core.note_text(dial.host, Tag::Dialed, id.0.into(), text);
         Some((dial.host, HostInput::Dialed(id, outcome)))
@@ -298,6 +320,7 @@ impl Tcp {
         }
         end.state = State::Open;
         let (host, local) = (end.host, end.addr);
+        conn.sketch_grant(core);
         let socket = SocketId {
             conn: number,
             side: Side::Acceptor,
@@ -328,7 +351,7 @@ impl Tcp {
         }
     }
 
-    pub(crate) fn reset(&mut self, core: &mut Core, socket: SocketId) {
+    pub(crate) fn reset(&mut self, core: &mut Core, socket: SocketId, packet: Option<PacketId>) {
         let Some(conn) = self.conns.get_mut(&socket.conn) else {
             return;
         };
@@ -337,7 +360,7 @@ impl Tcp {
             self.conns.remove(&socket.conn);
             return;
         }
-        conn.reset(core, socket.side);
+        conn.reset(core, socket.side, packet);
     }
 
     /// A readiness event comes due; returns whom to tell.

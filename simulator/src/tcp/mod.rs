@@ -8,6 +8,7 @@ mod crash;
 pub mod ideal;
 mod over;
 mod routed;
+mod sketch;
 pub mod stack;
 #[cfg(test)]
 mod tests;
@@ -22,4 +23,15 @@ pub enum Side {
     Dialer,
     /// Who accepted.
     Acceptor,
+}
+
+impl Side {
+    /// The other end.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Dialer => Self::Acceptor,
+            Self::Acceptor => Self::Dialer,
+        }
+    }
 }

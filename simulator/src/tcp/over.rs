@@ -260,7 +260,14 @@ impl Tcp {
             Ok(from) => from,
             Err(refusal) => {
                 let outcome = Outcome::Failed(refusal);
-                self.dials.insert(id, Dial { host, outcome });
+                self.dials.insert(
+                    id,
+                    Dial {
+                        host,
+                        outcome,
+                        request: None,
+                    },
+                );
                 core.queue.push(core.now, Event::Dialed(id));
                 return;
             }
@@ -271,7 +278,14 @@ impl Tcp {
         self.over.ends.insert(conn.0, end(host, side, from, to));
         self.over.dials.insert(conn.0, id);
         let outcome = Outcome::Asking(socket);
-        self.dials.insert(id, Dial { host, outcome });
+        self.dials.insert(
+            id,
+            Dial {
+                host,
+                outcome,
+                request: None,
+            },
+        );
     }
 
     pub(super) fn read_over(

@@ -6,6 +6,7 @@
 //! would allow through a re-export or a development dependency.
 mod read;
 mod rules;
+mod runtimes;
 mod source;
 
 pub use read::read;

@@ -6,6 +6,7 @@ mod clients;
 mod direct;
 mod log;
 mod protected;
+mod recorder;
 mod refusals;
 mod relay;
 mod udp;

@@ -283,6 +283,18 @@ fn generated_values_are_well_formed_and_differ() {
     }
     assert!(values[0] != values[1] && values[1] != values[2]);
     assert_ne!(generate(&["rand", "32"]), generate(&["rand", "32"]));
+    let pair = || String::from_utf8(generate(&["recorder-keypair"])).expect("text");
+    let one = pair();
+    assert_ne!(one, pair());
+    let keys: Vec<_> = one
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .collect();
+    assert_eq!(keys.len(), 2, "{one}");
+    for ((name, key), expected) in keys.iter().zip(["PrivateKey", "PublicKey"]) {
+        assert_eq!((*name, key.len()), (expected, 44), "{one}");
+    }
+    assert_ne!(keys[0].1, keys[1].1);
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Checked records into the model, and the checks that need more than one value.
 mod inbound;
 mod outbound;
+mod recorder;
 mod references;
 mod route;
 mod tags;
 
 use super::{
     error::{ErrorKind, WarningKind},
-    model::{Config, Log, LogLevel, Sansbox, Span, Spanned},
+    model::{Config, Log, LogLevel, Recorder, Sansbox, Span, Spanned},
     reader::Problem,
     schema::{Field, Record, Value},
 };
@@ -148,10 +149,15 @@ impl Builder {
                 false
             }
         };
+        let recorder = match record.take("recorder").map(|field| field.value) {
+            Some(Value::Record(mut recorder)) => self.recorder(&mut recorder),
+            _ => Recorder::default(),
+        };
         Sansbox {
             workers,
             max_connections,
             system_congestion,
+            recorder,
         }
     }
 

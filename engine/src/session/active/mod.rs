@@ -20,6 +20,8 @@ use sansbox_core::{Closing, End, Instant, Pipe, Progress, Refusal, Target};
 
 /// How long the client may take to read the last words and to close.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a client that was refused may take nothing of what it is told.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A session whose bytes go through its own pipes.
 #[derive(Debug)]
@@ -338,6 +340,9 @@ impl Active {
     fn finish(&mut self, now: Instant, fx: &mut Effects) -> Next {
         self.unlink(fx, End::Fin);
         if !self.client_tx.is_empty() {
+            if self.reason.is_some() {
+                self.shorten_idle(now, REFUSAL_TIMEOUT);
+            }
             self.half_closed(now);
             return Next::Stay;
         }
@@ -352,9 +357,14 @@ impl Active {
     }
 
     fn half_closed(&mut self, now: Instant) {
-        if self.idle_timeout == IDLE_TIMEOUT {
-            self.idle_timeout = HALF_CLOSED_IDLE_TIMEOUT;
-            self.idle.shorten(now, HALF_CLOSED_IDLE_TIMEOUT);
+        self.shorten_idle(now, HALF_CLOSED_IDLE_TIMEOUT);
+    }
+
+    /// Less silence is borne from now on, unless it is as little already.
+    fn shorten_idle(&mut self, now: Instant, timeout: Duration) {
+        if self.idle_timeout > timeout {
+            self.idle_timeout = timeout;
+            self.idle.shorten(now, timeout);
         }
     }
 

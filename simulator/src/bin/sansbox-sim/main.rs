@@ -10,6 +10,10 @@ mod faults;
 mod gate;
 mod list;
 mod merge;
+mod pictures;
+mod promote;
+mod recording;
+mod replay;
 mod run;
 mod shrink;
 mod sweep;
@@ -43,8 +47,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "run",
-        usage: "NAME [--seed N] [FAULTS] [--calm] [--decisions D] [--branch-at T --branch-seed N] [--trace]",
-        about: "run one scenario",
+        usage: "NAME [--seed N] [FAULTS] [--calm] [--decisions D] [--branch-at T --branch-seed N] [--trace] [--pcap F] [--html F] [--jsonl F] [--qlog DIR]",
+        about: "run one scenario, and draw it",
         run: run::run,
     },
     Command {
@@ -54,6 +58,18 @@ const COMMANDS: &[Command] = &[
         run: gate::run,
     },
     Command {
+        name: "replay",
+        usage: "FILE|FOLDER ... [--key FILE] [--connection ID] [--trace] [--whole] [--any-build]",
+        about: "feed recordings to fresh machines and compare what comes out",
+        run: replay::run,
+    },
+    Command {
+        name: "promote",
+        usage: "FILE --connection ID -o FILE [--key FILE]",
+        about: "make one connection of a recording a file of its own",
+        run: promote::run,
+    },
+    Command {
         name: "sweep",
         usage: "[NAME..] [--seeds A..B] [--time T] [--jobs N] [--shard I/N] [FAULTS] [--json FILE]",
         about: "run many seeds under faults",
@@ -61,7 +77,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "shrink",
-        usage: "NAME --seed N [FAULTS] [--runs N] [--jobs N] [--out FILE], or --decisions @FILE",
+        usage: "NAME --seed N [FAULTS] [--runs N] [--jobs N] [--out FILE] [--html F], or --decisions @FILE",
         about: "make a failing run small",
         run: shrink::run,
     },
@@ -99,6 +115,7 @@ fn usage() -> String {
         let line = format!("{} {}", command.name, command.usage);
         out += &format!("  sansbox-sim {line:<widest$}  {}\n", command.about);
     }
+    out += "A connection is the number of its log lines, or WORKER.NUMBER.\n";
     out + "A seed is a decimal number, or a hexadecimal one behind 0x. A time has its unit: 90s, 5ms.\n\
            FAULTS: --swarm lite|full|none, --heal-at T. D: @FILE, or STREAM@NTH=CHOICE,..; with\n\
            --calm nothing bad happens but what D says."

@@ -1,5 +1,6 @@
 //! `run`: runs one scenario with one seed.
 use crate::args::{self, Failure, Faults, Word, duration, number, say, scenario, text, value};
+use crate::pictures::Pictures;
 use sansbox_simulator::{
     explore::{
         Decisions,
@@ -94,22 +95,25 @@ pub(crate) fn load(path: &str) -> Result<Decisions, Failure> {
 pub(crate) fn run(mut args: lexopt::Parser) -> Result<bool, Failure> {
     let mut orders = Orders::default();
     let mut traces = false;
+    let mut pictures = Pictures::default();
     while let Some(arg) = args::next(&mut args)? {
         match &arg {
             Word::Long(name) if name == "trace" => traces = true,
+            Word::Long(name) if Pictures::has(name) => pictures.option(name, &mut args)?,
             Word::Long(_) | Word::Short(_) | Word::Value(_) => orders.option(arg, &mut args)?,
         }
     }
     let run = orders.decisions("run")?;
     let setup = Setup {
-        keeps_entries: traces,
+        keeps_entries: traces || pictures.are_wanted(),
         ..run.setup()
     };
     let report = scenario(&run.scenario)?.run(setup);
-    for line in report.lines() {
+    for line in report.lines().filter(|_| traces) {
         say(format_args!("{line}"))?;
     }
     told_of(&run, &report)?;
+    pictures.draw(&run, &report)?;
     Ok(report.outcome.is_ok())
 }
 

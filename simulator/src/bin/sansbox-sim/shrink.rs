@@ -1,6 +1,7 @@
 //! `shrink`: makes a failing run small.
 use crate::{
     args::{self, Failure, Word, jobs, number, say, scenario, text, value, write},
+    pictures::Pictures,
     run::Orders,
 };
 use sansbox_simulator::explore::{
@@ -22,6 +23,7 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<bool, Failure> {
     let mut orders = Orders::default();
     let (mut threads, mut runs_max) = (args::cores(), RUNS_MAX);
     let mut out = None;
+    let mut pictures = Pictures::default();
     while let Some(arg) = args::next(&mut args)? {
         let name = match &arg {
             Word::Long(name) => name.clone(),
@@ -31,6 +33,7 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<bool, Failure> {
             "jobs" => threads = value(&mut args, jobs)?,
             "runs" => runs_max = number(&mut args)?,
             "out" => out = Some(text(&mut args)?),
+            name if Pictures::has(name) => pictures.option(name, &mut args)?,
             _ => orders.option(arg, &mut args)?,
         }
     }
@@ -40,6 +43,7 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<bool, Failure> {
     let path = out.unwrap_or_else(|| format!("{}-{:x}.json", start.scenario, start.seed));
     write(&path, shrunk.decisions.to_json().as_bytes())?;
     told_of(&shrunk, &effort, took, &path)?;
+    pictures.draw_again(&shrunk.decisions)?;
     Ok(true)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The world: a client that fetches an echo of 60 kB through a SOCKS proxy of the engine, by a
 //! name with a dead first address, and exchanges datagrams with an echo server beside it.
+mod boxes;
 mod probe;
 mod table;
 
@@ -190,7 +191,8 @@ fn changes(class: &FaultClass, differs: fn(&Outcome, &Outcome) -> bool) -> bool 
 #[test]
 fn every_class_has_a_row_and_every_row_a_class() {
     let classes: Vec<&str> = super::all().map(|class| class.name).collect();
-    let rows: Vec<&str> = table::ROWS.iter().map(|(name, _)| *name).collect();
+    let rows = table::ROWS.iter().chain(boxes::ROWS);
+    let rows: Vec<&str> = rows.map(|(name, _)| *name).collect();
     assert_eq!(classes, rows);
     let unique: std::collections::BTreeSet<&&str> = classes.iter().collect();
     assert_eq!(unique.len(), classes.len());

@@ -8,7 +8,7 @@ use core::time::Duration;
 use sansbox_core::Refusal;
 use sansbox_engine::record::CloseReason;
 
-type Row = (&'static str, fn(&Outcome, &Outcome) -> bool);
+pub(super) type Row = (&'static str, fn(&Outcome, &Outcome) -> bool);
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

@@ -100,6 +100,62 @@ static SANSBOX: Object = Object {
                  congestion: `cheap` takes the one that costs least, `system` leaves the \
                  administrator's choice.",
         ),
+        yes(
+            "recorder",
+            Kind::Object(&RECORDER),
+            "",
+            "The flight recorder.",
+        ),
+    ])],
+    ignores: &[],
+};
+
+static RECORDER: Object = Object {
+    title: "`sansbox.recorder`",
+    doc: "Not of sing-box. The flight recorder keeps the last inputs of all connections in \
+          memory, one ring for each worker, and writes them to an `.sbx` file when a thread \
+          panics, when connections have to be cut at the end, and on `SIGUSR2`. See \
+          `docs/flight-recorder.md`.",
+    groups: &[own(&[
+        yes(
+            "mode",
+            Kind::Text,
+            "`shape`",
+            "What is kept: `off` nothing; `shape` times, sizes and kinds, and no bytes, names or \
+             addresses; `head` also up to 64 KiB of what each connection sent, which replays \
+             handshakes; `full` everything. `head` and `full` want a `public_key`.",
+        ),
+        yes(
+            "size",
+            Kind::Integer,
+            "`8388608`",
+            "Bytes of each worker's ring, from 262144 to 536870912.",
+        ),
+        yes(
+            "keep",
+            Kind::Duration,
+            "`60s`",
+            "How long back the ring goes.",
+        ),
+        yes(
+            "directory",
+            Kind::Text,
+            "the working directory",
+            "Folder of the recordings; made when it is not there.",
+        ),
+        yes(
+            "public_key",
+            Kind::Text,
+            "",
+            "To whom recordings of `head` and `full` are encrypted: the public key of \
+             `sansbox generate recorder-keypair`.",
+        ),
+        yes(
+            "flush_on_stop",
+            Kind::Bool,
+            "`false`",
+            "Write a recording at every stop.",
+        ),
     ])],
     ignores: &[],
 };

@@ -1,0 +1,67 @@
+//! A plan is a [`Service`].
+use super::{InboundSockets, Recorded, Service};
+use crate::{
+    Association, Peer, Plan, Session,
+    config::model::Dial,
+    ids::{InboundId, OutboundId},
+    record::Record,
+};
+use sansbox_core::{Instant, Seed};
+use std::sync::Arc;
+
+impl Recorded for Session {
+    fn record(&self) -> &Record {
+        self.record()
+    }
+}
+
+impl Recorded for Association {
+    fn record(&self) -> &Record {
+        self.record()
+    }
+}
+
+impl Service for Plan {
+    type Session = Session;
+    type Association = Association;
+
+    fn inbounds(&self) -> Vec<InboundSockets> {
+        let inbounds = (0..).map(InboundId).zip(self.inbounds());
+        inbounds
+            .map(|(inbound, plan)| {
+                let networks = plan.listeners();
+                InboundSockets {
+                    inbound,
+                    listen: plan.listen.clone(),
+                    tcp: networks.tcp,
+                    udp: networks.udp,
+                }
+            })
+            .collect()
+    }
+
+    fn dial(&self, outbound: OutboundId) -> Option<&Dial> {
+        let outbound = self.outbounds().get(usize::from(outbound.0));
+        outbound.map(|outbound| &outbound.dial)
+    }
+
+    fn session(
+        self: &Arc<Self>,
+        inbound: InboundId,
+        peer: Peer,
+        seed: Seed,
+        now: Instant,
+    ) -> Session {
+        Session::new(Arc::clone(self), inbound, peer, seed, now)
+    }
+
+    fn association(
+        self: &Arc<Self>,
+        inbound: InboundId,
+        peer: Peer,
+        seed: Seed,
+        now: Instant,
+    ) -> Association {
+        Association::new(Arc::clone(self), inbound, peer, seed, now)
+    }
+}

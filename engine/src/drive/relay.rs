@@ -1,0 +1,241 @@
+//! Two connections joined: whatever comes from one goes to the other, until both have ended.
+//!
+//! Bytes are copied through a leased buffer first, which is cheapest for small exchanges. A
+//! direction that moves much in a burst is spliced through a leased conduit. Either is given back
+//! when the source has nothing more; only bytes that the other side does not take yet keep their
+//! place.
+use super::{
+    Conduit as _, Driver, Pool, Sockets,
+    buffers::{Buffer, Buffers},
+    stream::Stream,
+};
+use crate::ids::Slot;
+use core::task::{Poll, ready};
+use std::io::{self, IoSlice};
+
+/// Bytes in a burst after which a direction is spliced.
+const SPLICE_AFTER: u32 = 128 * 1024;
+/// A wake-up that moved less than this ends a burst.
+const BULK_WAKE: usize = 16 * 1024;
+/// Bytes that a direction copies before others get their turn.
+const TURN_COPIED: usize = 2 * 1024 * 1024;
+/// The same when it splices: a few milliseconds at the speed of memory, and never reached by what
+/// comes over a network. Changing streams more often costs up to half of the throughput, since
+/// each change wakes two other processes.
+const TURN_SPLICED: usize = 16 * 1024 * 1024;
+
+/// Two joined connections; small, because every idle connection has one.
+pub(crate) struct Relay<K: Sockets> {
+    pub(crate) up: Direction<K>,
+    pub(crate) down: Direction<K>,
+}
+
+impl<K: Sockets> Relay<K> {
+    pub(crate) const fn new(a: Slot, b: Slot) -> Self {
+        Self {
+            up: Direction::new(a, b),
+            down: Direction::new(b, a),
+        }
+    }
+
+    /// Is this one of the two?
+    pub(crate) fn joins(&self, slot: Slot) -> bool {
+        slot == self.up.from || slot == self.up.to
+    }
+
+    /// Gives back what is held; bytes in it are lost.
+    pub(crate) fn release(&mut self, driver: &mut impl Driver<K>, buffers: &Buffers) {
+        self.up.release(driver, buffers);
+        self.down.release(driver, buffers);
+    }
+}
+
+/// How a direction came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// The FIN was forwarded behind the last byte.
+    Forwarded,
+    /// This connection is dead.
+    Reset(Slot),
+}
+
+/// What a direction did in its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// All there was.
+    Everything,
+    /// As much as is fair; there is more.
+    Enough,
+    /// It came to its end.
+    Over(Over),
+}
+
+/// Where bytes are between two sockets.
+enum Held<K: Sockets> {
+    Nothing,
+    Buffer(Box<Buffer>),
+    Conduit(K::Conduit),
+    /// Nothing, and nothing will come.
+    Over,
+}
+
+/// One direction of a relay.
+pub(crate) struct Direction<K: Sockets> {
+    pub(crate) from: Slot,
+    pub(crate) to: Slot,
+    /// Bytes of the burst that goes on.
+    burst: u32,
+    held: Held<K>,
+    /// Bytes moved and not reported yet.
+    moved: u64,
+}
+
+impl<K: Sockets> Direction<K> {
+    const fn new(from: Slot, to: Slot) -> Self {
+        Self {
+            from,
+            to,
+            burst: 0,
+            held: Held::Nothing,
+            moved: 0,
+        }
+    }
+
+    /// There is nothing more to do.
+    pub(crate) const fn is_over(&self) -> bool {
+        matches!(self.held, Held::Over)
+    }
+
+    /// Bytes moved since the last call.
+    pub(crate) const fn take_moved(&mut self) -> u64 {
+        core::mem::replace(&mut self.moved, 0)
+    }
+
+    /// Moves what can be moved now. `from` and `to` are the streams of its slots.
+    pub(crate) fn turn(
+        &mut self,
+        driver: &mut impl Driver<K>,
+        pool: &Pool,
+        from: &mut Stream<K::Stream>,
+        to: &mut Stream<K::Stream>,
+    ) -> Moved {
+        let mut turn = 0;
+        let over = loop {
+            match self.poll_flush(driver, pool, &mut to.socket) {
+                Poll::Pending => return Moved::Everything,
+                Poll::Ready(Err(_)) => break Over::Reset(self.to),
+                Poll::Ready(Ok(())) => {}
+            }
+            if from.ended {
+                break match to.shut(driver) {
+                    Ok(()) => Over::Forwarded,
+                    Err(_) => Over::Reset(self.to),
+                };
+            }
+            let turn_max = match self.held {
+                Held::Conduit(_) => TURN_SPLICED,
+                Held::Nothing | Held::Buffer(_) | Held::Over => TURN_COPIED,
+            };
+            if turn >= turn_max {
+                self.release(driver, &pool.buffers);
+                return Moved::Enough;
+            }
+            match self.poll_fill(driver, pool, from, &mut to.socket) {
+                Poll::Pending => {
+                    if turn < BULK_WAKE {
+                        self.burst = 0;
+                    }
+                    self.release(driver, &pool.buffers);
+                    return Moved::Everything;
+                }
+                Poll::Ready(Err(_)) => break Over::Reset(self.from),
+                Poll::Ready(Ok(n)) => turn += n,
+            }
+        };
+        self.release(driver, &pool.buffers);
+        self.held = Held::Over;
+        Moved::Over(over)
+    }
+
+    /// Writes what is held until nothing is left.
+    fn poll_flush(
+        &mut self,
+        driver: &mut impl Driver<K>,
+        pool: &Pool,
+        to: &mut K::Stream,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let (written, counter) = match &mut self.held {
+                Held::Buffer(buffer) if !buffer.is_empty() => {
+                    let bytes = [IoSlice::new(buffer.bytes())];
+                    let written = ready!(driver.poll_write(to, &bytes))?;
+                    buffer.consume(written);
+                    (written, &pool.tally.copied)
+                }
+                Held::Conduit(conduit) if conduit.filled() > 0 => {
+                    let written = ready!(driver.poll_splice_out(conduit, to))?;
+                    (written, &pool.tally.spliced)
+                }
+                Held::Nothing | Held::Buffer(_) | Held::Conduit(_) | Held::Over => {
+                    return Poll::Ready(Ok(()));
+                }
+            };
+            self.moved += written as u64;
+            counter.add(written as u64);
+        }
+    }
+
+    /// Reads something into an empty buffer or conduit, or the end.
+    fn poll_fill(
+        &mut self,
+        driver: &mut impl Driver<K>,
+        pool: &Pool,
+        from: &mut Stream<K::Stream>,
+        to: &mut K::Stream,
+    ) -> Poll<io::Result<usize>> {
+        // What the other side would not take is better left in the kernel.
+        ready!(driver.poll_writable(to))?;
+        let n = match self.hold(driver, &pool.buffers) {
+            Held::Nothing | Held::Over => 0,
+            Held::Buffer(buffer) => {
+                let n = ready!(driver.poll_read(&mut from.socket, buffer.spare()))?;
+                buffer.filled(n);
+                n
+            }
+            Held::Conduit(conduit) => ready!(driver.poll_splice_in(&mut from.socket, conduit))?,
+        };
+        from.ended = n == 0;
+        let burst = u32::try_from(n).unwrap_or(u32::MAX);
+        self.burst = self.burst.saturating_add(burst);
+        Poll::Ready(Ok(n))
+    }
+
+    /// What to read into: as far into a burst as this is.
+    fn hold(&mut self, driver: &mut impl Driver<K>, buffers: &Buffers) -> &mut Held<K> {
+        let is_bulk = self.burst >= SPLICE_AFTER;
+        let fits = match &self.held {
+            Held::Nothing => false,
+            Held::Buffer(buffer) => buffer.is_large() || !is_bulk,
+            Held::Conduit(_) | Held::Over => true,
+        };
+        if !fits {
+            self.release(driver, buffers);
+            self.held = if !is_bulk {
+                Held::Buffer(buffers.small())
+            } else if let Some(conduit) = driver.lease_conduit() {
+                Held::Conduit(conduit)
+            } else {
+                Held::Buffer(buffers.large())
+            };
+        }
+        &mut self.held
+    }
+
+    fn release(&mut self, driver: &mut impl Driver<K>, buffers: &Buffers) {
+        match core::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Nothing | Held::Over => {}
+            Held::Buffer(buffer) => buffers.give_back(buffer),
+            Held::Conduit(conduit) => driver.return_conduit(conduit),
+        }
+    }
+}

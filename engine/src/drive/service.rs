@@ -1,0 +1,62 @@
+//! What a driver serves.
+use crate::{
+    Peer,
+    config::model::{Dial, Listen},
+    ids::{InboundId, OutboundId},
+    machine::Machine,
+    record::Record,
+};
+use sansbox_core::{Instant, Seed};
+use std::sync::Arc;
+
+/// A machine that keeps a record of itself.
+pub trait Recorded: Machine {
+    /// What is known of it.
+    fn record(&self) -> &Record;
+}
+
+/// The sockets of one inbound.
+#[derive(Clone, Debug)]
+pub struct InboundSockets {
+    /// Whose.
+    pub inbound: InboundId,
+    /// Where and how.
+    pub listen: Listen,
+    /// Accept connections.
+    pub tcp: bool,
+    /// Receive datagrams.
+    pub udp: bool,
+}
+
+/// What is served: says what to bind and how to dial, and makes a machine for each client.
+/// Immutable; all threads share it.
+pub trait Service: Send + Sync + 'static {
+    /// Serves one accepted connection.
+    type Session: Recorded + 'static;
+    /// Serves one client address of a UDP listener.
+    type Association: Recorded + 'static;
+
+    /// What to bind.
+    fn inbounds(&self) -> Vec<InboundSockets>;
+
+    /// Dial options of an outbound; `None` when it has no sockets.
+    fn dial(&self, outbound: OutboundId) -> Option<&Dial>;
+
+    /// The machine for an accepted connection.
+    fn session(
+        self: &Arc<Self>,
+        inbound: InboundId,
+        peer: Peer,
+        seed: Seed,
+        now: Instant,
+    ) -> Self::Session;
+
+    /// The machine for a new client of a UDP listener.
+    fn association(
+        self: &Arc<Self>,
+        inbound: InboundId,
+        peer: Peer,
+        seed: Seed,
+        now: Instant,
+    ) -> Self::Association;
+}

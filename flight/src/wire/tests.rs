@@ -1,0 +1,177 @@
+use super::*;
+use proptest::prelude::*;
+use sansbox_core::Instant;
+
+proptest! {
+    #[test]
+    fn numbers_come_back(value: u64) {
+        let mut out = Vec::new();
+        put_number(&mut out, value);
+        prop_assert!(out.len() <= 10);
+        let mut cursor = Cursor::new(&out);
+        prop_assert_eq!(cursor.number("n"), Ok(value));
+        prop_assert!(cursor.is_empty());
+        for short in 0..out.len() {
+            let cut = Cursor::new(&out[..short]).number("n");
+            prop_assert_eq!(cut, Err(Malformed::Short("n")));
+        }
+    }
+
+    #[test]
+    fn addresses_come_back(address: SocketAddr) {
+        let mut out = Vec::new();
+        put_socket_addr(&mut out, address);
+        prop_assert_eq!(Cursor::new(&out).socket_addr(), Ok(address));
+    }
+}
+
+#[test]
+fn a_number_of_more_than_64_bits_is_refused() {
+    for long in [[0xff; 10], [0x80; 10]] {
+        assert!(Cursor::new(&long).number("n").is_err());
+    }
+    let mut most = [0xff; 10];
+    most[9] = 1;
+    assert_eq!(Cursor::new(&most).number("n"), Ok(u64::MAX));
+}
+
+/// One entry of each kind, with and without content.
+fn entries() -> Vec<Entry<'static>> {
+    use sansbox_core::Seed;
+    use sansbox_engine::{
+        Peer,
+        ids::{ActionId, InboundId, Slot},
+        record::CloseReason,
+    };
+    let v4: SocketAddr = "192.0.2.1:80".parse().expect("an address");
+    let v6 = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 443, 5, 7).into();
+    let (slot, id) = (Slot(300), ActionId(2));
+    let begin = |content| {
+        Entry::Begin(Begin {
+            kind: MachineKind::Association,
+            inbound: InboundId(9),
+            log_id: u32::MAX,
+            content,
+        })
+    };
+    let end = |closed, digest| Entry::End {
+        closed,
+        bytes_up: 1 << 40,
+        bytes_down: 0,
+        digest,
+    };
+    let peer = Peer {
+        remote: v4,
+        local: v6,
+    };
+    let seed = Seed::from_u64(4);
+    let ips = vec![v4.ip(), v6.ip()];
+    let refused = CloseReason::Refused(Refusal::Loop);
+    let received = |len, bytes| Entry::Received { slot, len, bytes };
+    let datagram = |len, content| Entry::Datagram { slot, len, content };
+    vec![
+        begin(None),
+        begin(Some(Content { peer, seed })),
+        Entry::Tick,
+        received(70_000, None),
+        received(3, Some(b"abc")),
+        Entry::Drained(slot, 1 << 33),
+        Entry::Ended(slot, End::Reset),
+        datagram(0, None),
+        datagram(2, Some((v6, b"ab"))),
+        Entry::Done(id, Answer::Resolved(2, None)),
+        Entry::Done(id, Answer::Resolved(2, Some(ips.into()))),
+        Entry::Done(id, Answer::Connected(None)),
+        Entry::Done(id, Answer::Connected(Some(v4))),
+        Entry::Done(id, Answer::Bound(Some(v6))),
+        Entry::Done(id, Answer::Failed(Refusal::General)),
+        Entry::Relayed(slot, u64::MAX),
+        Entry::Stop,
+        Entry::Asked(Asked::Resolve(id)),
+        Entry::Asked(Asked::Dial(id, slot)),
+        Entry::Asked(Asked::Bind(id, slot)),
+        Entry::Asked(Asked::Cancel(id)),
+        Entry::Asked(Asked::Close(slot, End::Fin)),
+        Entry::Asked(Asked::Passthrough(Slot(0), slot)),
+        Entry::Produced {
+            actions: 3,
+            digest: [1; 8],
+        },
+        Entry::Cut,
+        end(None, None),
+        end(Some(CloseReason::Stopped), None),
+        end(Some(refused), Some([8; 32])),
+    ]
+}
+
+fn chunk_of(entries: &[Entry<'_>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut last = Instant::from_nanos(5);
+    Chunk::emit_front(3, last, &mut out);
+    for (number, entry) in (0..).zip(entries) {
+        let at = Instant::from_nanos(number * 1000);
+        put_record(&mut out, at, last, number, entry);
+        last = at;
+    }
+    out
+}
+
+#[test]
+fn entries_come_back() {
+    let entries = entries();
+    let bytes = chunk_of(&entries);
+    let chunk = Chunk::parse(&bytes).expect("a chunk");
+    assert_eq!(chunk.worker, 3);
+    let records: Result<Vec<_>, _> = chunk.records().collect();
+    let records = records.expect("records");
+    assert_eq!(records.len(), entries.len());
+    for ((number, record), entry) in (0..).zip(&records).zip(&entries) {
+        assert_eq!(record.at.as_nanos(), number * 1000);
+        assert_eq!((record.number, &record.entry), (number, entry));
+    }
+}
+
+#[test]
+fn an_entry_cut_short_is_refused() {
+    for entry in entries() {
+        let bytes = chunk_of(std::slice::from_ref(&entry));
+        for len in 0..bytes.len() {
+            let Ok(chunk) = Chunk::parse(&bytes[..len]) else {
+                continue;
+            };
+            let whole = chunk.records().any(|record| record.is_ok());
+            assert!(!whole, "{entry:?} in {len} of {} bytes", bytes.len());
+        }
+    }
+}
+
+#[test]
+fn small_records_are_small() {
+    let frequent = [
+        Entry::Tick,
+        Entry::Drained(sansbox_engine::ids::Slot(0), 100),
+        Entry::Relayed(sansbox_engine::ids::Slot(1), 10_000),
+    ];
+    for entry in frequent {
+        let mut out = Vec::new();
+        let at = Instant::from_nanos(100_000);
+        put_record(&mut out, at, Instant::ZERO, 100, &entry);
+        assert!(out.len() <= 9, "{entry:?}: {} bytes", out.len());
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_parses_is_emitted_again(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let Ok(chunk) = Chunk::parse(&bytes) else {
+            return Ok(());
+        };
+        for record in chunk.records().flatten() {
+            let mut out = Vec::new();
+            Chunk::emit_front(0, record.at, &mut out);
+            record.emit(record.at, &mut out);
+            let again = Chunk::parse(&out).expect("a chunk").records().next();
+            prop_assert_eq!(again, Some(Ok(record)));
+        }
+    }
+}

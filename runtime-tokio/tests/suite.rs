@@ -1,0 +1,18 @@
+//! What every runtime must do, done by this one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed test may panic"
+)]
+use sansbox_tokio as runtime;
+
+#[path = "../../runtime/tests-common/common.rs"]
+mod common;
+#[path = "../../runtime/tests-common/embed.rs"]
+mod embed;
+#[path = "../../runtime/tests-common/plan.rs"]
+mod plan;
+#[path = "../../runtime/tests-common/relay.rs"]
+mod relay;
+#[path = "../../runtime/tests-common/udp.rs"]
+mod udp;

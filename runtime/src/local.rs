@@ -1,0 +1,260 @@
+//! What the sessions of one worker share, and what the worker polls for each of them.
+use crate::{
+    acceptor::Acceptor,
+    net::{Net, Turn},
+    pipes::KernelPipes,
+    reactor::{Reactor, Sleep as _},
+    reception::Reception,
+    resolve::Resolver,
+    shared::{Shared, Totals},
+    udp::Batch,
+};
+use core::{
+    cell::{Cell, RefCell},
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+use sansbox_core::{Instant, Seed};
+use sansbox_engine::drive::{self, Drive, Pool, Recorded, Service};
+use slab::Slab;
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::Arc,
+};
+
+/// What the sessions of one worker share.
+pub(crate) struct Local<S: Service, R: Reactor> {
+    pub(crate) shared: Arc<Shared<S>>,
+    pub(crate) totals: Arc<Totals>,
+    pub(crate) pool: Pool,
+    pub(crate) pipes: KernelPipes,
+    pub(crate) batch: RefCell<Batch>,
+    pub(crate) resolver: Resolver,
+    /// Who can be woken: sessions by number.
+    sessions: RefCell<Slab<Waker>>,
+    /// Listeners are woken to close.
+    listeners: RefCell<Vec<Waker>>,
+    is_closing: Cell<bool>,
+    /// The deadline that the alarm waits for, and how to wake it.
+    alarm_at: Cell<Option<Instant>>,
+    alarm: RefCell<Option<Waker>>,
+    /// What was spawned and is not polled yet.
+    newborn: RefCell<VecDeque<Task<S, R>>>,
+    seed: Seed,
+    seeds_given: Cell<u64>,
+}
+
+impl<S: Service, R: Reactor> Local<S, R> {
+    pub(crate) fn new(
+        shared: Arc<Shared<S>>,
+        totals: Arc<Totals>,
+        number: usize,
+        pipes: usize,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            seed: shared.seed.derive_nth("worker", number as u64),
+            shared,
+            pool: Pool::new(Arc::clone(&totals.tally)),
+            totals,
+            pipes: KernelPipes::new(pipes),
+            batch: RefCell::default(),
+            resolver: Resolver::default(),
+            sessions: RefCell::default(),
+            listeners: RefCell::default(),
+            is_closing: Cell::new(false),
+            alarm_at: Cell::new(None),
+            alarm: RefCell::default(),
+            newborn: RefCell::default(),
+            seeds_given: Cell::new(0),
+        })
+    }
+
+    /// A seed for the next session.
+    pub(crate) fn seed(&self) -> Seed {
+        let n = self.seeds_given.get();
+        self.seeds_given.set(n + 1);
+        self.seed.derive_nth("session", n)
+    }
+
+    /// A session begins; returns its number.
+    pub(crate) fn enter(&self) -> usize {
+        let mut sessions = self.sessions.borrow_mut();
+        sessions.insert(Waker::noop().clone())
+    }
+
+    /// A session ended.
+    pub(crate) fn leave(&self, number: usize) {
+        self.sessions.borrow_mut().try_remove(number);
+        self.pool.tally.ended.add(1);
+        self.shared.admission.leave();
+    }
+
+    /// Sessions that run.
+    pub(crate) fn live(&self) -> usize {
+        self.sessions.borrow().len()
+    }
+
+    /// Wakes the alarm when a deadline comes before what it waits for. True when it was woken.
+    pub(crate) fn check_alarm(&self) -> bool {
+        let is_late = match (self.pool.timers.next(), self.alarm_at.get()) {
+            (Some(next), Some(at)) => next < at,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if is_late && let Some(alarm) = &*self.alarm.borrow() {
+            alarm.wake_by_ref();
+        }
+        is_late
+    }
+
+    /// Wakes every session whose deadline has come, and waits for the next. Never done.
+    fn poll_alarm(&self, cx: &mut Context<'_>, sleep: &mut R::Sleep) -> Poll<()> {
+        let (timers, clock) = (&self.pool.timers, self.shared.clock);
+        self.alarm
+            .borrow_mut()
+            .get_or_insert_with(|| cx.waker().clone());
+        loop {
+            let now = clock.now();
+            let sessions = self.sessions.borrow();
+            while let Some(number) = timers.pop_due(now) {
+                if let Some(waker) = sessions.get(number) {
+                    waker.wake_by_ref();
+                }
+            }
+            let next = timers.next();
+            self.alarm_at.set(next);
+            match next {
+                Some(next) if sleep.poll_until(cx, clock.at(next)).is_ready() => {}
+                Some(_) | None => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Tells every session to stop.
+    pub(crate) fn stop_sessions(&self) {
+        self.pool.stop();
+        for (_, waker) in &*self.sessions.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Closes the listeners.
+    pub(crate) fn close_listeners(&self) {
+        self.is_closing.set(true);
+        self.listeners.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Has something polled from now on.
+    pub(crate) fn spawn(self: &Rc<Self>, work: Work<S, R>) {
+        self.newborn.borrow_mut().push_back(Task {
+            work,
+            local: Rc::clone(self),
+        });
+    }
+
+    /// What was spawned since the last call.
+    pub(crate) fn next_newborn(&self) -> Option<Task<S, R>> {
+        self.newborn.borrow_mut().pop_front()
+    }
+
+    /// Something was spawned since.
+    pub(crate) fn has_newborn(&self) -> bool {
+        !self.newborn.borrow().is_empty()
+    }
+
+    /// A listener wants to know when it is to close.
+    pub(crate) fn register_listener(&self, waker: &Waker) {
+        self.listeners.borrow_mut().push(waker.clone());
+    }
+
+    fn register(&self, number: usize, waker: &Waker) {
+        if let Some(known) = self.sessions.borrow_mut().get_mut(number) {
+            *known = waker.clone();
+        }
+    }
+}
+
+/// What a worker does.
+pub(crate) enum Work<S: Service, R: Reactor> {
+    Session(Drive<S::Session, Net<R>>),
+    Association(Drive<S::Association, Net<R>>),
+    Acceptor(Box<Acceptor<R>>),
+    Reception(Box<Reception<R>>),
+    /// Wakes the sessions whose deadline has come.
+    Alarm(Box<R::Sleep>),
+}
+
+/// One of the things that a worker polls. Small: every idle connection has one.
+pub(crate) struct Task<S: Service, R: Reactor> {
+    work: Work<S, R>,
+    local: Rc<Local<S, R>>,
+}
+
+impl<S: Service, R: Reactor> Unpin for Task<S, R> {}
+
+impl<S: Service, R: Reactor> Future for Task<S, R> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { work, local } = self.get_mut();
+        match work {
+            Work::Session(drive) => turn(drive, local, cx),
+            Work::Association(drive) => turn(drive, local, cx),
+            Work::Acceptor(_) | Work::Reception(_) if local.is_closing.get() => Poll::Ready(()),
+            Work::Acceptor(acceptor) => acceptor.poll(cx, local),
+            Work::Reception(reception) => reception.poll(cx, local),
+            Work::Alarm(sleep) => local.poll_alarm(cx, sleep),
+        }
+    }
+}
+
+impl<S: Service, R: Reactor> Drop for Task<S, R> {
+    fn drop(&mut self) {
+        match &mut self.work {
+            Work::Session(drive) => release(drive, &self.local),
+            Work::Association(drive) => release(drive, &self.local),
+            Work::Acceptor(_) | Work::Reception(_) | Work::Alarm(_) => {}
+        }
+    }
+}
+
+fn turn<S: Service, R: Reactor, M: Recorded>(
+    drive: &mut Drive<M, Net<R>>,
+    local: &Local<S, R>,
+    cx: &Context<'_>,
+) -> Poll<()> {
+    let waker = cx.waker();
+    if !drive.is_started() {
+        local.register(drive.number(), waker);
+    }
+    let mut driver = Turn {
+        waker,
+        worker: local,
+    };
+    let now = local.shared.clock.now();
+    // A machine that panics takes its own connections with it and no others. All that it shares
+    // with them is put right when its drive is released.
+    let turn = catch_unwind(AssertUnwindSafe(|| {
+        drive.turn(&mut driver, &local.pool, now)
+    }));
+    match turn {
+        Ok(drive::Turn::Finished) | Err(_) => Poll::Ready(()),
+        Ok(drive::Turn::Waiting) => Poll::Pending,
+        Ok(drive::Turn::Again) => {
+            waker.wake_by_ref();
+            Poll::Pending
+        }
+    }
+}
+
+fn release<S: Service, R: Reactor, M: Recorded>(drive: &mut Drive<M, Net<R>>, local: &Local<S, R>) {
+    let mut driver = Turn {
+        waker: Waker::noop(),
+        worker: local,
+    };
+    drive.release(&mut driver, &local.pool);
+    local.leave(drive.number());
+}

@@ -1,0 +1,272 @@
+//! Starting and stopping.
+use crate::{
+    listen::{BoundSockets, bind_all},
+    observer::{Observer, RuntimeEvent},
+    options::{Options, Shutdown},
+    process::{choose_cpus, pin_to, raise_file_limit},
+    reactor::Reactor,
+    shared::{Admission, Clock, Control, Shared, StopAt, Totals},
+    sockets::CheapController,
+    worker::Worker,
+};
+use core::{marker::PhantomData, net::SocketAddr};
+use sansbox_core::{Instant, Seed};
+use sansbox_engine::{
+    counters::Counters as Served,
+    drive::{Counters, Network, Service},
+    ids::InboundId,
+};
+use std::{
+    io,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+};
+
+/// Why the runtime did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A listener could not be bound.
+    #[error("listen {network:?} {address}: {source}")]
+    Bind {
+        /// Whose.
+        inbound: InboundId,
+        /// TCP or UDP.
+        network: Network,
+        /// Where it should have been.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A worker could not be started.
+    #[error("start a worker: {0}")]
+    Worker(#[source] io::Error),
+    /// The system gave no randomness.
+    #[error("no randomness: {0}")]
+    Entropy(#[source] io::Error),
+}
+
+/// A listener that is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Whose.
+    pub inbound: InboundId,
+    /// TCP or UDP.
+    pub network: Network,
+    /// Where, with the port that the system chose.
+    pub address: SocketAddr,
+}
+
+/// Starts workers on a reactor.
+#[derive(Debug)]
+pub struct Runtime<R>(PhantomData<R>);
+
+impl<R: Reactor> Runtime<R> {
+    /// Binds every listener of `service` and starts the workers. Returns once all of them serve.
+    ///
+    /// # Errors
+    /// When a listener cannot be bound, which includes that another process has its port, or a
+    /// thread cannot be started. Nothing is left running then.
+    pub fn start<S: Service>(
+        service: Arc<S>,
+        options: Options,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Running, StartError> {
+        let cpus = choose_cpus(options.workers);
+        let (mut running, workers) =
+            prepare::<S, R>(service, options, Arc::clone(&observer), &cpus)?;
+        running.start_workers(workers, &cpus)?;
+        running.tell_bound(&*observer);
+        Ok(running)
+    }
+
+    /// Binds every listener of `service` and hands the workers out, `options.workers` of them or
+    /// one, for threads and executors of the caller's: each serves while its
+    /// [`run`](Worker::run) is polled.
+    ///
+    /// # Errors
+    /// When a listener cannot be bound, which includes that another process has its port.
+    pub fn embed<S: Service>(
+        service: Arc<S>,
+        options: Options,
+        observer: Arc<dyn Observer>,
+    ) -> Result<(Running, Vec<Worker<S, R>>), StartError> {
+        let cpus = vec![None; options.workers.unwrap_or(1).max(1)];
+        let (running, workers) = prepare::<S, R>(service, options, Arc::clone(&observer), &cpus)?;
+        running.tell_bound(&*observer);
+        Ok((running, workers))
+    }
+}
+
+/// Binds everything and makes a worker for each of `cpus`.
+fn prepare<S: Service, R: Reactor>(
+    service: Arc<S>,
+    options: Options,
+    observer: Arc<dyn Observer>,
+    cpus: &[Option<usize>],
+) -> Result<(Running, Vec<Worker<S, R>>), StartError> {
+    if options.raise_file_limit {
+        raise_file_limit();
+    }
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|e| StartError::Entropy(e.into()))?;
+    let cheap = options.loopback_congestion.then(CheapController::find);
+    let cheap_controller = cheap.flatten();
+    let sockets = bind_all(&service.inbounds(), cpus, cheap_controller)?;
+    let bound = addresses(&sockets);
+    let control = Arc::new(Control::default());
+    let shared = Arc::new(Shared {
+        service,
+        observer,
+        clock: Clock::start(),
+        cheap_controller,
+        seed: Seed::new(seed),
+        admission: Admission::new(options.max_connections),
+        control: Arc::clone(&control),
+        options,
+    });
+    let mut running = Running {
+        clock: shared.clock,
+        bound,
+        threads: Vec::new(),
+        totals: Vec::new(),
+        control,
+    };
+    let pipes = shared.options.max_pipes / cpus.len().max(1);
+    let numbered = sockets.into_iter().enumerate();
+    let workers = numbered.map(|(number, sockets)| {
+        let totals = Arc::new(Totals::default());
+        running.totals.push(Arc::clone(&totals));
+        Worker::new(Arc::clone(&shared), totals, number, pipes, sockets)
+    });
+    let workers = workers.collect();
+    Ok((running, workers))
+}
+
+/// Workers that serve. Dropping it cuts everything and waits for its threads.
+#[derive(Debug)]
+pub struct Running {
+    clock: Clock,
+    bound: Vec<Bound>,
+    threads: Vec<JoinHandle<()>>,
+    totals: Vec<Arc<Totals>>,
+    control: Arc<Control>,
+}
+
+impl Running {
+    fn start_workers<S: Service, R: Reactor>(
+        &mut self,
+        workers: Vec<Worker<S, R>>,
+        cpus: &[Option<usize>],
+    ) -> Result<(), StartError> {
+        let (started, starts) = mpsc::channel::<io::Result<()>>();
+        for (number, (cpu, worker)) in cpus.iter().zip(workers).enumerate() {
+            let (cpu, started) = (*cpu, started.clone());
+            let thread = thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || {
+                    pin_to(cpu);
+                    let failed = started.clone();
+                    let serving = worker.serve(move |result| drop(started.send(result)));
+                    if let Err(e) = R::run(serving) {
+                        drop(failed.send(Err(e)));
+                    }
+                })
+                .map_err(StartError::Worker)?;
+            self.threads.push(thread);
+        }
+        drop(started);
+        let results: Vec<io::Result<()>> = starts.iter().take(cpus.len()).collect();
+        let all = results.into_iter().collect::<io::Result<()>>();
+        all.map_err(StartError::Worker)
+    }
+
+    fn tell_bound(&self, observer: &dyn Observer) {
+        for bound in &self.bound {
+            observer.runtime(&RuntimeEvent::Bound {
+                inbound: bound.inbound,
+                network: bound.network,
+                address: bound.address,
+            });
+        }
+    }
+
+    /// Every listener's address.
+    #[must_use]
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for totals in &self.totals {
+            totals.add_to(&mut sum);
+        }
+        sum
+    }
+
+    /// What machines reported so far: traffic, refusals, ends. Sessions that were cut are not in
+    /// it.
+    #[must_use]
+    pub fn served(&self) -> Served {
+        let mut sum = Served::default();
+        for totals in &self.totals {
+            totals.add_served_to(&mut sum);
+        }
+        sum
+    }
+
+    /// The machines' clock: time since the start.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// Closes the listeners, lets sessions go on for `shutdown.grace`, tells the rest to stop and
+    /// cuts what is left after `shutdown.deadline` more. Waits for all of that; returns how many
+    /// were cut. Counters stay readable.
+    pub fn stop(&mut self, shutdown: Shutdown) -> usize {
+        self.begin_stop(shutdown);
+        let cut = self.control.wait();
+        self.join();
+        cut
+    }
+
+    /// Begins to stop and returns at once, for callers whose own thread runs a worker that was
+    /// [embedded](Runtime::embed): its future ends then. Only the first call counts.
+    pub fn begin_stop(&self, shutdown: Shutdown) {
+        let stop = std::time::Instant::now() + shutdown.grace;
+        let cut = stop + shutdown.deadline;
+        self.control.stop(StopAt { stop, cut });
+    }
+
+    fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has told so itself.
+            let _panicked = thread.join();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.begin_stop(Shutdown::default());
+        self.join();
+    }
+}
+
+fn addresses(sockets: &[BoundSockets]) -> Vec<Bound> {
+    let first = sockets.first().into_iter().flatten();
+    first
+        .map(|socket| Bound {
+            inbound: socket.inbound,
+            network: match socket.udp {
+                None => Network::Tcp,
+                Some(_) => Network::Udp,
+            },
+            address: socket.local,
+        })
+        .collect()
+}

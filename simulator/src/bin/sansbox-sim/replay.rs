@@ -1,0 +1,232 @@
+//! `replay`: feeds recordings to fresh machines and compares what comes out.
+use crate::{
+    args::{Failure, say},
+    recording::{Connection, connection, files, key, load, told},
+};
+use lexopt::Arg;
+use sansbox_engine::Plan;
+use sansbox_flight::{Mode, PrivateKey, Reason, Recording, Track, TrackId, wire::Entry};
+use sansbox_simulator::{
+    record::{self, Event, EventKind, Replayed, Verdict},
+    transcript::hex,
+};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+#[derive(Default)]
+struct Order {
+    paths: Vec<PathBuf>,
+    key: Option<PrivateKey>,
+    connection: Option<Connection>,
+    trace: bool,
+    any_build: bool,
+    whole: bool,
+}
+
+/// What all recordings gave together.
+#[derive(Default)]
+struct Sum {
+    recordings: u64,
+    identical: u64,
+    cut: u64,
+    partial: u64,
+    diverged: u64,
+    dropped: u64,
+    inputs: u64,
+    actions: u64,
+    bytes: u64,
+}
+
+pub(crate) fn run(mut args: lexopt::Parser) -> Result<bool, Failure> {
+    let mut order = Order::default();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Arg::Long("key") => order.key = Some(key(&mut args)?),
+            Arg::Long("connection") => order.connection = Some(connection(&mut args)?),
+            Arg::Long("trace") => order.trace = true,
+            Arg::Long("any-build") => order.any_build = true,
+            Arg::Long("whole") => order.whole = true,
+            Arg::Value(value) => order.paths.push(value.into()),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if order.paths.is_empty() {
+        return Err(Failure::Usage(
+            "replay wants a recording or a folder".into(),
+        ));
+    }
+    let mut sum = Sum::default();
+    for path in &order.paths {
+        for file in files(path)? {
+            let recording = load(&file, order.key.as_ref())?;
+            one(&order, &file, &recording, &mut sum)?;
+        }
+    }
+    sum.tell()?;
+    let lacks = sum.partial + sum.cut + sum.dropped > 0 || sum.identical == 0;
+    Ok(sum.diverged == 0 && !(order.whole && lacks))
+}
+
+/// Replays one recording.
+fn one(order: &Order, path: &Path, recording: &Recording, sum: &mut Sum) -> Result<(), Failure> {
+    sum.recordings += 1;
+    sum.dropped += recording.preamble.dropped;
+    if order.trace {
+        head(path, recording)?;
+    }
+    let mut tracks = record::tracks(recording);
+    if let Some(wanted) = order.connection {
+        let id = wanted.find(&tracks)?;
+        tracks.retain(|known, _| *known == id);
+    }
+    if recording.header.mode == Mode::Shape && order.trace {
+        return shape(&tracks);
+    }
+    let plan = record::plan(recording).map_err(|e| told(path, &e))?;
+    if !order.any_build {
+        record::check_build(recording).map_err(|e| told(path, &e))?;
+    }
+    let has_panicked = recording.preamble.reason == Reason::Panic;
+    for (id, track) in &tracks {
+        let name = format!("{}: connection {id}{}", path.display(), log_id(track));
+        if order.trace {
+            say(format_args!("{name}"))?;
+        }
+        let found = perform(&plan, track, order.trace);
+        if !order.trace && !matches!(found, Ok(Verdict::Identical(_))) {
+            say(format_args!("{name}"))?;
+        }
+        match found {
+            Ok(verdict) => sum.add(&verdict, order.trace)?,
+            Err(inputs) => {
+                sum.diverged += 1;
+                let then = if has_panicked {
+                    ", and a thread did then"
+                } else {
+                    ""
+                };
+                say(format_args!("  it panics at input {inputs}{then}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn log_id(track: &Track<'_>) -> String {
+    let begin = track.begin.as_ref();
+    begin.map_or_else(String::new, |(_, begin)| {
+        format!(", {} in the log", begin.log_id)
+    })
+}
+
+/// What became of a machine; after a panic, how many inputs it had.
+fn perform(plan: &Arc<Plan>, track: &Track<'_>, trace: bool) -> Result<Verdict, u64> {
+    let mut inputs = 0;
+    let watch = &mut |event: Event<'_>| {
+        inputs = event.input;
+        if trace {
+            // Nobody who would read it is left when it cannot be written.
+            let _ = line(&event);
+        }
+    };
+    catch_unwind(AssertUnwindSafe(|| record::replay(plan, track, watch))).map_err(|_| inputs)
+}
+
+fn line(event: &Event<'_>) -> Result<(), Failure> {
+    let at = event.at;
+    match &event.kind {
+        EventKind::Input(Entry::Received { slot, len, bytes }) => {
+            let bytes = hex(bytes.unwrap_or_default());
+            say(format_args!(
+                "  {at} < slot {}, {len} bytes: {bytes}",
+                slot.0
+            ))
+        }
+        EventKind::Input(entry) => say(format_args!("  {at} < {entry:?}")),
+        EventKind::Action(action) => say(format_args!("  {at}   > {action:?}")),
+        EventKind::Sent(slot, segments) => {
+            let bytes = hex(&segments.concat());
+            say(format_args!("  {at}   > slot {}: {bytes}", slot.0))
+        }
+    }
+}
+
+fn head(path: &Path, recording: &Recording) -> Result<(), Failure> {
+    let (header, preamble) = (&recording.header, &recording.preamble);
+    say(format_args!("recording    {}", path.display()))?;
+    say(format_args!("reason       {}", preamble.reason))?;
+    say(format_args!("build        {}", header.build))?;
+    say(format_args!("clock        {}", preamble.now))?;
+    if let Some(configuration) = &preamble.configuration {
+        say(format_args!("configured   {}", hex(&configuration.hash())))?;
+    }
+    say(format_args!("dropped      {} records", preamble.dropped))
+}
+
+/// Shows what a recording without content holds.
+fn shape(tracks: &std::collections::BTreeMap<TrackId, Track<'_>>) -> Result<(), Failure> {
+    for (id, track) in tracks {
+        say(format_args!("connection {id}{}", log_id(track)))?;
+        if let Some((at, begin)) = &track.begin {
+            say(format_args!("  {at} {begin:?}"))?;
+        }
+        for (at, entry) in &track.entries {
+            say(format_args!("  {at} {entry:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+impl Sum {
+    fn add(&mut self, verdict: &Verdict, trace: bool) -> Result<(), Failure> {
+        match verdict {
+            Verdict::Identical(replayed) => {
+                self.identical += 1;
+                self.count(replayed);
+                if trace {
+                    say(format_args!("  identical: {}", hex(&replayed.digest)))?;
+                }
+                Ok(())
+            }
+            Verdict::IdenticalUntilCut(replayed) => {
+                self.cut += 1;
+                self.count(replayed);
+                let inputs = replayed.inputs;
+                say(format_args!(
+                    "  identical for {inputs} inputs, then only sizes are there"
+                ))
+            }
+            Verdict::Partial | Verdict::NoContent => {
+                self.partial += 1;
+                say(format_args!(
+                    "  its beginning was dropped: it cannot be replayed"
+                ))
+            }
+            Verdict::Diverged(divergence) => {
+                self.diverged += 1;
+                say(format_args!("  differs {divergence}"))
+            }
+        }
+    }
+
+    const fn count(&mut self, replayed: &Replayed) {
+        self.inputs += replayed.inputs;
+        self.actions += replayed.outputs.actions;
+        self.bytes += replayed.outputs.bytes;
+    }
+
+    fn tell(&self) -> Result<(), Failure> {
+        say(format_args!(
+            "{} recordings: {} connections identical, {} identical until they were cut, \
+             {} without a beginning, {} differ; {} records were dropped",
+            self.recordings, self.identical, self.cut, self.partial, self.diverged, self.dropped
+        ))?;
+        say(format_args!(
+            "{} inputs replayed; {} actions and {} bytes came out",
+            self.inputs, self.actions, self.bytes
+        ))
+    }
+}

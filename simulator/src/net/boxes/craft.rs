@@ -1,0 +1,60 @@
+//! Packets that middleboxes send themselves.
+use crate::net::{
+    hop::HopCx,
+    packet::{Body, Ecn, Flags, Icmp, IcmpKind, Packet, Segment},
+};
+use core::net::{IpAddr, SocketAddr};
+
+/// A reset that says it is from `source`; `offset` is where its receiver expects the next byte.
+pub(super) fn reset(
+    cx: &mut HopCx<'_>,
+    source: SocketAddr,
+    destination: SocketAddr,
+    offset: u64,
+) -> Packet {
+    Packet {
+        id: cx.new_packet_id(),
+        source,
+        destination,
+        ecn: Ecn::NotEct,
+        may_fragment: false,
+        body: Body::Tcp(Segment {
+            flags: Flags::RST,
+            offset,
+            ..Segment::default()
+        }),
+    }
+}
+
+/// The reset that answers a segment; `None` for what must not be answered so: datagrams, ICMP
+/// and resets (RFC 9293 section 3.5.2).
+pub(super) fn reset_for(cx: &mut HopCx<'_>, about: &Packet) -> Option<Packet> {
+    match &about.body {
+        Body::Tcp(segment) if !segment.flags.rst => {
+            let offset = if segment.flags.ack { segment.ack } else { 0 };
+            Some(reset(cx, about.destination, about.source, offset))
+        }
+        Body::Tcp(_) | Body::Udp(_) | Body::Icmp(_) => None,
+    }
+}
+
+/// The ICMP message that says a packet got nowhere, from `router`; `None` for ICMP messages,
+/// about which there are none (RFC 1122 section 3.2.2).
+pub(super) fn unreachable(cx: &mut HopCx<'_>, router: IpAddr, about: &Packet) -> Option<Packet> {
+    if matches!(about.body, Body::Icmp(_)) {
+        return None;
+    }
+    Some(Packet {
+        id: cx.new_packet_id(),
+        source: SocketAddr::new(router, 0),
+        destination: about.source,
+        ecn: Ecn::NotEct,
+        may_fragment: true,
+        body: Body::Icmp(Icmp {
+            kind: IcmpKind::Unreachable,
+            transport: about.transport(),
+            about_source: about.source,
+            about_destination: about.destination,
+        }),
+    })
+}

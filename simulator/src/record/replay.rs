@@ -1,0 +1,386 @@
+//! One recorded machine, made again and told the same.
+use crate::drive::Subject;
+use bytes::BytesMut;
+use core::fmt;
+use sansbox_core::Instant;
+use sansbox_engine::{
+    Association, Plan, Session,
+    ids::Slot,
+    machine::{Action, Input, Outcome},
+    record::CloseReason,
+};
+use sansbox_flight::{
+    Outputs, Track,
+    outputs::{Counts, TooFew},
+    wire::{Answer, Begin, Content, Entry, MachineKind, put_action},
+};
+use std::{collections::VecDeque, sync::Arc};
+
+/// What became of a replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All that came out was the same.
+    Identical(Replayed),
+    /// All that came out was the same, until only sizes were recorded.
+    IdenticalUntilCut(Replayed),
+    /// The ring had dropped its beginning: there is nothing to begin with.
+    Partial,
+    /// Only times and sizes of it were recorded.
+    NoContent,
+    /// Something was different.
+    Diverged(Divergence),
+}
+
+/// How much was replayed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Inputs.
+    pub inputs: u64,
+    /// What came out of the machine.
+    pub outputs: Counts,
+    /// The digest of what came out.
+    pub digest: [u8; 32],
+}
+
+/// The first difference between a recording and its replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// The inputs before it.
+    pub input: u64,
+    /// When it was recorded.
+    pub at: Instant,
+    /// What it is.
+    pub what: Difference,
+}
+
+/// What differs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Difference {
+    /// The machine wants other things done than it wanted then, or does not want them yet.
+    #[error("{recorded} actions were recorded, the replay has {replayed}: {shown}")]
+    Actions {
+        /// How many then.
+        recorded: u64,
+        /// How many now.
+        replayed: u64,
+        /// What they are now.
+        shown: String,
+    },
+    /// As many actions and bytes, but not the same.
+    #[error("actions or bytes differ from the recorded ones; the replay has {shown}")]
+    Digest {
+        /// The actions since the last time that both were known to be the same.
+        shown: String,
+    },
+    /// Fewer bytes to send.
+    #[error("slot {}: {source}", .slot.0)]
+    Bytes {
+        /// Where.
+        slot: Slot,
+        /// How many.
+        source: TooFew,
+    },
+    /// Another end.
+    #[error("it ended otherwise: recorded {recorded}, replayed {replayed}")]
+    End {
+        /// Then.
+        recorded: Ending,
+        /// Now.
+        replayed: Ending,
+    },
+}
+
+/// How a machine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Why.
+    pub closed: Option<CloseReason>,
+    /// Payload bytes from the client.
+    pub bytes_up: u64,
+    /// Payload bytes to the client.
+    pub bytes_down: u64,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = self.closed.map_or("still running", CloseReason::reason);
+        write!(
+            f,
+            "{reason}, {} bytes up, {} down",
+            self.bytes_up, self.bytes_down
+        )
+    }
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "behind input {} at {}: {}",
+            self.input, self.at, self.what
+        )
+    }
+}
+
+/// One thing that happens in a replay.
+#[derive(Clone, Debug)]
+pub struct Event<'e> {
+    /// When, on the clock of the recorded machines.
+    pub at: Instant,
+    /// Inputs so far; an input counts itself.
+    pub input: u64,
+    /// What.
+    pub kind: EventKind<'e>,
+}
+
+/// What happens in a replay.
+#[derive(Clone, Debug)]
+pub enum EventKind<'e> {
+    /// The machine is told something.
+    Input(&'e Entry<'e>),
+    /// The machine wants something done.
+    Action(&'e Action),
+    /// These bytes leave a slot's transmit pipe; the segments belong together.
+    Sent(Slot, &'e [&'e [u8]]),
+}
+
+/// Replays one machine on `plan`, and tells `watch` of everything that happens.
+pub fn replay(plan: &Arc<Plan>, track: &Track<'_>, watch: &mut dyn FnMut(Event<'_>)) -> Verdict {
+    let Some((at, begin)) = &track.begin else {
+        return Verdict::Partial;
+    };
+    let Some(machine) = machine(plan, begin, *at) else {
+        return Verdict::NoContent;
+    };
+    let mut player = Player {
+        machine,
+        outputs: Outputs::default(),
+        waiting: VecDeque::new(),
+        inputs: 0,
+        at: *at,
+        watch,
+    };
+    for (at, entry) in &track.entries {
+        player.at = *at;
+        match player.step(entry) {
+            Ok(Step::On) => {}
+            Ok(Step::Cut) => return Verdict::IdenticalUntilCut(player.replayed()),
+            Err(what) => {
+                return Verdict::Diverged(Divergence {
+                    input: player.inputs,
+                    at: *at,
+                    what,
+                });
+            }
+        }
+    }
+    Verdict::Identical(player.replayed())
+}
+
+/// The recorded machine as it was in the beginning; `None` without content, and when the plan
+/// has no such inbound.
+pub(super) fn machine(plan: &Arc<Plan>, begin: &Begin, at: Instant) -> Option<Box<dyn Subject>> {
+    let Content { peer, seed } = *begin.content.as_ref()?;
+    plan.inbounds().get(usize::from(begin.inbound.0))?;
+    let plan = Arc::clone(plan);
+    Some(match begin.kind {
+        MachineKind::Session => Box::new(Session::new(plan, begin.inbound, peer, seed, at)),
+        MachineKind::Association => Box::new(Association::new(plan, begin.inbound, peer, seed, at)),
+    })
+}
+
+/// The input that an entry stands for; `None` when it is none, or has no content.
+pub(super) fn input<'e>(entry: &'e Entry<'_>) -> Option<Input<'e>> {
+    Some(match entry {
+        Entry::Tick => Input::Tick,
+        Entry::Received { slot, bytes, .. } => Input::Received(*slot, BytesMut::from((*bytes)?)),
+        Entry::Drained(slot, n) => Input::Drained(*slot, usize::try_from(*n).ok()?),
+        Entry::Ended(slot, end) => Input::Ended(*slot, *end),
+        Entry::Datagram { slot, content, .. } => {
+            let (from, data) = (*content)?;
+            Input::Datagram {
+                slot: *slot,
+                from,
+                data: BytesMut::from(data),
+            }
+        }
+        Entry::Done(id, answer) => Input::Done(
+            *id,
+            match answer {
+                Answer::Resolved(_, addresses) => Outcome::Resolved(addresses.as_deref()?),
+                Answer::Connected(local) => Outcome::Connected((*local)?),
+                Answer::Bound(local) => Outcome::Bound((*local)?),
+                Answer::Failed(why) => Outcome::Failed(*why),
+            },
+        ),
+        Entry::Relayed(slot, n) => Input::Relayed(*slot, *n),
+        Entry::Stop => Input::Stop,
+        Entry::Begin(_)
+        | Entry::Asked(_)
+        | Entry::Produced { .. }
+        | Entry::Cut
+        | Entry::End { .. } => return None,
+    })
+}
+
+struct Player<'w> {
+    machine: Box<dyn Subject>,
+    outputs: Outputs,
+    /// Actions that the recording has not come to yet: encoded, and as text.
+    waiting: VecDeque<(Vec<u8>, String)>,
+    inputs: u64,
+    at: Instant,
+    watch: &'w mut dyn FnMut(Event<'_>),
+}
+
+enum Step {
+    On,
+    Cut,
+}
+
+impl Player<'_> {
+    fn step(&mut self, entry: &Entry<'_>) -> Result<Step, Difference> {
+        match entry {
+            Entry::Produced { actions, digest } => self.compare(*actions, *digest)?,
+            Entry::Cut => return Ok(Step::Cut),
+            Entry::End {
+                closed,
+                bytes_up,
+                bytes_down,
+                digest,
+            } => {
+                let recorded = Ending {
+                    closed: *closed,
+                    bytes_up: *bytes_up,
+                    bytes_down: *bytes_down,
+                };
+                self.compare_end(recorded, *digest)?;
+            }
+            // Without content there is nothing to say of a machine that is made.
+            Entry::Begin(_) | Entry::Asked(_) => {}
+            Entry::Tick
+            | Entry::Received { .. }
+            | Entry::Drained(..)
+            | Entry::Ended(..)
+            | Entry::Datagram { .. }
+            | Entry::Done(..)
+            | Entry::Relayed(..)
+            | Entry::Stop => {
+                let Some(input) = input(entry) else {
+                    return Ok(Step::Cut);
+                };
+                self.tell(entry, input)?;
+            }
+        }
+        Ok(Step::On)
+    }
+
+    fn tell(&mut self, entry: &Entry<'_>, input: Input<'_>) -> Result<(), Difference> {
+        self.inputs += 1;
+        self.show(EventKind::Input(entry));
+        if let Input::Drained(slot, n) = input {
+            self.drain(slot, n)?;
+        }
+        self.machine.apply(self.at, input);
+        while let Some(action) = self.machine.poll_action() {
+            self.show(EventKind::Action(&action));
+            let mut encoded = Vec::new();
+            put_action(&mut encoded, &action);
+            self.waiting.push_back((encoded, name(&action)));
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, slot: Slot, n: usize) -> Result<(), Difference> {
+        let pipes = self.machine.pipes(slot);
+        let drained = self.outputs.drained(slot, n as u64, pipes);
+        drained.map_err(|source| Difference::Bytes { slot, source })?;
+        let mut left = n;
+        let mut sent = Vec::new();
+        for segment in pipes.iter().flat_map(|pipes| pipes.tx.segments()) {
+            let front = segment.get(..left).unwrap_or(segment);
+            left -= front.len();
+            sent.push(front);
+        }
+        let (at, input) = (self.at, self.inputs);
+        let kind = EventKind::Sent(slot, &sent);
+        (self.watch)(Event { at, input, kind });
+        Ok(())
+    }
+
+    fn show(&mut self, kind: EventKind<'_>) {
+        let (at, input) = (self.at, self.inputs);
+        (self.watch)(Event { at, input, kind });
+    }
+
+    /// Compares what came out since the last time.
+    fn compare(&mut self, actions: u64, digest: [u8; 8]) -> Result<(), Difference> {
+        let replayed = self.waiting.len() as u64;
+        let shown = self.shown();
+        if replayed != actions {
+            return Err(Difference::Actions {
+                recorded: actions,
+                replayed,
+                shown,
+            });
+        }
+        for (encoded, _) in self.waiting.drain(..) {
+            self.outputs.encoded(&encoded);
+        }
+        if self.outputs.short_digest() == digest {
+            Ok(())
+        } else {
+            Err(Difference::Digest { shown })
+        }
+    }
+
+    fn compare_end(&self, recorded: Ending, digest: Option<[u8; 32]>) -> Result<(), Difference> {
+        let record = self.machine.record();
+        let replayed = record.map_or(recorded, |record| Ending {
+            closed: record.closed,
+            bytes_up: record.bytes_up,
+            bytes_down: record.bytes_down,
+        });
+        if recorded != replayed {
+            return Err(Difference::End { recorded, replayed });
+        }
+        let is_same = digest.is_none_or(|digest| digest == self.outputs.digest());
+        if is_same {
+            Ok(())
+        } else {
+            let shown = self.shown();
+            Err(Difference::Digest { shown })
+        }
+    }
+
+    fn shown(&self) -> String {
+        let names: Vec<&str> = self.waiting.iter().map(|(_, name)| name.as_str()).collect();
+        if names.is_empty() {
+            "no action".to_owned()
+        } else {
+            names.join(", ")
+        }
+    }
+
+    fn replayed(&self) -> Replayed {
+        Replayed {
+            inputs: self.inputs,
+            outputs: self.outputs.counts(),
+            digest: self.outputs.digest(),
+        }
+    }
+}
+
+/// An action as text, without payload.
+fn name(action: &Action) -> String {
+    match action {
+        Action::Send { slot, to, data } => format!("Send({slot:?}, {to}, {} bytes)", data.len()),
+        Action::Resolve { .. }
+        | Action::Dial { .. }
+        | Action::Bind { .. }
+        | Action::Cancel(_)
+        | Action::Close(..)
+        | Action::Passthrough(..)
+        | Action::Log(_) => format!("{action:?}"),
+    }
+}
