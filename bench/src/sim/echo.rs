@@ -41,7 +41,13 @@ impl Host for Pinger {
                     cx.unbind(socket);
                 }
             }
-            _ => {}
+            HostInput::Command(_)
+            | HostInput::Accepted { .. }
+            | HostInput::Dialed(..)
+            | HostInput::Readable(_)
+            | HostInput::Writable(_)
+            | HostInput::Icmp { .. }
+            | HostInput::Resolved(..) => {}
         }
     }
 
@@ -65,7 +71,14 @@ impl Host for Echo {
                 let _ = cx.bind(self.at);
             }
             HostInput::Datagram { socket, from, data } => cx.send_to(socket, from, &data),
-            _ => {}
+            HostInput::Timer
+            | HostInput::Command(_)
+            | HostInput::Accepted { .. }
+            | HostInput::Dialed(..)
+            | HostInput::Readable(_)
+            | HostInput::Writable(_)
+            | HostInput::Icmp { .. }
+            | HostInput::Resolved(..) => {}
         }
     }
 

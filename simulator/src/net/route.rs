@@ -234,6 +234,7 @@ impl Net {
                     from,
                     packet: None,
                     ecn: packet.ecn,
+                    packet: None,
                     data,
                 };
                 self.udp.arrive(&mut self.core, datagram)

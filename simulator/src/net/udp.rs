@@ -79,9 +79,9 @@ pub(crate) struct Udp {
 pub(crate) struct Datagram {
     pub(crate) socket: UdpId,
     pub(crate) from: SocketAddr,
-    /// Its name on pictures.
-    pub(crate) packet: Option<PacketId>,
     pub(crate) ecn: Ecn,
+    /// What it is called in pictures, where no hop names it.
+    pub(crate) packet: Option<PacketId>,
     pub(crate) data: BytesMut,
 }
 
@@ -217,13 +217,12 @@ impl Udp {
             (packet_of_copy, late)
         });
         for (packet, late) in [Some((packet, late)), second].into_iter().flatten() {
-            let data = BytesMut::from(data);
             let key = core.datagrams.insert(Datagram {
                 socket,
                 from,
-                packet: Some(packet),
                 ecn,
-                data,
+                packet: Some(packet),
+                data: BytesMut::from(data),
             });
             core.queue
                 .push(core.now + late, Event::Datagram(key as u32));
@@ -321,8 +320,8 @@ impl Udp {
         let Datagram {
             socket,
             from,
-            packet,
             ecn,
+            packet,
             data,
         } = datagram;
         let id = socket;

@@ -5,6 +5,7 @@
 //! (`routed`). What carries connections over packets is a [`Stack`].
 pub(crate) mod conn;
 mod crash;
+mod dial;
 pub mod ideal;
 mod over;
 mod routed;
