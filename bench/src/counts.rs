@@ -43,6 +43,16 @@ pub(crate) enum Counted {
     Calls,
 }
 
+impl Counted {
+    /// In words.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Instructions => "instructions",
+            Self::Calls => "system calls",
+        }
+    }
+}
+
 /// What one of each costs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Counts {
@@ -97,7 +107,7 @@ fn total(counted: Counted, subject: &Subject, work: Work, folder: &Path) -> Resu
             return Ok(total);
         }
         if Instant::now() >= deadline {
-            bail!("no total of {counted:?}: {text:?}");
+            bail!("no total of {}: {text:?}", counted.name());
         }
         thread::sleep(TABLE_POLL);
     }

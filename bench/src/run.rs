@@ -200,7 +200,7 @@ fn counts(subject: &Subject, folders: &Folders) -> Result<Measured> {
                 measured.values.push((trip, counts.trip));
                 measured.values.push((connection, counts.connection));
             }
-            Err(error) => notes.push(format!("no {counted:?}: {error:#}")),
+            Err(error) => notes.push(format!("no {}: {error:#}", counted.name())),
         }
     }
     measured.note = (!notes.is_empty()).then(|| notes.join("; "));

@@ -11,8 +11,8 @@ use std::{
     future::Future,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    task::{Context, Poll},
-    time::Instant,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 use tokio::{
     net::TcpStream,
@@ -121,22 +121,57 @@ impl Sleep for Alarm {
         if left.is_zero() {
             return Poll::Ready(());
         }
+        match self.poll_fired(cx, at, left) {
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            // Fails only when tokio shuts down, and then nobody is to go on.
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Alarm {
+    fn poll_fired(
+        &mut self,
+        cx: &mut Context<'_>,
+        at: Instant,
+        left: Duration,
+    ) -> Poll<io::Result<()>> {
         if self.at != Some(at) {
             let expiry = Itimerspec {
                 it_interval: Timespec::default(),
                 it_value: Timespec::try_from(left).unwrap_or(LONGEST),
             };
-            if timerfd_settime(&self.file, TimerfdTimerFlags::empty(), &expiry).is_err() {
-                return Poll::Ready(());
-            }
+            timerfd_settime(&self.file, TimerfdTimerFlags::empty(), &expiry)?;
             self.at = Some(at);
         }
-        let fired = self.file.poll_io(cx, Interest::Read, || {
-            Ok(Done::more(read(&self.file, &mut [0; 8])?))
-        });
-        if fired.is_ready() {
-            self.at = None;
-        }
-        fired.map(drop)
+        let read = || Ok(Done::more(read(&self.file, &mut [0; 8])?));
+        ready!(self.file.poll_io(cx, Interest::Read, read))?;
+        self.at = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    #[test]
+    fn an_alarm_moves_both_ways_and_is_never_early() {
+        let test = async {
+            let mut alarm = Alarm::new().expect("a timer");
+            let begun = Instant::now();
+            let (near, far) = (Duration::from_millis(20), Duration::from_hours(1));
+            for _ in 0..2 {
+                let is_far = poll_fn(|cx| Poll::Ready(alarm.poll_until(cx, begun + far)));
+                assert!(is_far.await.is_pending());
+                poll_fn(|cx| alarm.poll_until(cx, begun + near)).await;
+                assert!(begun.elapsed() >= near);
+            }
+            let later = Instant::now() + near;
+            poll_fn(|cx| alarm.poll_until(cx, later)).await;
+            assert!(Instant::now() >= later, "an alarm that fired is set anew");
+        };
+        Executor::run(test).expect("tokio");
     }
 }
