@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -17,7 +17,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// TCP relaying through SOCKS5: bulk, round trips, connections, idle memory, start.
-    Relay(Relay),
+    Relay(Box<Relay>),
     /// The simulator: virtual seconds, packets and seeds per second of one core.
     Sim(Sim),
     /// The far end of the idle measurements, in a process of its own because of its file limit.
@@ -48,12 +48,18 @@ pub(crate) struct Relay {
     /// Length of one timed window.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) seconds: u64,
-    /// The sansbox binary [default: target/release/sansbox, built when missing].
+    /// The sansbox binary [default: built].
     #[arg(long, value_name = "PATH")]
     pub(crate) sansbox: Option<PathBuf>,
-    /// A sansbox binary that was built with `--features runtime-smol`, to run beside it.
+    /// sansbox on other event loops, to run beside it; an empty value runs none.
+    #[arg(long, value_delimiter = ',', default_value = "smol,epoll")]
+    pub(crate) loops: Vec<String>,
+    /// A sansbox binary with `--features runtime-smol` [default: built].
     #[arg(long, value_name = "PATH")]
     pub(crate) smol: Option<PathBuf>,
+    /// The example `epoll` [default: built].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) epoll: Option<PathBuf>,
     /// The peers to run beside it; an empty value runs none.
     #[arg(long, value_delimiter = ',', default_value = "sing-box,microsocks")]
     pub(crate) peers: Vec<String>,
@@ -76,6 +82,9 @@ pub(crate) enum Group {
     Trip,
     /// Connect, handshake, one byte each way, close.
     Conn,
+    /// Instructions and system calls of a round trip and of a connection, whatever the load of the
+    /// machine (needs valgrind and strace).
+    Counts,
     /// Memory of open connections that carry nothing.
     Idle,
     /// How many idle connections a limit on open files allows.
@@ -87,6 +96,15 @@ pub(crate) enum Group {
 }
 
 impl Relay {
+    /// The path given for an event loop.
+    pub(crate) fn program_of(&self, event_loop: &str) -> Option<&Path> {
+        match event_loop {
+            "smol" => self.smol.as_deref(),
+            "epoll" => self.epoll.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The groups to measure, in the order of the report.
     pub(crate) fn groups(&self) -> Vec<Group> {
         let wanted = |group: &Group| self.only.is_empty() || self.only.contains(group);
@@ -107,7 +125,7 @@ mod tests {
         let Command::Relay(relay) = cli.command else {
             panic!("another command")
         };
-        relay
+        *relay
     }
 
     #[test]
@@ -116,7 +134,7 @@ mod tests {
             relay(&["--only", "start,bulk-up"]).groups(),
             [Group::BulkUp, Group::Start]
         );
-        assert_eq!(relay(&[]).groups().len(), 8);
+        assert_eq!(relay(&[]).groups().len(), 9);
     }
 
     #[test]

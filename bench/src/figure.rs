@@ -26,6 +26,14 @@ pub(crate) enum Figure {
     ConnCpu,
     /// Connections per wall time.
     ConnRate,
+    /// User instructions of a round trip.
+    TripInstructions,
+    /// User instructions of a connection.
+    ConnInstructions,
+    /// System calls of a round trip.
+    TripCalls,
+    /// System calls of a connection.
+    ConnCalls,
     /// Memory of an idle connection.
     IdleRss,
     /// Idle connections under a file limit.
@@ -64,7 +72,7 @@ pub(crate) struct Facts {
 
 impl Figure {
     /// All figures in the order of the report.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::BulkUp,
         Self::BulkUpRate,
         Self::BulkDown,
@@ -75,6 +83,10 @@ impl Figure {
         Self::TripRate,
         Self::ConnCpu,
         Self::ConnRate,
+        Self::TripInstructions,
+        Self::ConnInstructions,
+        Self::TripCalls,
+        Self::ConnCalls,
         Self::IdleRss,
         Self::IdleLimit,
         Self::StartReady,
@@ -89,70 +101,96 @@ impl Figure {
             Self::BulkDown | Self::BulkDownRate => Group::BulkDown,
             Self::TripCpu | Self::TripP50 | Self::TripP99 | Self::TripRate => Group::Trip,
             Self::ConnCpu | Self::ConnRate => Group::Conn,
+            Self::TripInstructions | Self::ConnInstructions | Self::TripCalls | Self::ConnCalls => {
+                Group::Counts
+            }
             Self::IdleRss => Group::Idle,
             Self::IdleLimit => Group::IdleLimit,
             Self::StartReady | Self::StartRss | Self::BinarySize => Group::Start,
         }
     }
 
-    /// Its name, unit and direction.
+    /// Its names, unit, direction and peers.
     pub(crate) const fn facts(self) -> Facts {
-        use Better::{Less, More};
-        const ONE: &[&str] = &[SING_BOX];
-        const BOTH: &[&str] = &[SING_BOX, MICROSOCKS];
-        let (id, title, unit, better, peers) = match self {
-            Self::BulkUp => ("bulk_up", "Bulk up, 8 streams", "Gbit/core-s", More, ONE),
-            Self::BulkUpRate => ("bulk_up_rate", "Bulk up, throughput", "Gbit/s", More, ONE),
-            Self::BulkDown => (
-                "bulk_down",
-                "Bulk down, 8 streams",
-                "Gbit/core-s",
-                More,
-                ONE,
-            ),
-            Self::BulkDownRate => (
-                "bulk_down_rate",
-                "Bulk down, throughput",
-                "Gbit/s",
-                More,
-                ONE,
-            ),
-            Self::TripCpu => (
-                "trip_cpu",
-                "64 B round trip, 64 streams, CPU",
-                "us",
-                Less,
-                BOTH,
-            ),
-            Self::TripP50 => ("trip_p50", "Round trip latency, median", "us", Less, BOTH),
-            Self::TripP99 => (
-                "trip_p99",
-                "Round trip latency, 99th percentile",
-                "us",
-                Less,
-                BOTH,
-            ),
-            Self::TripRate => ("trip_rate", "Round trips", "1/s", More, BOTH),
-            Self::ConnCpu => ("conn_cpu", "New connection, CPU", "us", Less, BOTH),
-            Self::ConnRate => ("conn_rate", "New connections", "1/s", More, BOTH),
-            Self::IdleRss => ("idle_rss", "Idle connection, memory", "KiB", Less, ONE),
-            Self::IdleLimit => (
-                "idle_limit",
-                "Idle connections at 20,000 files",
-                "connections",
-                More,
-                ONE,
-            ),
-            Self::StartReady => ("start_ready", "Start to ready", "ms", Less, ONE),
-            Self::StartRss => ("start_rss", "Memory at start", "MB", Less, ONE),
-            Self::BinarySize => ("binary_size", "Release binary", "MB", Less, ONE),
+        let (id, title) = self.names();
+        let peers: &[&str] = match self.group() {
+            Group::Trip | Group::Conn | Group::Counts => &[SING_BOX, MICROSOCKS],
+            Group::BulkUp
+            | Group::BulkDown
+            | Group::Idle
+            | Group::IdleLimit
+            | Group::Start
+            | Group::Router => &[SING_BOX],
         };
         Facts {
             id,
             title,
-            unit,
-            better,
+            unit: self.unit(),
+            better: self.better(),
             peers,
+        }
+    }
+
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::BulkUp => ("bulk_up", "Bulk up, 8 streams"),
+            Self::BulkUpRate => ("bulk_up_rate", "Bulk up, throughput"),
+            Self::BulkDown => ("bulk_down", "Bulk down, 8 streams"),
+            Self::BulkDownRate => ("bulk_down_rate", "Bulk down, throughput"),
+            Self::TripCpu => ("trip_cpu", "64 B round trip, 64 streams, CPU"),
+            Self::TripP50 => ("trip_p50", "Round trip latency, median"),
+            Self::TripP99 => ("trip_p99", "Round trip latency, 99th percentile"),
+            Self::TripRate => ("trip_rate", "Round trips"),
+            Self::ConnCpu => ("conn_cpu", "New connection, CPU"),
+            Self::ConnRate => ("conn_rate", "New connections"),
+            Self::TripInstructions => ("trip_instructions", "Lone 64 B round trip, user space"),
+            Self::ConnInstructions => ("conn_instructions", "Lone connection, user space"),
+            Self::TripCalls => ("trip_calls", "Lone 64 B round trip, system calls"),
+            Self::ConnCalls => ("conn_calls", "Lone connection, system calls"),
+            Self::IdleRss => ("idle_rss", "Idle connection, memory"),
+            Self::IdleLimit => ("idle_limit", "Idle connections at 20,000 files"),
+            Self::StartReady => ("start_ready", "Start to ready"),
+            Self::StartRss => ("start_rss", "Memory at start"),
+            Self::BinarySize => ("binary_size", "Release binary"),
+        }
+    }
+
+    const fn unit(self) -> &'static str {
+        match self {
+            Self::BulkUp | Self::BulkDown => "Gbit/core-s",
+            Self::BulkUpRate | Self::BulkDownRate => "Gbit/s",
+            Self::TripCpu | Self::TripP50 | Self::TripP99 | Self::ConnCpu => "us",
+            Self::TripRate | Self::ConnRate => "1/s",
+            Self::TripInstructions | Self::ConnInstructions => "instructions",
+            Self::TripCalls | Self::ConnCalls => "calls",
+            Self::IdleRss => "KiB",
+            Self::IdleLimit => "connections",
+            Self::StartReady => "ms",
+            Self::StartRss | Self::BinarySize => "MB",
+        }
+    }
+
+    const fn better(self) -> Better {
+        match self {
+            Self::BulkUp
+            | Self::BulkUpRate
+            | Self::BulkDown
+            | Self::BulkDownRate
+            | Self::TripRate
+            | Self::ConnRate
+            | Self::IdleLimit => Better::More,
+            Self::TripCpu
+            | Self::TripP50
+            | Self::TripP99
+            | Self::ConnCpu
+            | Self::TripInstructions
+            | Self::ConnInstructions
+            | Self::TripCalls
+            | Self::ConnCalls
+            | Self::IdleRss
+            | Self::StartReady
+            | Self::StartRss
+            | Self::BinarySize => Better::Less,
         }
     }
 }

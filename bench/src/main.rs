@@ -5,6 +5,8 @@
 //! ran under the same conditions.
 
 mod args;
+mod callgrind;
+mod counts;
 mod figure;
 mod guard;
 mod load;
@@ -49,17 +51,17 @@ fn relay(args: &Relay) -> Result<()> {
     let machine = Machine::look();
     let folders = Folders::find()?;
     let groups = args.groups();
-    let mut skipped = Vec::new();
+    let mut remarks = Vec::new();
     // The router alone needs no proxy.
     let subjects = if groups == [Group::Router] {
         Vec::new()
     } else {
-        subjects(args, &folders, &mut skipped)
+        subjects(args, &folders, &mut remarks)
     };
     let began = Moment::now()?;
     let mut outcome = run::run(args, &groups, &subjects, &folders);
     let disturbance = began.disturbance()?;
-    outcome.notes.splice(0..0, skipped);
+    outcome.notes.splice(0..0, remarks);
     // A report is read on other machines, where this one's paths mean nothing.
     let here = format!("{}/", folders.workspace.display());
     for note in &mut outcome.notes {
@@ -83,30 +85,35 @@ fn relay(args: &Relay) -> Result<()> {
     write(&report, args)
 }
 
-/// The subjects that can run here; why the others cannot goes to `skipped`.
-fn subjects(args: &Relay, folders: &Folders, skipped: &mut Vec<String>) -> Vec<Subject> {
+/// The subjects that can run here; why the others cannot, and what is to be said of those that
+/// can, goes to `remarks`.
+fn subjects(args: &Relay, folders: &Folders, remarks: &mut Vec<String>) -> Vec<Subject> {
     let mut subjects = Vec::new();
-    let mut skip = |name: &str, error: anyhow::Error| {
-        eprintln!("{name} is left out: {error:#}");
-        skipped.push(format!("{name} is left out: {error:#}."));
-    };
     match subject::sansbox(folders, args.sansbox.as_deref()) {
         Ok(own) => subjects.extend(own),
-        Err(error) => skip(subject::SANSBOX, error),
+        Err(error) => remarks.push(left_out(subject::SANSBOX, &error)),
     }
-    if let Some(path) = &args.smol {
-        match subject::sansbox_smol(path) {
-            Ok(own) => subjects.push(own),
-            Err(error) => skip(subject::SANSBOX_SMOL, error),
+    for name in args.loops.iter().filter(|name| !name.is_empty()) {
+        match subject::on_loop(folders, name, args.program_of(name)) {
+            Ok((own, remark)) => {
+                subjects.push(own);
+                remarks.extend(remark);
+            }
+            Err(error) => remarks.push(left_out(name, &error)),
         }
     }
     for name in args.peers.iter().filter(|name| !name.is_empty()) {
         match subject::peer(folders, name) {
             Ok(peer) => subjects.push(peer),
-            Err(error) => skip(name, error),
+            Err(error) => remarks.push(left_out(name, &error)),
         }
     }
     subjects
+}
+
+fn left_out(name: &str, error: &anyhow::Error) -> String {
+    eprintln!("{name} is left out: {error:#}");
+    format!("{name} is left out: {error:#}.")
 }
 
 /// The command line that repeats this run.

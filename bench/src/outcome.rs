@@ -7,15 +7,16 @@ use crate::figure::{Figure, MARKS, Reach};
 use crate::router::Lookup;
 use crate::stats;
 use crate::subject::{
-    MICROSOCKS, SANSBOX, SANSBOX_AUTH, SANSBOX_SMOL, SANSBOX_SYSTEM_CC, SING_BOX,
+    MICROSOCKS, SANSBOX, SANSBOX_AUTH, SANSBOX_EPOLL, SANSBOX_SMOL, SANSBOX_SYSTEM_CC, SING_BOX,
 };
 
 /// The order of the subjects in reports.
-pub(crate) const ORDER: [&str; 6] = [
+pub(crate) const ORDER: [&str; 7] = [
     SANSBOX,
     SANSBOX_SYSTEM_CC,
     SANSBOX_AUTH,
     SANSBOX_SMOL,
+    SANSBOX_EPOLL,
     SING_BOX,
     MICROSOCKS,
 ];

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
 
 use crate::guard::Guarded;
 use crate::load::{PATIENCE, Target};
@@ -18,12 +19,50 @@ use crate::subject::Subject;
 /// How often a starting proxy is tried.
 const READY_POLL: Duration = Duration::from_micros(200);
 const READY_LIMIT: Duration = Duration::from_secs(10);
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+const STOP_POLL: Duration = Duration::from_millis(5);
 /// Below the range from which Linux takes ports for outgoing connections.
 const PORTS: std::ops::Range<u16> = 21_000..31_000;
 /// How much of a failed proxy's last words is repeated.
 const LOG_TAIL_LINES: usize = 5;
 
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+
+/// The program that starts a proxy, if it does not start by itself. Each becomes the proxy, or
+/// leaves it our child, so that the process id is the proxy's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Under<'a> {
+    /// Nothing.
+    Nothing,
+    /// prlimit, with exactly so many open files allowed.
+    FileLimit(u64),
+    /// valgrind, which writes its summary there.
+    Callgrind(&'a Path),
+    /// strace, which writes its table there.
+    Strace(&'a Path),
+}
+
+impl Under<'_> {
+    fn command(self, program: &Path) -> Command {
+        let (starter, arguments) = match self {
+            Self::Nothing => return Command::new(program),
+            Self::FileLimit(limit) => ("prlimit", vec![format!("--nofile={limit}:{limit}")]),
+            Self::Callgrind(summary) => {
+                let log = format!("--log-file={}", summary.display());
+                let fixed = ["--tool=callgrind", "--callgrind-out-file=/dev/null"];
+                ("valgrind", vec![fixed[0].into(), fixed[1].into(), log])
+            }
+            Self::Strace(table) => {
+                let table = table.display().to_string();
+                let fixed = ["-D", "-f", "-q", "-c", "-o"].map(String::from);
+                ("strace", fixed.into_iter().chain([table]).collect())
+            }
+        };
+        let mut command = Command::new(starter);
+        command.args(arguments).arg(program);
+        command
+    }
+}
 
 /// A proxy that accepts connections. Killed when dropped.
 #[derive(Debug)]
@@ -35,22 +74,11 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts `subject`, with exactly `file_limit` open files allowed if given, and waits until it
-    /// accepts. Config and log go into `folder`.
-    pub(crate) fn start(subject: &Subject, file_limit: Option<u64>, folder: &Path) -> Result<Self> {
+    /// Starts `subject` and waits until it accepts. Config and log go into `folder`.
+    pub(crate) fn start(subject: &Subject, under: Under<'_>, folder: &Path) -> Result<Self> {
         let port = free_port()?;
         let arguments = subject.arguments(port, folder)?;
-        let mut command = match file_limit {
-            // Replaces itself by the program, so the process id is the proxy's.
-            Some(limit) => {
-                let mut command = Command::new("prlimit");
-                command
-                    .arg(format!("--nofile={limit}:{limit}"))
-                    .arg(&subject.program);
-                command
-            }
-            None => Command::new(&subject.program),
-        };
+        let mut command = under.command(&subject.program);
         let log = folder.join(format!("{}.log", subject.name));
         let file = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         command
@@ -82,6 +110,19 @@ impl Proxy {
             way: self.way,
             pid: self.process.pid(),
         }
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        kill(self.process.pid(), Signal::SIGTERM).context("stop the proxy")?;
+        let deadline = Instant::now() + STOP_LIMIT;
+        while self.process.ended()?.is_none() {
+            if Instant::now() >= deadline {
+                bail!("has not ended {STOP_LIMIT:?} after SIGTERM");
+            }
+            thread::sleep(STOP_POLL);
+        }
+        Ok(())
     }
 }
 

@@ -7,15 +7,16 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::args::{Group, Relay};
+use crate::counts::{self, Counted};
 use crate::figure::Figure;
 use crate::guard;
 use crate::load::bulk::{self, Direction};
 use crate::load::{conn, idle, trip};
 use crate::outcome::Outcome;
 use crate::process;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Under};
 use crate::router;
-use crate::subject::{Folders, SANSBOX_AUTH, SANSBOX_SYSTEM_CC, Subject};
+use crate::subject::{Folders, SANSBOX_AUTH, SANSBOX_EPOLL, SANSBOX_SYSTEM_CC, Subject};
 
 /// Starts are short and scatter, so there are more of them.
 const STARTS: u32 = 9;
@@ -63,11 +64,11 @@ pub(crate) fn run(
     outcome
 }
 
-/// Rounds of a group. A count of files does not scatter, so the limit is tried once.
+/// Rounds of a group. Counts do not scatter, so they are taken once.
 const fn rounds(group: Group, asked: u32) -> u32 {
     match group {
         Group::Start => STARTS,
-        Group::IdleLimit => 1,
+        Group::IdleLimit | Group::Counts => 1,
         Group::BulkUp
         | Group::BulkDown
         | Group::Trip
@@ -82,6 +83,8 @@ fn takes_part(subject: &Subject, group: Group) -> bool {
     match subject.name {
         SANSBOX_SYSTEM_CC => matches!(group, Group::BulkUp | Group::BulkDown),
         SANSBOX_AUTH => group == Group::Idle,
+        // Its listener does not pause when files run out.
+        SANSBOX_EPOLL => group != Group::IdleLimit,
         _ => true,
     }
 }
@@ -125,12 +128,17 @@ fn measure(
     length: Duration,
     folders: &Folders,
 ) -> Result<Measured> {
-    let file_limit = if group == Group::IdleLimit {
-        Some(FILE_LIMIT)
+    if group == Group::Counts {
+        return counts(subject, folders);
+    }
+    let under = if group == Group::IdleLimit {
+        Under::FileLimit(FILE_LIMIT)
+    } else if group == Group::Idle && allowed(ROOMY_FILE_LIMIT) {
+        Under::FileLimit(ROOMY_FILE_LIMIT)
     } else {
-        (group == Group::Idle && allowed(ROOMY_FILE_LIMIT)).then_some(ROOMY_FILE_LIMIT)
+        Under::Nothing
     };
-    let proxy = Proxy::start(subject, file_limit, &folders.scratch)?;
+    let proxy = Proxy::start(subject, under, &folders.scratch)?;
     let target = proxy.target();
     let mut measured = Measured::default();
     match group {
@@ -170,8 +178,32 @@ fn measure(
             measured.values.push((Figure::IdleLimit, count(idle.open)));
         }
         Group::Start => measured.values = start(&proxy, subject)?,
-        Group::Router => {}
+        Group::Counts | Group::Router => {}
     }
+    Ok(measured)
+}
+
+/// What cannot be counted is left out, with a note.
+fn counts(subject: &Subject, folders: &Folders) -> Result<Measured> {
+    let mut measured = Measured::default();
+    let mut notes = Vec::new();
+    for (counted, trip, connection) in [
+        (
+            Counted::Instructions,
+            Figure::TripInstructions,
+            Figure::ConnInstructions,
+        ),
+        (Counted::Calls, Figure::TripCalls, Figure::ConnCalls),
+    ] {
+        match counts::count(counted, subject, &folders.scratch) {
+            Ok(counts) => {
+                measured.values.push((trip, counts.trip));
+                measured.values.push((connection, counts.connection));
+            }
+            Err(error) => notes.push(format!("no {}: {error:#}", counted.name())),
+        }
+    }
+    measured.note = (!notes.is_empty()).then(|| notes.join("; "));
     Ok(measured)
 }
 

@@ -21,7 +21,11 @@ fn a_run_without_subjects_names_every_mark_as_unmeasured() {
             "--sansbox",
             "/nonexistent/sansbox",
         ]);
-        let output = command.args(["--peers", ""]).args(more).output().unwrap();
+        let output = command
+            .args(["--peers", "", "--loops", ""])
+            .args(more)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
@@ -57,6 +61,8 @@ fn reports_are_written_side_by_side() {
         "/nonexistent",
         "--peers",
         "",
+        "--loops",
+        "",
     ]);
     command.arg("--markdown").arg(&page).arg("--svg").arg(&plot);
     assert!(command.output().unwrap().status.success());
@@ -83,7 +89,16 @@ fn a_signal_ends_the_children_too() {
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(PROGRAM);
     command
-        .args(["relay", "--only", "start", "--peers", "", "--sansbox"])
+        .args([
+            "relay",
+            "--only",
+            "start",
+            "--peers",
+            "",
+            "--loops",
+            "",
+            "--sansbox",
+        ])
         .arg(&script);
     let mut bench = Ended(
         command

@@ -60,6 +60,7 @@ impl Sockets for Epoll {
 pub(crate) struct Turns<'a> {
     pub(crate) epoll: &'a Epoll,
     pub(crate) number: usize,
+    pub(crate) log: &'a mut dyn io::Write,
 }
 
 /// What would block is pending: an edge will tell.
@@ -193,6 +194,10 @@ impl Driver<Epoll> for Turns<'_> {
     }
 
     fn log(&mut self, record: &Record, stage: Stage, now: Instant) {
-        println!("{now} {:08x} {stage:?} {}", record.id, record.peer);
+        let _ = writeln!(
+            self.log,
+            "{now} {:08x} {stage:?} {}",
+            record.id, record.peer
+        );
     }
 }

@@ -8,8 +8,9 @@
 //! for a loop of your own is in this file: when to wait, and whose turn it is. `driver.rs` has the
 //! system calls.
 //!
-//! `cargo run -p sansbox-examples --bin epoll -- [PORT]`, then
-//! `curl -x socks5h://127.0.0.1:PORT https://example.com`
+//! `cargo run -p sansbox-examples --bin epoll -- [PORT [quiet]]`, then
+//! `curl -x socks5h://127.0.0.1:PORT https://example.com`. It logs what becomes of each connection,
+//! unless it is to be quiet.
 #[cfg(target_os = "linux")]
 mod driver;
 #[cfg(target_os = "linux")]
@@ -17,9 +18,16 @@ mod server;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::io::Result<()> {
-    let port = std::env::args().nth(1).map(|port| port.parse());
-    let port = port.transpose().map_err(std::io::Error::other)?;
-    server::Server::bind(port.unwrap_or(0))?.run()
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (port, is_quiet) = match arguments[..] {
+        [] => ("0", false),
+        [port] => (port, false),
+        [port, "quiet"] => (port, true),
+        _ => return Err(std::io::Error::other("usage: epoll [PORT [quiet]]")),
+    };
+    let port = port.parse().map_err(std::io::Error::other)?;
+    server::Server::bind(port, is_quiet)?.run()
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -34,10 +34,11 @@ pub(crate) struct Server {
     /// Randomness: every session gets a seed of its own, made from this one.
     seed: Seed,
     accepted: u64,
+    log: Box<dyn io::Write>,
 }
 
 impl Server {
-    pub(crate) fn bind(port: u16) -> io::Result<Self> {
+    pub(crate) fn bind(port: u16, is_quiet: bool) -> io::Result<Self> {
         // Any sing-box configuration can stand here. This program listens on the first inbound
         // only, and its driver has no dial options, so it brings its own.
         let json = format!(r#"{{"inbounds": [{{"type": "socks", "listen_port": {port}}}]}}"#);
@@ -63,6 +64,10 @@ impl Server {
             epoch: std::time::Instant::now(),
             seed: Seed::new(seed),
             accepted: 0,
+            log: match is_quiet {
+                true => Box::new(io::sink()),
+                false => Box::new(io::stdout()),
+            },
         })
     }
 
@@ -155,6 +160,7 @@ impl Server {
         let mut driver = Turns {
             epoll: &self.epoll,
             number,
+            log: &mut self.log,
         };
         let turn = drive.turn(&mut driver, &self.pool, now);
         if turn == Turn::Finished {

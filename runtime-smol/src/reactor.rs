@@ -94,11 +94,11 @@ pub struct Alarm {
 }
 
 impl Sleep for Alarm {
-    fn new() -> Self {
-        Self {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
             timer: Timer::never(),
             at: None,
-        }
+        })
     }
 
     fn poll_until(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {

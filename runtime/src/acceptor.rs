@@ -51,7 +51,7 @@ impl<R: Reactor> Acceptor<R> {
             listener: Io::new(listener, false)?,
             local,
             back_off: BackOff::default(),
-            sleep: R::Sleep::new(),
+            sleep: R::Sleep::new()?,
             is_known: false,
             state: State::Accepting,
         })

@@ -160,6 +160,13 @@ impl<S: Service, R: Reactor> Local<S, R> {
         self.newborn.borrow_mut().pop_front()
     }
 
+    /// Drops what was spawned: it holds what holds it.
+    pub(crate) fn forget_newborn(&self) {
+        while let Some(newborn) = self.next_newborn() {
+            drop(newborn);
+        }
+    }
+
     /// Something was spawned since.
     pub(crate) fn has_newborn(&self) -> bool {
         !self.newborn.borrow().is_empty()

@@ -93,8 +93,11 @@ pub trait Io: AsFd + Sized + 'static {
 
 /// Waits until a time.
 pub trait Sleep: Sized + Unpin + 'static {
-    /// Waits for nothing yet.
-    fn new() -> Self;
+    /// Waits for nothing yet. It has all that it will need: waiting itself cannot fail.
+    ///
+    /// # Errors
+    /// When the reactor cannot watch more.
+    fn new() -> io::Result<Self>;
 
     /// Ready at `at` or later; it may be another time than at the last call.
     fn poll_until(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()>;

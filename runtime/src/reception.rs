@@ -17,7 +17,7 @@ use sansbox_engine::{
     drive::{Clients, Delivery, Drive, Service},
     ids::InboundId,
 };
-use std::{rc::Rc, time::Instant};
+use std::{io, rc::Rc, time::Instant};
 
 /// Pause after a receive error, which a socket without a connection should never report.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
@@ -34,15 +34,19 @@ pub(crate) struct Reception<R: Reactor> {
 }
 
 impl<R: Reactor> Reception<R> {
-    pub(crate) fn new(inbound: InboundId, endpoint: UdpEndpoint<R>, clients_max: usize) -> Self {
-        Self {
+    pub(crate) fn new(
+        inbound: InboundId,
+        endpoint: UdpEndpoint<R>,
+        clients_max: usize,
+    ) -> io::Result<Self> {
+        Ok(Self {
             inbound,
             endpoint: Rc::new(endpoint),
             clients: Clients::new(clients_max),
-            sleep: R::Sleep::new(),
+            sleep: R::Sleep::new()?,
             is_known: false,
             pause: None,
-        }
+        })
     }
 
     /// Takes in what there is, up to a full batch. Never done; dropping it closes the socket once the last client is gone.

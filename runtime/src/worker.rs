@@ -3,7 +3,7 @@ use crate::{
     acceptor::Acceptor,
     listen::{BoundSocket, BoundSockets},
     local::{Local, Task, Work},
-    reactor::{Reactor, Sleep},
+    reactor::{Reactor, Sleep as _},
     reception::Reception,
     shared::{Shared, StopAt, Totals},
     udp::UdpEndpoint,
@@ -67,10 +67,10 @@ impl<S: Service, R: Reactor> Worker<S, R> {
 
     /// Serves until [`Running::stop`](crate::Running::stop), or until the future is dropped, which
     /// cuts everything. Must be polled where the reactor works: for tokio inside a runtime with
-    /// I/O and time enabled, for smol anywhere.
+    /// I/O enabled, for smol anywhere.
     ///
     /// # Errors
-    /// When the reactor cannot watch the listeners.
+    /// When the reactor cannot watch the listeners, or wait.
     pub async fn run(self) -> io::Result<()> {
         self.serve(|_| ()).await
     }
@@ -79,16 +79,19 @@ impl<S: Service, R: Reactor> Worker<S, R> {
     pub(crate) async fn serve(self, started: impl FnOnce(io::Result<()>)) -> io::Result<()> {
         let mut over = self.over;
         let local = Local::<S, R>::new(self.shared, self.totals, self.number, self.pipes);
-        if let Err(e) = listen(&local, self.sockets) {
-            let kind = e.kind();
-            started(Err(e));
-            return Err(kind.into());
-        }
-        local.spawn(Work::Alarm(Box::new(R::Sleep::new())));
+        let sleep = match listen(&local, self.sockets).and_then(|()| R::Sleep::new()) {
+            Ok(sleep) => sleep,
+            Err(e) => {
+                let kind = e.kind();
+                local.forget_newborn();
+                started(Err(e));
+                return Err(kind.into());
+            }
+        };
         started(Ok(()));
         let serving = Serving {
             tasks: FuturesUnordered::new(),
-            sleep: R::Sleep::new(),
+            sleep,
             stage: Stage::Serving,
             known: None,
             local,
@@ -129,10 +132,11 @@ fn listen<S: Service, R: Reactor>(
             Some(udp) => {
                 let endpoint = UdpEndpoint::new(socket, udp.may_fragment)?;
                 let limit = local.shared.options.max_associations;
-                Work::Reception(Box::new(Reception::new(inbound, endpoint, limit)))
+                Work::Reception(Box::new(Reception::new(inbound, endpoint, limit)?))
             }
         });
     }
+    local.spawn(Work::Alarm(Box::new(R::Sleep::new()?)));
     Ok(())
 }
 
@@ -159,10 +163,7 @@ struct Serving<S: Service, R: Reactor> {
 
 impl<S: Service, R: Reactor> Drop for Serving<S, R> {
     fn drop(&mut self) {
-        // These hold what holds them.
-        while let Some(newborn) = self.local.next_newborn() {
-            drop(newborn);
-        }
+        self.local.forget_newborn();
     }
 }
 

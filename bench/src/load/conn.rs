@@ -72,7 +72,7 @@ pub(crate) fn run(target: Target, length: Duration) -> Result<Conn> {
 }
 
 /// One connection from the client's side.
-fn visit(way: Way, address: SocketAddrV4) -> std::io::Result<()> {
+pub(super) fn visit(way: Way, address: SocketAddrV4) -> std::io::Result<()> {
     let mut stream = way.connect(address)?;
     stream.write_all(&[1])?;
     stream.read_exact(&mut [0])
@@ -80,7 +80,7 @@ fn visit(way: Way, address: SocketAddrV4) -> std::io::Result<()> {
 
 /// Serves connections one after the other until told to stop. Each is read to its end, so that the
 /// proxy has seen the client go, and then reset, so that the proxy's side holds no TIME_WAIT.
-fn serve(listener: &TcpListener, stop: &AtomicBool) {
+pub(super) fn serve(listener: &TcpListener, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let Ok((mut stream, _)) = listener.accept() else {
             continue;

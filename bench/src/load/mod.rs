@@ -4,6 +4,7 @@
 
 pub(crate) mod bulk;
 pub(crate) mod conn;
+pub(crate) mod fixed;
 pub(crate) mod idle;
 #[cfg(test)]
 mod tests;

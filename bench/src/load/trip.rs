@@ -14,7 +14,7 @@ use crate::stats::percentile;
 /// Streams at the same time.
 const STREAMS: usize = 64;
 /// Bytes of a request and of its reply.
-const MESSAGE_BYTES: usize = 64;
+pub(super) const MESSAGE_BYTES: usize = 64;
 const WARM_UP: Duration = Duration::from_millis(300);
 
 /// What a window of round trips gave.
@@ -72,7 +72,7 @@ pub(crate) fn run(target: Target, length: Duration) -> Result<Trip> {
 }
 
 /// Answers each message with itself until the stream ends.
-fn echo(mut stream: &TcpStream) {
+pub(super) fn echo(mut stream: &TcpStream) {
     let mut message = [0; MESSAGE_BYTES];
     while stream.read_exact(&mut message).is_ok() && stream.write_all(&message).is_ok() {}
 }

@@ -5,15 +5,19 @@ use std::fmt::Write;
 use super::{Report, marks, number};
 use crate::figure::{Better, Figure, Reach};
 use crate::outcome::Row;
-use crate::subject::{SANSBOX, SANSBOX_AUTH, SANSBOX_SMOL, SANSBOX_SYSTEM_CC};
+use crate::subject::{SANSBOX, SANSBOX_AUTH, SANSBOX_EPOLL, SANSBOX_SMOL, SANSBOX_SYSTEM_CC};
 
 /// The figures that are drawn.
-const PANELS: [Figure; 10] = [
+const PANELS: [Figure; 14] = [
     Figure::BulkUp,
     Figure::BulkDown,
     Figure::TripCpu,
     Figure::ConnRate,
     Figure::ConnCpu,
+    Figure::TripInstructions,
+    Figure::ConnInstructions,
+    Figure::TripCalls,
+    Figure::ConnCalls,
     Figure::IdleRss,
     Figure::IdleLimit,
     Figure::StartReady,
@@ -173,7 +177,7 @@ fn panel(figure: Figure, bars: &[&Row], left: f64, top: f64) -> String {
 fn class(subject: &str) -> &'static str {
     match subject {
         SANSBOX => "own",
-        SANSBOX_SYSTEM_CC | SANSBOX_AUTH | SANSBOX_SMOL => "variant",
+        SANSBOX_SYSTEM_CC | SANSBOX_AUTH | SANSBOX_SMOL | SANSBOX_EPOLL => "variant",
         _ => "peer",
     }
 }

@@ -12,6 +12,7 @@ use sansbox_core::{Domain, End, Instant, Refusal};
 
 impl<M: Recorded, K: Sockets> Drive<M, K> {
     pub(super) fn act(&mut self, driver: &mut impl Driver<K>, pool: &Pool, now: Instant) {
+        let mut is_sending = false;
         while let Some(action) = self.machine.poll_action() {
             match action {
                 Action::Resolve { id, name, families } => {
@@ -34,6 +35,7 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
                 } => self.bind(driver, now, (id, slot), local, outbound),
                 Action::Cancel(id) => self.cancel(driver, id),
                 Action::Send { slot, to, data } => {
+                    is_sending = true;
                     let pushed = pool.run.borrow_mut().push(slot, to, &data);
                     if !pushed {
                         self.send_run(driver, pool);
@@ -48,7 +50,9 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
                 Action::Log(stage) => driver.log(self.machine.record(), stage, now),
             }
         }
-        self.send_run(driver, pool);
+        if is_sending {
+            self.send_run(driver, pool);
+        }
     }
 
     fn resolve(

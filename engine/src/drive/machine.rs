@@ -158,10 +158,13 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
         if !self.lookups.is_empty() {
             is_news |= self.poll_lookups(driver, now);
         }
-        let mut n = 0;
-        while let Some(slot) = self.slots.nth(n) {
-            is_news |= self.poll_slot(driver, pool, now, slot);
-            n += 1;
+        // Mostly the relay's two are all there are, and it serves them itself.
+        if self.relay.is_none() || self.slots.are_many() {
+            let mut n = 0;
+            while let Some(slot) = self.slots.nth(n) {
+                is_news |= self.poll_slot(driver, pool, now, slot);
+                n += 1;
+            }
         }
         let mut news = self.poll_relay(driver, pool, now);
         news.is_news |= is_news;

@@ -120,6 +120,7 @@ impl<K: Sockets> Direction<K> {
         to: &mut Stream<K::Stream>,
     ) -> Moved {
         let mut turn = 0;
+        let mut is_writable = false;
         let over = loop {
             match self.poll_flush(driver, pool, &mut to.socket) {
                 Poll::Pending => return Moved::Everything,
@@ -140,14 +141,17 @@ impl<K: Sockets> Direction<K> {
                 self.release(driver, &pool.buffers);
                 return Moved::Enough;
             }
-            match self.poll_fill(driver, pool, from, &mut to.socket) {
-                Poll::Pending => {
-                    if turn < BULK_WAKE {
-                        self.burst = 0;
-                    }
-                    self.release(driver, &pool.buffers);
-                    return Moved::Everything;
+            // What the other side would not take is better left in the kernel. Asked once: a write
+            // that finds it full ends the turn.
+            if !is_writable {
+                match driver.poll_writable(&mut to.socket) {
+                    Poll::Pending => return self.rest(driver, pool, turn),
+                    Poll::Ready(Err(_)) => break Over::Reset(self.from),
+                    Poll::Ready(Ok(())) => is_writable = true,
                 }
+            }
+            match self.poll_fill(driver, pool, from) {
+                Poll::Pending => return self.rest(driver, pool, turn),
                 Poll::Ready(Err(_)) => break Over::Reset(self.from),
                 Poll::Ready(Ok(n)) => turn += n,
             }
@@ -155,6 +159,15 @@ impl<K: Sockets> Direction<K> {
         self.release(driver, &pool.buffers);
         self.held = Held::Over;
         Moved::Over(over)
+    }
+
+    /// Nothing more can be moved now, after `turn` bytes.
+    fn rest(&mut self, driver: &mut impl Driver<K>, pool: &Pool, turn: usize) -> Moved {
+        if turn < BULK_WAKE {
+            self.burst = 0;
+        }
+        self.release(driver, &pool.buffers);
+        Moved::Everything
     }
 
     /// Writes what is held until nothing is left.
@@ -191,10 +204,7 @@ impl<K: Sockets> Direction<K> {
         driver: &mut impl Driver<K>,
         pool: &Pool,
         from: &mut Stream<K::Stream>,
-        to: &mut K::Stream,
     ) -> Poll<io::Result<usize>> {
-        // What the other side would not take is better left in the kernel.
-        ready!(driver.poll_writable(to))?;
         let n = match self.hold(driver, &pool.buffers) {
             Held::Nothing | Held::Over => 0,
             Held::Buffer(buffer) => {

