@@ -46,7 +46,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "run",
-        usage: "NAME [--seed N] [FAULTS] [--calm] [--decisions D] [--branch-at T --branch-seed N] [--trace]",
+        usage: "NAME [--seed N] [FAULTS] [--tier ideal|packet] [--calm] [--decisions D] [--branch-at T --branch-seed N] [--trace]",
         about: "run one scenario",
         run: run::run,
     },
