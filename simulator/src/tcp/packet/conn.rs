@@ -27,6 +27,8 @@ const MTU_MIN: usize = 128;
 const SYN_TIMEOUT: Duration = Duration::from_secs(127);
 /// How long a closed end waits for the other side's FIN (Linux, `tcp_fin_timeout`).
 const FIN_WAIT: Duration = Duration::from_secs(60);
+/// Keep-alive probes until a vanished peer is given up.
+const PROBES: u32 = 3;
 /// When a deadline is looked at again that smoltcp names though it has passed.
 const STEP: Duration = Duration::from_millis(1);
 /// What a SYN without the option allows (RFC 9293).
@@ -115,6 +117,8 @@ impl Conn {
         // Proxies send what they have.
         socket.set_nagle_enabled(false);
         socket.set_timeout(Some(span(SYN_TIMEOUT)));
+        // A vanished peer leaves some probes unanswered within the path's time.
+        socket.set_keep_alive(Some(span(path.keep_alive / PROBES)));
         let mut sockets = SocketSet::new(Vec::new());
         let handle = sockets.add(socket);
         Self {
@@ -217,6 +221,7 @@ impl Conn {
         self.advance(cx, why);
         self.notice(cx, had, orderly);
         self.settle(cx);
+        self.arm(cx.now());
     }
 
     fn exchange(&mut self, cx: &mut StackCx<'_>) {
@@ -228,11 +233,15 @@ impl Conn {
             let at = self.line(cx.now(), segment.data.len());
             cx.send(at, self.local, self.remote, segment);
         }
-        let wanted = self.iface.poll_at(now, &self.sockets);
+    }
+
+    /// Asks smoltcp for its next deadline.
+    fn arm(&mut self, now: Instant) {
+        let wanted = self.iface.poll_at(micros(now), &self.sockets);
         self.deadline = wanted.map(|at| {
             let micros = u64::try_from(at.total_micros()).unwrap_or_default();
             let at = Instant::from_nanos(micros.saturating_mul(1000));
-            if at > cx.now() { at } else { cx.now() + STEP }
+            if at > now { at } else { now + STEP }
         });
     }
 
@@ -251,13 +260,11 @@ impl Conn {
         };
         match (self.phase, is_up) {
             (Phase::Asking, true) => {
-                self.phase = Phase::Open;
-                self.opened(cx);
+                self.opened();
                 cx.tell(cx.now(), StackEvent::Connected(self.id));
             }
             (Phase::Granting, true) => {
-                self.phase = Phase::Open;
-                self.opened(cx);
+                self.opened();
                 let event = StackEvent::Accepted {
                     conn: self.id,
                     local: self.local,
@@ -282,13 +289,11 @@ impl Conn {
         }
     }
 
-    /// A vanished peer is noticed by two unanswered probes within the path's time.
-    fn opened(&mut self, cx: &mut StackCx<'_>) {
+    /// From now on the path says how long silence may last.
+    fn opened(&mut self) {
         let whole = self.path.keep_alive;
-        let socket = self.socket();
-        socket.set_timeout(Some(span(whole)));
-        socket.set_keep_alive(Some(span(whole / 3)));
-        self.exchange(cx);
+        self.socket().set_timeout(Some(span(whole)));
+        self.phase = Phase::Open;
     }
 
     /// Tells the host what it can do now.

@@ -15,8 +15,6 @@
 //! - A listener's queue has no limit: each request has a socket of its own.
 mod conn;
 mod device;
-#[cfg(test)]
-mod tests;
 mod wire;
 
 use super::stack::{ConnId, Stack, StackCx, StackEvent};
