@@ -217,7 +217,7 @@ impl Decisions {
             }),
             None => None,
         };
-        let tier = file.tier.map_or(Ok(Tier::default()), |tier| tier.parse());
+        let tier = file.tier.as_deref().unwrap_or("ideal").parse();
         let branch = |b: FileBranch| (Duration::from_nanos(b.at_ns), b.seed);
         let made = file.decisions.into_iter();
         let made = made.map(|(stream, nth, choice)| Named {

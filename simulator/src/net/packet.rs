@@ -79,7 +79,7 @@ impl Flags {
 }
 
 /// Options of a TCP segment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TcpOptions {
     /// MSS: the longest payload that the sender of a SYN takes (RFC 9293).
     pub segment_len_max: Option<u16>,
@@ -88,15 +88,16 @@ pub struct TcpOptions {
     pub window_scale: Option<u8>,
     /// The sender of a SYN understands selective acknowledgements (RFC 2018).
     pub sack_permitted: bool,
-    /// Beginnings and ends of what arrived beyond [`Segment::ack`], as offsets.
-    pub sack: [Option<(u64, u64)>; 3],
+    /// Beginnings and ends of what arrived beyond [`Segment::ack`], as offsets; on the wire there
+    /// is room for three.
+    pub sack: Box<[(u64, u64)]>,
 }
 
 impl TcpOptions {
     /// Octets in the header, filled up to whole words.
     #[must_use]
     pub fn len(&self) -> usize {
-        let ranges = self.sack.iter().flatten().count();
+        let ranges = self.sack.len();
         let len = 4 * usize::from(self.segment_len_max.is_some())
             + 3 * usize::from(self.window_scale.is_some())
             + 2 * usize::from(self.sack_permitted)

@@ -17,7 +17,7 @@ use crate::{
     tcp::Tier,
 };
 use core::time::Duration;
-use sansbox_engine::record::CloseReason::{ClientReset, Completed, UpstreamReset};
+use sansbox_engine::record::CloseReason::{ClientReset, Completed, IdleTimeout, UpstreamReset};
 
 /// Payload of these relays, each way.
 const LEN: u64 = 60_000;
@@ -56,7 +56,7 @@ fn short(too_long: TooLong) -> Settings {
 
 scenarios! {
     /// Segments longer than a tunnel on the way vanish without a word: handshakes pass, bulk does
-    /// not, and the sender gives the connection up.
+    /// not, and the relay is given up as an idle one.
     fn packet_mtu_black_hole(world) {
         world.tier(Tier::Packet);
         proxy(world, &plain())?;
@@ -65,7 +65,7 @@ scenarios! {
         origin(world, |_| {
             Script::new().upload("down", LEN).fin("down").then(Step::ExpectEnd).tolerant()
         });
-        run_all(world, 1, |c| c.reason == Some(ClientReset))
+        run_all(world, 1, |c| c.reason == Some(IdleTimeout))
     }
 
     /// A router that says how long packets may be is heard: the relay goes on with shorter ones.
