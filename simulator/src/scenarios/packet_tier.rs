@@ -68,6 +68,21 @@ scenarios! {
         run_all(world, 1, |c| c.reason == Some(IdleTimeout))
     }
 
+    /// Without anybody in between, the kernel of the sender gives up after fifteen
+    /// retransmissions, though every short packet is answered; the receiver hears a reset.
+    fn packet_sender_gives_up(world) {
+        world.tier(Tier::Packet);
+        let home = world.site("home", vec![Box::new(Link::new(short(TooLong::Drop)))]);
+        let script = Script::new().download("down", LEN).then(Step::ExpectReset);
+        client_in(world, home, CLIENT, ORIGIN, script.tolerant());
+        origin(world, |_| {
+            Script::new().upload("down", LEN).fin("down").then(Step::ExpectEnd).tolerant()
+        });
+        world.run(LIMIT)?;
+        let took = world.now().as_nanos() / 1_000_000_000;
+        world.expect((924..1000).contains(&took), format!("given up after {took} seconds"))
+    }
+
     /// A router that says how long packets may be is heard: the relay goes on with shorter ones.
     fn packet_mtu_answered(world) {
         completes(world, short(TooLong::Answer))

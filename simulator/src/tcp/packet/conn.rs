@@ -25,6 +25,9 @@ const MTU: usize = 1500;
 const MTU_MIN: usize = 128;
 /// How long a dial is tried (Linux, `tcp_syn_retries` 6).
 const SYN_TIMEOUT: Duration = Duration::from_secs(127);
+/// How long bytes are sent again that nobody acknowledges (Linux, `tcp_retries2` 15). smoltcp
+/// alone would go on for as long as anything is heard.
+const PROGRESS_TIMEOUT: Duration = Duration::from_millis(924_600);
 /// How long a closed end waits for the other side's FIN (Linux, `tcp_fin_timeout`).
 const FIN_WAIT: Duration = Duration::from_secs(60);
 /// Keep-alive probes until a vanished peer is given up.
@@ -73,6 +76,9 @@ pub(super) struct Conn {
     has_ended: bool,
     /// The other side's FIN is behind what can be read.
     has_fin: bool,
+    /// The highest acknowledgement, and when the other side last took bytes or had no room.
+    acked: u64,
+    progress_at: Instant,
     forget_at: Option<Instant>,
     deadline: Option<Instant>,
 }
@@ -138,6 +144,8 @@ impl Conn {
             wants_write: false,
             has_ended: false,
             has_fin: false,
+            acked: 0,
+            progress_at: cx.now(),
             forget_at: None,
             deadline: None,
         }
@@ -198,8 +206,12 @@ impl Conn {
         let heard = segment.as_ref().map(|segment| segment.flags);
         if let Some(mut segment) = segment {
             self.limit(&mut segment);
+            self.follow(cx.now(), &segment);
             let packet = self.numbers.arrive(&segment, self.remote, self.local);
             self.device.put(packet);
+        }
+        if self.give_up_at().is_some_and(|at| at <= cx.now()) {
+            self.socket().abort();
         }
         self.exchange(cx);
         let orderly = match was {
@@ -222,6 +234,33 @@ impl Conn {
         self.notice(cx, had, orderly);
         self.settle(cx);
         self.arm(cx.now());
+    }
+
+    /// Is there progress in what is sent?
+    fn follow(&mut self, now: Instant, segment: &Segment) {
+        if segment.flags.ack && (segment.ack > self.acked || segment.window == 0) {
+            self.acked = self.acked.max(segment.ack);
+            self.progress_at = now;
+        }
+    }
+
+    /// Nothing waited for an acknowledgement until now.
+    fn begin(&mut self, now: Instant) {
+        if self.socket().send_queue() == 0 {
+            self.progress_at = now;
+        }
+    }
+
+    /// When the other side has taken nothing for too long.
+    fn give_up_at(&self) -> Option<Instant> {
+        let socket = self.sockets.get::<Socket<'_>>(self.handle);
+        let ends = matches!(
+            socket.state(),
+            State::FinWait1 | State::Closing | State::LastAck
+        );
+        let waits = socket.is_active() && (socket.send_queue() > 0 || ends);
+        let is_open = self.phase == Phase::Open;
+        (is_open && waits).then(|| self.progress_at + PROGRESS_TIMEOUT)
     }
 
     fn exchange(&mut self, cx: &mut StackCx<'_>) {
@@ -379,6 +418,7 @@ impl Conn {
         if self.phase != Phase::Open || self.owner != Owner::Host || self.has_ended {
             return Err(WasReset);
         }
+        self.begin(cx.now());
         let taken = self.socket().send_slice(bytes).map_err(|_| WasReset)?;
         self.wants_write = taken < bytes.len();
         self.poll(cx, None);
@@ -388,6 +428,7 @@ impl Conn {
     pub(super) fn shutdown(&mut self, cx: &mut StackCx<'_>) {
         if !self.has_ended && self.phase == Phase::Open {
             self.has_ended = true;
+            self.begin(cx.now());
             self.socket().close();
             self.poll(cx, None);
         }
@@ -427,7 +468,7 @@ impl Conn {
         if self.owner == Owner::Vanished {
             return None;
         }
-        let times = [self.deadline, self.forget_at];
+        let times = [self.deadline, self.forget_at, self.give_up_at()];
         times.into_iter().flatten().min()
     }
 }

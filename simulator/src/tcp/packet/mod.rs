@@ -7,11 +7,12 @@
 //!   (RFC 1122 section 4.2.3.9); a packet too big makes the packets of its connection shorter, and
 //!   what was lost comes again when the retransmission timer fires, not at once.
 //! - There is no search for the MTU of a black hole (RFC 4821): big segments are lost until the
-//!   connection times out.
+//!   connection is given up.
 //! - Selective acknowledgements are sent, but nothing is made of those that come.
 //! - No timestamps, no ECN, no urgent data; PSH is not carried. Nagle's algorithm is off.
-//! - A connection that makes no progress is given up after the path's keep-alive time, whether
-//!   bytes wait for an acknowledgement or not.
+//! - A connection on which nothing is heard is given up after the path's keep-alive time, whether
+//!   bytes wait for an acknowledgement or not; one that is heard but takes no bytes, and has room
+//!   for them, after the time of fifteen retransmissions.
 //! - A listener's queue has no limit: each request has a socket of its own.
 mod conn;
 mod device;
