@@ -9,7 +9,7 @@ use crate::{
     quic::capture::Log,
     resident::{Resident, State},
     rng::Source,
-    tcp::{Path, Reach, ideal::Tcp},
+    tcp::{Path, Reach, Tier, ideal::Tcp},
     timers::Timers,
 };
 use core::{
@@ -34,6 +34,8 @@ pub struct Setup {
     pub swarm: Option<Swarm>,
     /// At a time after the start everything goes on as with another seed.
     pub branch: Option<(Duration, u64)>,
+    /// TCP of all hosts of which nothing else is said.
+    pub tier: Tier,
     /// Keep what crosses, to show it.
     pub keeps_entries: bool,
 }
@@ -164,6 +166,16 @@ impl World {
             .queue
             .push(self.net.core.now, Event::Start(id));
         id
+    }
+
+    /// TCP of one host, from its first connection on.
+    pub fn host_tier(&mut self, host: HostId, tier: Tier) {
+        self.net.core.set_tier(host, tier);
+    }
+
+    /// TCP of all hosts of which nothing else is said.
+    pub const fn tier(&mut self, tier: Tier) {
+        self.net.core.tier = tier;
     }
 
     /// What becomes of dials to `to`.

@@ -6,6 +6,7 @@
 //!   "scenario": "socks5_connects",
 //!   "seed": 7,
 //!   "swarm": {"preset": "lite", "heal_at_ms": 120000},
+//!   "tier": "packet",
 //!   "calm": true,
 //!   "signature": {"invariant": "NothingLeft", "host": "proxy"},
 //!   "decisions": [["fault/dial-refused/tcp/proxy->10.0.0.3:80#0", 0, 1]]
@@ -19,6 +20,7 @@ use super::swarm::Swarm;
 use crate::{
     check::{Invariant, Violation},
     rng::{Named, Overrides, Source},
+    tcp::Tier,
     world::Setup,
 };
 use core::{fmt, time::Duration};
@@ -104,6 +106,8 @@ pub struct Decisions {
     pub swarm: Option<Swarm>,
     /// When everything goes on as with another seed, and with which.
     pub branch: Option<(Duration, u64)>,
+    /// TCP of the hosts.
+    pub tier: Tier,
     /// Nothing bad happens but what is listed.
     pub is_calm: bool,
     /// How the run fails, if it does.
@@ -122,6 +126,8 @@ struct File {
     swarm: Option<FileSwarm>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     branch: Option<FileBranch>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    tier: Option<String>,
     calm: bool,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     signature: Option<Signature>,
@@ -167,6 +173,7 @@ impl Decisions {
             seed: setup.seed,
             swarm: setup.swarm,
             branch: setup.branch,
+            tier: setup.tier,
             is_calm: setup.source.is_calm,
             signature: None,
             made: made.map(named).collect(),
@@ -185,6 +192,7 @@ impl Decisions {
             },
             swarm: self.swarm,
             branch: self.branch,
+            tier: self.tier,
             ..Setup::default()
         }
     }
@@ -209,6 +217,7 @@ impl Decisions {
             }),
             None => None,
         };
+        let tier = file.tier.as_deref().unwrap_or("ideal").parse();
         let branch = |b: FileBranch| (Duration::from_nanos(b.at_ns), b.seed);
         let made = file.decisions.into_iter();
         let made = made.map(|(stream, nth, choice)| Named {
@@ -223,6 +232,7 @@ impl Decisions {
             seed: file.seed,
             swarm,
             branch: file.branch.map(branch),
+            tier: tier.map_err(DecisionsError::Damaged)?,
             is_calm: file.calm,
             signature: file.signature,
             made,
@@ -247,6 +257,7 @@ impl Decisions {
             seed: self.seed,
             swarm: self.swarm.map(swarm),
             branch: self.branch.map(branch),
+            tier: (self.tier != Tier::default()).then(|| self.tier.to_string()),
             calm: self.is_calm,
             signature: self.signature.clone(),
             decisions: made
@@ -296,6 +307,9 @@ impl Decisions {
             if swarm.heal_at != Swarm::default().heal_at {
                 out += &format!(" --heal-at {}ms", millis(swarm.heal_at));
             }
+        }
+        if self.tier != Tier::default() {
+            out += &format!(" --tier {}", self.tier);
         }
         if let Some((at, seed)) = self.branch {
             out += &format!(" --branch-at {}ns --branch-seed {seed:#x}", at.as_nanos());
@@ -369,6 +383,7 @@ mod tests {
             seed: 0x1f2e,
             swarm: Some(Swarm::default()),
             branch: Some((Duration::from_nanos(1_500_000_001), 3)),
+            tier: Tier::Packet,
             is_calm: true,
             signature: Some(Signature {
                 invariant: Invariant::NothingLeft,
@@ -443,6 +458,7 @@ mod tests {
         let command = example().command().unwrap();
         for part in [
             "run socks5_connects --seed 0x1f2e --swarm lite",
+            "--tier packet",
             "--branch-at 1500000001ns --branch-seed 0x3",
             "--calm --decisions 'fault/dial-refused/tcp/proxy->[fd00::3]:80#0@0=1,x@2=77'",
         ] {

@@ -6,6 +6,7 @@
 use crate::{
     World,
     fault::{self, Draw},
+    tcp::Tier,
 };
 use core::{fmt, str::FromStr, time::Duration};
 
@@ -83,9 +84,17 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(3600);
 /// kernel's keep-alive or a half-closed relay's idle time, twice over.
 pub(crate) const GRACE: Duration = Duration::from_secs(2 * 1275);
 
+/// How often all of a run's TCP is on the packet tier, in a million.
+const PACKET_TIER: u32 = 50_000;
+
 /// Installs the classes that the seed draws. Which exist is drawn as hazards: a shrinker can take
 /// away a whole class.
 pub(crate) fn install(world: &mut World, swarm: Swarm) {
+    let streams = &mut world.net.core.streams;
+    let stream = streams.open(&presence_stream("packet-tier"));
+    if streams.hazard(stream, PACKET_TIER) {
+        world.tier(Tier::Packet);
+    }
     for class in fault::all().filter(|class| class.keeps_bytes) {
         let streams = &mut world.net.core.streams;
         let stream = streams.open(&presence_stream(class.name));

@@ -1,6 +1,6 @@
 //! What the network knows of each host.
 use super::{Core, clock::Clock, site::SiteId};
-use crate::{fault::host::SlowReader, host::HostId, rng::Streams};
+use crate::{fault::host::SlowReader, host::HostId, rng::Streams, tcp::Tier};
 use core::net::{IpAddr, SocketAddr};
 use sansbox_core::{Instant, Refusal};
 
@@ -19,6 +19,7 @@ pub(super) struct HostInfo {
     clock: Clock,
     slow_reader: Option<SlowReader>,
     files_max: Option<usize>,
+    tier: Option<Tier>,
 }
 
 impl Core {
@@ -37,6 +38,7 @@ impl Core {
             clock: Clock::default(),
             slow_reader: None,
             files_max: None,
+            tier: None,
         });
         id
     }
@@ -129,6 +131,18 @@ impl Core {
     pub(crate) fn set_deaf(&mut self, host: HostId, is_deaf: bool) {
         if let Some(info) = self.info_mut(host) {
             info.is_deaf = is_deaf;
+        }
+    }
+
+    /// How much of TCP there is on a host.
+    pub(crate) fn tier(&self, host: HostId) -> Tier {
+        let info = self.hosts.get(host.0 as usize);
+        info.and_then(|info| info.tier).unwrap_or(self.tier)
+    }
+
+    pub(crate) fn set_tier(&mut self, host: HostId, tier: Tier) {
+        if let Some(info) = self.info_mut(host) {
+            info.tier = Some(tier);
         }
     }
 

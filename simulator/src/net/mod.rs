@@ -31,7 +31,7 @@ use crate::{
     explore::Swarm,
     host::HostId,
     rng::Streams,
-    tcp::ideal::Tcp,
+    tcp::{Tier, ideal::Tcp},
     transcript::{Detail, Place, Tag, Transcript},
     world::Setup,
 };
@@ -67,6 +67,8 @@ pub(crate) struct Core {
     pub(crate) weather: Weather,
     pub(crate) marks: Marks,
     pub(crate) swarm: Option<Swarm>,
+    /// Of hosts of which nothing else is said.
+    pub(crate) tier: Tier,
     hosts: Vec<HostInfo>,
     /// The congestion mark of the datagram that arrived last.
     pub(crate) ecn: Ecn,
@@ -89,6 +91,7 @@ impl Core {
             weather: Weather::default(),
             marks: Marks::default(),
             swarm: setup.swarm,
+            tier: setup.tier,
             hosts: Vec::new(),
             ecn: Ecn::NotEct,
             scratch: String::new(),

@@ -71,6 +71,45 @@ impl Flags {
         fin: false,
         rst: true,
     };
+    /// The refusal of a request.
+    pub const RST_ACK: Self = Self {
+        ack: true,
+        ..Self::RST
+    };
+}
+
+/// Options of a TCP segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TcpOptions {
+    /// MSS: the longest payload that the sender of a SYN takes (RFC 9293).
+    pub segment_len_max: Option<u16>,
+    /// By how many bits windows on the wire are shifted (RFC 7323); [`Segment::window`] is in
+    /// bytes all the same.
+    pub window_scale: Option<u8>,
+    /// The sender of a SYN understands selective acknowledgements (RFC 2018).
+    pub sack_permitted: bool,
+    /// Beginnings and ends of what arrived beyond [`Segment::ack`], as offsets; on the wire there
+    /// is room for three.
+    pub sack: Box<[(u64, u64)]>,
+}
+
+impl TcpOptions {
+    /// Octets in the header, filled up to whole words.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let ranges = self.sack.len();
+        let len = 4 * usize::from(self.segment_len_max.is_some())
+            + 3 * usize::from(self.window_scale.is_some())
+            + 2 * usize::from(self.sack_permitted)
+            + if ranges > 0 { 2 + 8 * ranges } else { 0 };
+        len.next_multiple_of(4)
+    }
+
+    /// Are there none?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// A TCP segment. Whoever makes one spells out what matters and takes the rest from
@@ -88,6 +127,8 @@ pub struct Segment {
     pub window: u64,
     /// Its payload.
     pub data: BytesMut,
+    /// Its options.
+    pub options: TcpOptions,
 }
 
 /// What a router says of a packet that it did not pass on.
@@ -154,7 +195,7 @@ impl Packet {
         };
         ip + match &self.body {
             Body::Udp(data) => UDP_HEADER_LEN + data.len(),
-            Body::Tcp(segment) => TCP_HEADER_LEN + segment.data.len(),
+            Body::Tcp(segment) => TCP_HEADER_LEN + segment.options.len() + segment.data.len(),
             Body::Icmp(_) => ICMP_HEADER_LEN + ip + UDP_HEADER_LEN,
         }
     }

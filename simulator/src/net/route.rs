@@ -60,13 +60,15 @@ impl Core {
         self.queue.push(at, Event::Packet(key as u32));
     }
 
-    /// A reset that nobody sent enters the site of its receiver.
-    pub(crate) fn inject_reset(&mut self, from: SocketAddr, to: SocketAddr) {
+    /// A reset that nobody sent enters the site of its receiver, which expects the byte at
+    /// `offset`.
+    pub(crate) fn inject_reset(&mut self, from: SocketAddr, to: SocketAddr, offset: u64) {
         let Some(site) = self.site_of(to.ip()) else {
             return;
         };
         let segment = Segment {
             flags: Flags::RST,
+            offset,
             ..Segment::default()
         };
         let packet = Packet {

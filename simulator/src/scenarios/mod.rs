@@ -13,6 +13,7 @@ mod lab;
 mod names;
 mod nat;
 mod pace;
+mod packet_tier;
 mod planted;
 mod prober;
 mod quic;
@@ -88,4 +89,5 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     firewall::ALL,
     censor::ALL,
     prober::ALL,
+    packet_tier::ALL,
 ];

@@ -1,7 +1,8 @@
 //! Connections over packets: which host's stack has which end, and what it says.
 use super::{
-    Side,
+    Side, Tier,
     ideal::{Dial, Outcome, Reach, Tcp},
+    packet::PacketTcp,
     routed::Routed,
     stack::{Stack, StackCx, StackEvent},
 };
@@ -62,9 +63,11 @@ impl fmt::Debug for Over {
 }
 
 impl Over {
-    /// Do connections from a host to an address go over packets?
+    /// Do connections from a host to an address go over packets? Without hops the tier of the
+    /// host decides, and what nobody owns is answered as on the ideal one.
     pub(super) fn carries(&self, core: &Core, host: HostId, to: IpAddr) -> bool {
-        !core.is_direct(host, to)
+        let is_packet = core.tier(host) == Tier::Packet;
+        !core.is_direct(host, to) || (is_packet && core.owner(to).is_some())
     }
 
     pub(super) fn has(&self, conn: u32) -> bool {
@@ -176,8 +179,12 @@ impl Tcp {
     ) -> R {
         let mut packets = core::mem::take(&mut self.over.packets);
         let mut events = core::mem::take(&mut self.over.events);
+        let tier = core.tier(host);
         let of_host = self.over.stacks.entry(host).or_insert_with(|| OfHost {
-            stack: Box::new(Routed::default()),
+            stack: match tier {
+                Tier::Ideal => Box::new(Routed::default()),
+                Tier::Packet => Box::new(PacketTcp::default()),
+            },
             armed: None,
         });
         let now = core.now;
@@ -387,9 +394,10 @@ impl Tcp {
         let name = core.streams.name(stream).to_owned();
         let what = format_args!("{name}");
         if core.strikes(weather.connection_reset, "connection-reset", what) {
-            let ends = (packet.source, packet.destination);
-            for (from, to) in [ends, (ends.1, ends.0)] {
-                core.inject_reset(from, to);
+            // Each where its receiver expects the next byte, as this segment has it.
+            if let Body::Tcp(segment) = &packet.body {
+                core.inject_reset(packet.source, packet.destination, segment.offset);
+                core.inject_reset(packet.destination, packet.source, segment.ack);
             }
         }
         if core.strikes(weather.segment_stalled, "segment-stalled", what) {

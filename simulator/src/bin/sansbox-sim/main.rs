@@ -47,7 +47,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "run",
-        usage: "NAME [--seed N] [FAULTS] [--calm] [--decisions D] [--branch-at T --branch-seed N] [--trace] [--pcap F] [--html F] [--jsonl F] [--qlog DIR]",
+        usage: "NAME [--seed N] [FAULTS] [--tier ideal|packet] [--calm] [--decisions D] [--branch-at T --branch-seed N] [--trace] [--pcap F] [--html F] [--jsonl F] [--qlog DIR]",
         about: "run one scenario, and draw it",
         run: run::run,
     },

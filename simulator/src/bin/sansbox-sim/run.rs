@@ -7,6 +7,7 @@ use sansbox_simulator::{
         decisions::{self, Signature},
     },
     scenario::Report,
+    tcp::Tier,
     transcript::hex,
     world::Setup,
 };
@@ -19,6 +20,7 @@ pub(crate) struct Orders {
     seed: Option<u64>,
     faults: Option<Faults>,
     made: Option<String>,
+    tier: Option<Tier>,
     is_calm: bool,
     branch_at: Option<Duration>,
     branch_seed: Option<u64>,
@@ -33,6 +35,7 @@ impl Orders {
             Word::Long(name) => match name.as_str() {
                 "seed" => self.seed = Some(number(parser)?),
                 "decisions" => self.made = Some(text(parser)?),
+                "tier" => self.tier = Some(value(parser, str::parse::<Tier>)?),
                 "calm" => self.is_calm = true,
                 "branch-at" => self.branch_at = Some(value(parser, duration)?),
                 "branch-seed" => self.branch_seed = Some(number(parser)?),
@@ -66,6 +69,7 @@ impl Orders {
         if let Some(faults) = self.faults {
             run.swarm = faults.swarm();
         }
+        run.tier = self.tier.unwrap_or(run.tier);
         run.is_calm |= self.is_calm;
         run.branch = match (self.branch_at, self.branch_seed) {
             (Some(at), Some(seed)) => Some((at, seed)),

@@ -32,7 +32,15 @@ pub(super) fn reset_for(cx: &mut HopCx<'_>, about: &Packet) -> Option<Packet> {
     match &about.body {
         Body::Tcp(segment) if !segment.flags.rst => {
             let offset = if segment.flags.ack { segment.ack } else { 0 };
-            Some(reset(cx, about.destination, about.source, offset))
+            let mut packet = reset(cx, about.destination, about.source, offset);
+            if let Body::Tcp(answer) = &mut packet.body
+                && !segment.flags.ack
+            {
+                // A dial believes only what names it (RFC 9293 section 3.10.7.3).
+                answer.flags = Flags::RST_ACK;
+                answer.ack = segment.offset + segment.data.len() as u64;
+            }
+            Some(packet)
         }
         Body::Tcp(_) | Body::Udp(_) | Body::Icmp(_) => None,
     }

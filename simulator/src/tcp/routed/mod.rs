@@ -90,8 +90,13 @@ impl Routed {
             None if is_request && listens => self.accept(cx, &packet),
             None if segment.flags.rst => {}
             None => {
+                let flags = if is_request {
+                    Flags::RST_ACK
+                } else {
+                    Flags::RST
+                };
                 let segment = Segment {
-                    flags: Flags::RST,
+                    flags,
                     offset: segment.ack,
                     ..Segment::default()
                 };

@@ -1,7 +1,7 @@
 //! Putting bytes on the line, and hearing that they arrived.
 use super::conn::{Conn, Owner, Phase};
 use crate::{
-    net::packet::{Flags, Segment},
+    net::packet::{Flags, Segment, TcpOptions},
     tcp::stack::StackCx,
 };
 use bytes::{Buf as _, BytesMut};
@@ -50,6 +50,7 @@ impl Conn {
             ack,
             window,
             data,
+            options: TcpOptions::default(),
         };
         cx.send(at, self.local, self.remote, segment);
     }

@@ -106,7 +106,10 @@ impl Flow {
                 Side::Client => &mut self.client_next,
                 Side::Server => &mut self.server_next,
             };
-            *next = (*next).max(offset + payload.len() as u64);
+            // A keep-alive may stand before the first byte.
+            if !payload.is_empty() {
+                *next = (*next).max(offset + payload.len() as u64);
+            }
         }
         if payload.is_empty() {
             return;
