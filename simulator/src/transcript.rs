@@ -90,6 +90,8 @@ pub struct Head {
     pub destination: SocketAddr,
     /// What it carries.
     pub carries: Carries,
+    /// Payload bytes that were counted, but not kept; there is no other payload then.
+    pub unkept: u64,
 }
 
 impl From<&Packet> for Head {
@@ -97,6 +99,7 @@ impl From<&Packet> for Head {
         Self {
             source: packet.source,
             destination: packet.destination,
+            unkept: 0,
             carries: match &packet.body {
                 Body::Udp(_) => Carries::Udp,
                 Body::Icmp(icmp) => Carries::Icmp(*icmp),

@@ -66,6 +66,8 @@ pub enum Invariant {
     Expected,
     /// Once no fault strikes any more and all peers are done, machines end within their timers.
     Liveness,
+    /// A recorded machine that is told the same does the same.
+    SameAsRecorded,
 }
 
 /// A broken invariant.

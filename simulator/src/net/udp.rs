@@ -356,6 +356,7 @@ fn sketch_sent(
         source,
         destination,
         carries,
+        unkept: 0,
     });
     core.sketch(host, (Tag::PacketSent, packet.0), Some(detail), data);
     packet

@@ -29,7 +29,7 @@ pub const FORMAT: u32 = 1;
 /// | `decisions` | random choices made before it |
 /// | `sketch` | `true`: for pictures, the digest does not know of it |
 /// | `text`, or `len` and `hex` | what it says, or payload |
-/// | `packet` | headers: `source`, `destination`, `transport`, and of TCP `flags`, `offset`, `ack` |
+/// | `packet` | headers: `source`, `destination`, `transport`, and of TCP `flags`, `offset`, `ack`; `unkept` payload bytes that were only counted |
 /// | `socket`, `deadline`, `fill` | what else is known, with `null` for none |
 #[must_use]
 pub fn jsonl(story: &Story<'_>) -> String {
@@ -144,8 +144,12 @@ fn packet(head: &Head) -> String {
         source,
         destination,
         carries,
+        unkept,
     } = head;
-    let ends = format!("{{\"source\":\"{source}\",\"destination\":\"{destination}\"");
+    let mut ends = format!("{{\"source\":\"{source}\",\"destination\":\"{destination}\"");
+    if *unkept > 0 {
+        let _ = write!(ends, ",\"unkept\":{unkept}");
+    }
     match carries {
         Carries::Udp => format!("{ends},\"transport\":\"udp\"}}"),
         Carries::Tcp { flags, offset, ack } => format!(

@@ -4,12 +4,15 @@
 //! | file | holds |
 //! |---|---|
 //! | `replay` | [`replay`]: one machine, compared with its digests |
+//! | `picture` | [`Picture`]: connections as a story that [`out`](crate::out) draws |
 //! | `promote` | [`promote`], [`bless`]: one machine as a file of its own, to be kept as a test |
+mod picture;
 mod promote;
 mod replay;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use picture::{Connection, Drawn, Picture};
 pub use promote::{PromoteError, bless, promote};
 pub use replay::{Difference, Divergence, Ending, Event, EventKind, Replayed, Verdict, replay};
 

@@ -372,7 +372,7 @@ impl Player<'_> {
 }
 
 /// An action as text, without payload.
-fn name(action: &Action) -> String {
+pub(super) fn name(action: &Action) -> String {
     match action {
         Action::Send { slot, to, data } => format!("Send({slot:?}, {to}, {} bytes)", data.len()),
         Action::Resolve { .. }

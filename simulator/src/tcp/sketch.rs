@@ -29,6 +29,7 @@ const fn segment(
         source,
         destination,
         carries: Carries::Tcp { flags, offset, ack },
+        unkept: 0,
     })
 }
 

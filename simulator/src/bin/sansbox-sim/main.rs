@@ -59,7 +59,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "replay",
-        usage: "FILE|FOLDER ... [--key FILE] [--connection ID] [--trace] [--whole] [--any-build]",
+        usage: "FILE|FOLDER ... [--key FILE] [--connection ID] [--trace] [--whole] [--any-build] [--pcap F] [--html F] [--jsonl F]",
         about: "feed recordings to fresh machines and compare what comes out",
         run: replay::run,
     },

@@ -38,6 +38,11 @@ impl Pictures {
         name == QLOG || PICTURES.iter().any(|(known, _)| *known == name)
     }
 
+    /// Is it an option that draws a recording? That knows of no qlog.
+    pub(crate) fn of_recordings(name: &str) -> bool {
+        name != QLOG && Self::has(name)
+    }
+
     /// Takes such an option with its value, the file or folder to draw into.
     pub(crate) fn option(
         &mut self,

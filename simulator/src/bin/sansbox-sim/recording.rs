@@ -4,7 +4,7 @@ use lexopt::ValueExt as _;
 use sansbox_flight::{PrivateKey, Recording, Track, TrackId};
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 use zeroize::Zeroizing;
@@ -64,6 +64,15 @@ pub(crate) fn connection(parser: &mut lexopt::Parser) -> Result<Connection, Fail
     Ok(parser.value()?.parse_with(parse)?)
 }
 
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Track(id) => id.fmt(f),
+            Self::Log(number) => number.fmt(f),
+        }
+    }
+}
+
 impl Connection {
     /// Which connection of a recording it is.
     pub(crate) fn find(self, tracks: &BTreeMap<TrackId, Track<'_>>) -> Result<TrackId, Failure> {
@@ -96,6 +105,6 @@ impl Connection {
     }
 }
 
-pub(crate) fn told(path: &Path, why: &dyn std::fmt::Display) -> Failure {
+pub(crate) fn told(path: &Path, why: &dyn fmt::Display) -> Failure {
     Failure::Told(format!("{}: {why}", path.display()))
 }

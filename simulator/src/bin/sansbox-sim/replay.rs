@@ -1,16 +1,18 @@
 //! `replay`: feeds recordings to fresh machines and compares what comes out.
 use crate::{
     args::{Failure, say},
+    pictures::Pictures,
     recording::{Connection, connection, files, key, load, told},
 };
 use lexopt::Arg;
 use sansbox_engine::Plan;
 use sansbox_flight::{Mode, PrivateKey, Reason, Recording, Track, TrackId, wire::Entry};
 use sansbox_simulator::{
-    record::{self, Event, EventKind, Replayed, Verdict},
+    record::{self, Event, EventKind, Picture, Replayed, Verdict},
     transcript::hex,
 };
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -24,6 +26,7 @@ struct Order {
     trace: bool,
     any_build: bool,
     whole: bool,
+    pictures: Pictures,
 }
 
 /// What all recordings gave together.
@@ -49,6 +52,10 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<bool, Failure> {
             Arg::Long("trace") => order.trace = true,
             Arg::Long("any-build") => order.any_build = true,
             Arg::Long("whole") => order.whole = true,
+            Arg::Long(name) if Pictures::of_recordings(name) => {
+                let name = name.to_owned();
+                order.pictures.option(&name, &mut args)?;
+            }
             Arg::Value(value) => order.paths.push(value.into()),
             other => return Err(other.unexpected().into()),
         }
@@ -58,12 +65,19 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<bool, Failure> {
             "replay wants a recording or a folder".into(),
         ));
     }
-    let mut sum = Sum::default();
+    let mut all = Vec::new();
     for path in &order.paths {
-        for file in files(path)? {
-            let recording = load(&file, order.key.as_ref())?;
-            one(&order, &file, &recording, &mut sum)?;
-        }
+        all.extend(files(path)?);
+    }
+    if order.pictures.are_wanted() && all.len() > 1 {
+        return Err(Failure::Usage(
+            "a picture is of one recording: clocks of several have nothing in common".into(),
+        ));
+    }
+    let mut sum = Sum::default();
+    for file in &all {
+        let recording = load(file, order.key.as_ref())?;
+        one(&order, file, &recording, &mut sum)?;
     }
     sum.tell()?;
     let lacks = sum.partial + sum.cut + sum.dropped > 0 || sum.identical == 0;
@@ -82,26 +96,31 @@ fn one(order: &Order, path: &Path, recording: &Recording, sum: &mut Sum) -> Resu
         let id = wanted.find(&tracks)?;
         tracks.retain(|known, _| *known == id);
     }
-    if recording.header.mode == Mode::Shape && order.trace {
-        return shape(&tracks);
+    if recording.header.mode == Mode::Shape && (order.trace || order.pictures.are_wanted()) {
+        return shape(order, path, &tracks);
     }
     let plan = record::plan(recording).map_err(|e| told(path, &e))?;
     if !order.any_build {
         record::check_build(recording).map_err(|e| told(path, &e))?;
     }
+    let mut picture = Picture::default();
     let has_panicked = recording.preamble.reason == Reason::Panic;
     for (id, track) in &tracks {
         let name = format!("{}: connection {id}{}", path.display(), log_id(track));
         if order.trace {
             say(format_args!("{name}"))?;
         }
-        let found = perform(&plan, track, order.trace);
+        let found = perform(order, &plan, track, &mut picture);
         if !order.trace && !matches!(found, Ok(Verdict::Identical(_))) {
             say(format_args!("{name}"))?;
         }
         match found {
-            Ok(verdict) => sum.add(&verdict, order.trace)?,
+            Ok(verdict) => {
+                picture.verdict(*id, track, &verdict);
+                sum.add(&verdict, order.trace)?;
+            }
             Err(inputs) => {
+                picture.panicked(*id, track, inputs);
                 sum.diverged += 1;
                 let then = if has_panicked {
                     ", and a thread did then"
@@ -112,7 +131,26 @@ fn one(order: &Order, path: &Path, recording: &Recording, sum: &mut Sum) -> Resu
             }
         }
     }
-    Ok(())
+    draw(order, path, picture, "")
+}
+
+/// Draws the connections, where that is wanted; `what` goes with the name of the file.
+fn draw(order: &Order, path: &Path, picture: Picture, what: &str) -> Result<(), Failure> {
+    if !order.pictures.are_wanted() {
+        return Ok(());
+    }
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let title = format!("{}{what}", name.to_string_lossy());
+    let mut replay = format!("sansbox-sim replay {}", path.display());
+    if order.key.is_some() {
+        replay += " --key FILE";
+    }
+    if let Some(wanted) = order.connection {
+        replay += &format!(" --connection {wanted}");
+    }
+    order
+        .pictures
+        .draw_story(&picture.finish().story(&title, &replay))
 }
 
 fn log_id(track: &Track<'_>) -> String {
@@ -123,16 +161,30 @@ fn log_id(track: &Track<'_>) -> String {
 }
 
 /// What became of a machine; after a panic, how many inputs it had.
-fn perform(plan: &Arc<Plan>, track: &Track<'_>, trace: bool) -> Result<Verdict, u64> {
+fn perform(
+    order: &Order,
+    plan: &Arc<Plan>,
+    track: &Track<'_>,
+    picture: &mut Picture,
+) -> Result<Verdict, u64> {
     let mut inputs = 0;
+    let is_drawn = order.pictures.are_wanted();
+    let mut drawn = is_drawn.then(|| picture.connection(track));
     let watch = &mut |event: Event<'_>| {
         inputs = event.input;
-        if trace {
+        if let Some(drawn) = &mut drawn {
+            drawn.event(&event);
+        }
+        if order.trace {
             // Nobody who would read it is left when it cannot be written.
             let _ = line(&event);
         }
     };
-    catch_unwind(AssertUnwindSafe(|| record::replay(plan, track, watch))).map_err(|_| inputs)
+    let found = catch_unwind(AssertUnwindSafe(|| record::replay(plan, track, watch)));
+    if let Some(drawn) = drawn {
+        drawn.finish(track, found.as_ref().ok());
+    }
+    found.map_err(|_| inputs)
 }
 
 fn line(event: &Event<'_>) -> Result<(), Failure> {
@@ -167,8 +219,13 @@ fn head(path: &Path, recording: &Recording) -> Result<(), Failure> {
 }
 
 /// Shows what a recording without content holds.
-fn shape(tracks: &std::collections::BTreeMap<TrackId, Track<'_>>) -> Result<(), Failure> {
+fn shape(order: &Order, path: &Path, tracks: &BTreeMap<TrackId, Track<'_>>) -> Result<(), Failure> {
+    let mut picture = Picture::default();
     for (id, track) in tracks {
+        picture.sizes(track);
+        if !order.trace {
+            continue;
+        }
         say(format_args!("connection {id}{}", log_id(track)))?;
         if let Some((at, begin)) = &track.begin {
             say(format_args!("  {at} {begin:?}"))?;
@@ -177,7 +234,7 @@ fn shape(tracks: &std::collections::BTreeMap<TrackId, Track<'_>>) -> Result<(), 
             say(format_args!("  {at} {entry:?}"))?;
         }
     }
-    Ok(())
+    draw(order, path, picture, ": sizes alone")
 }
 
 impl Sum {

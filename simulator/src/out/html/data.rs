@@ -79,7 +79,7 @@ fn head(story: &Story<'_>) -> String {
         ("seed", story.seed.map(|seed| seed.to_string())),
         ("virtual time", Some(story.virtual_time.to_string())),
         ("events", Some(story.events.to_string())),
-        ("decisions", Some(story.decisions.to_string())),
+        ("decisions", story.seed.map(|_| story.decisions.to_string())),
         ("digest", hex(&story.digest).get(..16).map(str::to_owned)),
     ];
     let facts = facts.into_iter().filter_map(|(name, value)| {

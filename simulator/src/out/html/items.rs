@@ -74,7 +74,7 @@ pub(super) struct Item {
     pub(super) ack: i64,
     /// The first random choice behind it, and how many there are.
     pub(super) draws: (usize, usize),
-    pub(super) len: usize,
+    pub(super) len: u64,
     pub(super) preview: String,
     /// Bytes in the pipes of its host from here on.
     pub(super) fill: i64,
@@ -199,7 +199,7 @@ fn packet_item(
         offset,
         ack,
         draws: (draws.start, draws.len()),
-        len: payload.len(),
+        len: payload.len() as u64 + head.map_or(0, |head| head.unkept),
         preview: hex(payload.get(..preview).unwrap_or(payload)),
         ..Item::at(at, first)
     })
@@ -233,7 +233,7 @@ fn transport(head: Option<&Head>) -> (String, u64, i64) {
     }
 }
 
-fn octets(len: usize) -> String {
+fn octets(len: u64) -> String {
     let ending = if len == 1 { "" } else { "s" };
     format!("{len} byte{ending}")
 }
@@ -255,6 +255,11 @@ fn label(head: Option<&Head>, id: u64, len: usize, offset: u64, all: &Conversati
         Some(Carries::Icmp(icmp)) => parts.push(format!("ICMP {:?}", icmp.kind)),
         Some(Carries::Udp) | None => {}
     }
+    let unkept = head.map_or(0, |head| head.unkept);
+    if unkept > 0 {
+        parts.push(format!("{}, not recorded", octets(unkept)));
+        return parts.join(" · ");
+    }
     let end = offset + len as u64;
     let messages = all.messages(id);
     let whole = messages.iter().filter(|message| message.to <= end);
@@ -262,7 +267,7 @@ fn label(head: Option<&Head>, id: u64, len: usize, offset: u64, all: &Conversati
     match messages.last() {
         Some(open) if open.to > end => parts.push(format!("… {}", open.name)),
         Some(_) => {}
-        None if len > 0 => parts.push(octets(len)),
+        None if len > 0 => parts.push(octets(len as u64)),
         None if parts.is_empty() => parts.push("ACK".into()),
         None => {}
     }
@@ -286,7 +291,7 @@ fn mark(
         ..Item::at(entry.at.as_nanos(), index)
     };
     if entry.is_payload() {
-        item.len = entry.bytes.len();
+        item.len = entry.bytes.len() as u64;
         item.preview = hex(entry.bytes.get(..preview).unwrap_or(&entry.bytes));
         item.label = format!("{} {}", verb(entry.tag), octets(item.len));
     } else {

@@ -24,7 +24,7 @@ pub(super) struct Acks {
 impl Acks {
     /// A segment with `len` payload bytes arrived. Gives the acknowledgement that follows it, if
     /// it tells something new: its addresses, its offset, and what it acknowledges.
-    pub(super) fn after(&mut self, head: &Head, len: usize) -> Option<(Ends, u64, u64)> {
+    pub(super) fn after(&mut self, head: &Head, len: u64) -> Option<(Ends, u64, u64)> {
         let Carries::Tcp { flags, offset, ack } = head.carries else {
             return None;
         };
@@ -45,7 +45,7 @@ impl Acks {
         let direction = self.directions.entry(there).or_default();
         let was_open = core::mem::replace(&mut direction.is_open, true);
         if offset <= direction.end {
-            let end = offset + len as u64 + u64::from(flags.fin);
+            let end = offset + len + u64::from(flags.fin);
             direction.end = direction.end.max(end);
         }
         let is_news = direction.end > direction.told || (flags.syn && !was_open);
@@ -72,6 +72,7 @@ mod tests {
                 source,
                 destination,
                 carries,
+                unkept: 0,
             };
             acks.after(&head, len).map(|(_, offset, ack)| (offset, ack))
         };

@@ -120,9 +120,20 @@ impl Capture {
     /// A packet.
     pub(super) fn packet(
         &mut self,
-        (interface, direction): (u32, Direction),
+        port: (u32, Direction),
         at: Instant,
         packet: &[u8],
+        comment: &str,
+    ) {
+        self.cut_packet(port, at, (packet, packet.len()), comment);
+    }
+
+    /// The front of a packet that was `original` bytes long.
+    pub(super) fn cut_packet(
+        &mut self,
+        (interface, direction): (u32, Direction),
+        at: Instant,
+        (packet, original): (&[u8], usize),
         comment: &str,
     ) {
         let nanos = at.as_nanos();
@@ -132,7 +143,7 @@ impl Capture {
         body.extend(((nanos >> 32) as u32).to_le_bytes());
         body.extend((nanos as u32).to_le_bytes());
         body.extend(len.to_le_bytes());
-        body.extend(len.to_le_bytes());
+        body.extend(len32(original).to_le_bytes());
         put_padded(&mut body, packet);
         let mut options = Options::default();
         options.comment(comment);

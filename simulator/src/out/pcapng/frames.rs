@@ -51,6 +51,7 @@ fn frame(head: &Head, payload: &[u8]) -> Option<Vec<u8>> {
         source,
         destination,
         carries,
+        unkept: _,
     } = head;
     let (from, to) = (source.port(), destination.port());
     let ip = ip(source.ip(), destination.ip())?;
@@ -103,8 +104,19 @@ pub(super) fn acknowledgement(
         source,
         destination,
         carries: Carries::Tcp { flags, offset, ack },
+        unkept: 0,
     };
     frames(&head, &[])
+}
+
+/// The headers of the packet that carried the payload that was not kept, and its length: what a
+/// capture that cuts packets has of it. A longer payload than a packet can have shows as a gap.
+pub(super) fn cut(head: &Head) -> Option<(Vec<u8>, usize)> {
+    let len = usize::try_from(head.unkept).map_or(PAYLOAD_LEN_MAX, |n| n.min(PAYLOAD_LEN_MAX));
+    let mut whole = frame(head, &vec![0; len])?;
+    let original = whole.len();
+    whole.truncate(original - len);
+    Some((whole, original))
 }
 
 fn segment(
@@ -147,6 +159,7 @@ fn quoted(icmp: &Icmp) -> Vec<u8> {
             Transport::Tcp => Carries::Tcp { flags, offset, ack },
             Transport::Udp => Carries::Udp,
         },
+        unkept: 0,
     };
     let ip_len = if icmp.about_source.is_ipv4() { 20 } else { 40 };
     let mut packet = frame(&head, &[]).unwrap_or_default();
@@ -178,6 +191,7 @@ mod tests {
             source: source.parse().unwrap(),
             destination: destination.parse().unwrap(),
             carries,
+            unkept: 0,
         }
     }
 

@@ -49,13 +49,19 @@ pub fn pcapng(story: &Story<'_>) -> Vec<u8> {
         let has_arrived = packet.arrived.is_some();
         let port = interfaces.port(entry.place, &head, has_arrived);
         let payload = packet.payload(entries);
-        for frame in frames::frames(&head, payload) {
-            capture.packet(port, entry.at, &frame, &comment);
+        let cut = frames::cut(&head).filter(|_| head.unkept > 0);
+        if let Some((front, original)) = &cut {
+            capture.cut_packet(port, entry.at, (front, *original), &comment);
+        } else {
+            for frame in frames::frames(&head, payload) {
+                capture.packet(port, entry.at, &frame, &comment);
+            }
         }
         if !has_arrived || !entry.is_sketch {
             continue;
         }
-        if let Some((back, offset, ack)) = acks.after(&head, payload.len()) {
+        let len = payload.len() as u64 + head.unkept;
+        if let Some((back, offset, ack)) = acks.after(&head, len) {
             let text = "added by the writer: what arrived is acknowledged";
             for frame in frames::acknowledgement(back, offset, ack) {
                 capture.packet((port.0, Direction::Out), entry.at, &frame, text);
@@ -103,6 +109,11 @@ impl Interfaces {
                 number += 1;
             }
         }
+        // An address of two hosts is the name of neither.
+        names.retain(|(address, _)| {
+            let owners = story.addresses.iter().filter(|all| all.contains(address));
+            owners.count() == 1
+        });
         capture.names(names.into_iter());
         interfaces
     }
