@@ -236,7 +236,6 @@ impl Net {
                     from,
                     packet: None,
                     ecn: packet.ecn,
-                    packet: None,
                     data,
                 };
                 self.udp.arrive(&mut self.core, datagram)
