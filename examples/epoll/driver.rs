@@ -193,11 +193,7 @@ impl Driver<Epoll> for Turns<'_> {
         match *socket {}
     }
 
-    fn log(&mut self, record: &Record, stage: Stage, now: Instant) {
-        let _ = writeln!(
-            self.log,
-            "{now} {:08x} {stage:?} {}",
-            record.id, record.peer
-        );
+    fn log(&mut self, Record { id, peer, .. }: &Record, stage: Stage, now: Instant) {
+        let _ = writeln!(self.log, "{now} {id:08x} {stage:?} {peer}");
     }
 }
