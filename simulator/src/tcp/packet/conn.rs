@@ -76,6 +76,9 @@ pub(super) struct Conn {
     has_ended: bool,
     /// The other side's FIN is behind what can be read.
     has_fin: bool,
+    /// What was not read when smoltcp began to forget the connection: it throws it away with the
+    /// end of TIME-WAIT, a kernel keeps it.
+    rest: BytesMut,
     /// The highest acknowledgement, and when the other side last took bytes or had no room.
     acked: u64,
     progress_at: Instant,
@@ -144,6 +147,7 @@ impl Conn {
             wants_write: false,
             has_ended: false,
             has_fin: false,
+            rest: BytesMut::new(),
             acked: 0,
             progress_at: cx.now(),
             forget_at: None,
@@ -201,8 +205,8 @@ impl Conn {
         if self.owner == Owner::Vanished {
             return;
         }
-        let socket = self.socket();
-        let (was, had) = (socket.state(), socket.recv_queue());
+        let had = self.unread();
+        let was = self.socket().state();
         let heard = segment.as_ref().map(|segment| segment.flags);
         if let Some(mut segment) = segment {
             self.limit(&mut segment);
@@ -335,14 +339,32 @@ impl Conn {
         self.phase = Phase::Open;
     }
 
+    fn unread(&self) -> usize {
+        let socket = self.sockets.get::<Socket<'_>>(self.handle);
+        self.rest.len() + socket.recv_queue()
+    }
+
+    /// Takes what was not read out of a socket that will be reset.
+    fn keep(&mut self) {
+        let socket = self.socket();
+        let len = socket.recv_queue();
+        if socket.state() == State::TimeWait && len > 0 {
+            let mut bytes = vec![0; len];
+            let read = socket.recv_slice(&mut bytes).unwrap_or_default();
+            let bytes = bytes.get(..read).unwrap_or_default();
+            self.rest.extend_from_slice(bytes);
+        }
+    }
+
     /// Tells the host what it can do now.
     fn notice(&mut self, cx: &mut StackCx<'_>, had: usize, orderly: bool) {
         if self.phase != Phase::Open {
             return;
         }
+        self.keep();
+        let has = self.unread();
         let socket = self.socket();
-        let (has, room) = (socket.recv_queue(), socket.can_send());
-        let state = socket.state();
+        let (state, room) = (socket.state(), socket.can_send());
         let has_fin = match state {
             State::CloseWait | State::Closing | State::LastAck | State::TimeWait => true,
             State::Closed => self.has_fin,
@@ -394,6 +416,10 @@ impl Conn {
     }
 
     pub(super) fn read(&mut self, cx: &mut StackCx<'_>, max: usize) -> Read {
+        if !self.rest.is_empty() && max > 0 {
+            let len = self.rest.len().min(max);
+            return Read::Bytes(self.rest.split_to(len));
+        }
         let socket = self.socket();
         let len = socket.recv_queue().min(max);
         if socket.recv_queue() == 0 {
@@ -435,7 +461,7 @@ impl Conn {
     }
 
     pub(super) fn close(&mut self, cx: &mut StackCx<'_>) {
-        if self.phase != Phase::Open || self.socket().recv_queue() > 0 {
+        if self.phase != Phase::Open || self.unread() > 0 {
             self.abort(cx);
             return;
         }

@@ -134,6 +134,8 @@ impl Numbers {
         }
         let first = self.their_first.wrapping_add(1);
         let theirs = |offset: u64| first.wrapping_add(offset as u32);
+        let own_first = self.own_first.wrapping_add(1);
+        let own = |offset: u64| own_first.wrapping_add(offset as u32);
         let shift = if flags.syn {
             0
         } else {
@@ -144,10 +146,7 @@ impl Numbers {
         } else {
             theirs(segment.offset)
         };
-        let ack = self
-            .own_first
-            .wrapping_add(1)
-            .wrapping_add(segment.ack as u32);
+        let ack = own(segment.ack);
         let repr = TcpRepr {
             src_port: from.port(),
             dst_port: to.port(),
@@ -165,7 +164,7 @@ impl Numbers {
             sack_permitted: options.sack_permitted,
             sack_ranges: core::array::from_fn(|n| {
                 let range = options.sack.get(n);
-                range.map(|(left, right)| (theirs(*left), theirs(*right)))
+                range.map(|(left, right)| (own(*left), own(*right)))
             }),
             timestamp: None,
             payload: &segment.data,
