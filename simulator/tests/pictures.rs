@@ -78,6 +78,8 @@ fn fields(tshark: &Path, capture: &str, filter: &str, fields: &[&str]) -> Vec<Ve
     ]);
     // Ports of the scenarios' proxies.
     command.args(["-d", "tcp.port==8080,http", "-d", "tcp.port==2080,socks"]);
+    // The port of a recorded proxy.
+    command.args(["-d", "tcp.port==18081,socks"]);
     for field in fields {
         command.args(["-e", field]);
     }
@@ -272,6 +274,125 @@ fn chromium_draws_a_timeline() {
         page.contains("entry 12") || page.contains("<td>12</td>"),
         "no panel"
     );
+}
+
+/// A login and a CONNECT by SOCKS5, then a passthrough of 79 bytes up and 190 down.
+const RECORDING: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/recordings/curl_socks5_password.sbx"
+);
+
+/// Draws a recording, whichever build made it.
+fn redraw(option: &str, to: &str) {
+    let output = sim(&["replay", RECORDING, "--any-build", option, to]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn a_recording_is_a_timeline() {
+    let folder = Folder::new("recording-html");
+    let file = folder.file("a.html");
+    redraw("--html", &file);
+    let page = fs::read_to_string(&file).expect("a page");
+    let (_, data) = page.split_once("id=\"data\">").expect("data");
+    let (data, _) = data.split_once("</script>").expect("its end");
+    let data: serde_json::Value = serde_json::from_str(data).expect("JSON");
+    let name = |host: &serde_json::Value| host[0].as_str().expect("a name").to_owned();
+    let hosts: Vec<String> = data["hosts"]
+        .as_array()
+        .expect("hosts")
+        .iter()
+        .map(name)
+        .collect();
+    assert_eq!(hosts, ["sansbox", "client", "localhost:18080"]);
+    let strings = data["strings"].as_array().expect("strings");
+    let label = |item: &serde_json::Value| {
+        let number = item.as_u64().expect("a number") as usize;
+        strings[number].as_str().expect("a string").to_owned()
+    };
+    let labels = data["columns"]["label"].as_array().expect("labels");
+    assert_eq!(data["count"], labels.len());
+    let labels: Vec<String> = labels.iter().map(label).collect();
+    let count = |wanted: &str| labels.iter().filter(|label| *label == wanted).count();
+    for (wanted, times) in [
+        ("SOCKS5 login", 1),
+        ("SOCKS5 CONNECT localhost:18080", 1),
+        ("SOCKS5 reply: succeeded", 1),
+        ("79 bytes, not recorded", 2),
+        ("190 bytes, not recorded", 2),
+        ("SYN", 2),
+        ("FIN", 4),
+        ("finished completed; 79 bytes up, 190 down", 1),
+    ] {
+        assert_eq!(count(wanted), times, "{wanted} in {labels:?}");
+    }
+}
+
+#[test]
+fn a_recording_is_lines_of_json() {
+    let folder = Folder::new("recording-jsonl");
+    let file = folder.file("a.jsonl");
+    redraw("--jsonl", &file);
+    let text = fs::read_to_string(&file).expect("lines");
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines[0]["seed"], serde_json::Value::Null);
+    assert_eq!(lines[0]["virtual_ns"], 972_400_526);
+    let sum = |from: &str, field: fn(&serde_json::Value) -> &serde_json::Value| {
+        let sent = lines
+            .iter()
+            .filter(|l| l["tag"] == "PacketSent" && l["host"] == from);
+        sent.filter_map(|line| field(line).as_u64()).sum::<u64>()
+    };
+    assert_eq!(sum("sansbox", |line| &line["len"]), 14);
+    assert_eq!(sum("client", |line| &line["len"]), 33);
+    assert_eq!(sum("client", |line| &line["packet"]["unkept"]), 79);
+    assert_eq!(sum("sansbox", |line| &line["packet"]["unkept"]), 79 + 190);
+    let times: Vec<u64> = lines
+        .iter()
+        .filter_map(|line| line["at"].as_u64())
+        .collect();
+    assert!(times.is_sorted() && times[0] == 959_101_049, "{times:?}");
+}
+
+#[test]
+fn tshark_reads_a_recording() {
+    let Some(tshark) = find(&["tshark"], true) else {
+        return;
+    };
+    let folder = Folder::new("recording-pcap");
+    let file = folder.file("a.pcapng");
+    redraw("--pcap", &file);
+    let of = |filter: &str, names: &[&str]| fields(&tshark, &file, filter, names);
+    let requests = of("socks.command == 1", &["socks.remote_name", "socks.port"]);
+    assert_eq!(requests, [["localhost", "18080"]]);
+    assert_eq!(of("socks.results == 0", &["socks.port"]), [["43242"]]);
+    // Passthrough: so long, but not kept.
+    let cut = of(
+        "frame.cap_len < frame.len",
+        &["frame.interface_name", "tcp.len"],
+    );
+    let wanted = [
+        ["sansbox/4", "79"],
+        ["localhost:18080/4", "79"],
+        ["sansbox/4", "190"],
+        ["client/4", "190"],
+    ];
+    assert_eq!(cut, wanted);
+    let odd = "tcp.analysis.flags || tcp.checksum.status == 0 || ip.checksum.status == 0";
+    let none = Vec::<Vec<String>>::new();
+    assert_eq!(of(odd, &["frame.number", "_ws.col.Info"]), none);
+}
+
+#[test]
+fn one_picture_is_of_one_recording() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/recordings");
+    let output = sim(&["replay", folder, "--any-build", "--html", "/dev/null"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let output = sim(&["replay", RECORDING, "--any-build", "--qlog", "/dev/null"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
 }
 
 #[test]

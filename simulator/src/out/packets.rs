@@ -65,16 +65,24 @@ impl Packet {
 
     /// Its headers: as it arrived, else as it was sent.
     pub(super) fn head(&self, entries: &[Entry]) -> Option<Head> {
-        let of = |index: Option<usize>| match entries.get(index?)?.detail.as_deref() {
-            Some(Detail::Packet(head)) => Some(*head),
-            Some(Detail::Socket(_) | Detail::Deadline(_) | Detail::Fill(_)) | None => None,
-        };
-        of(self.arrived).or_else(|| of(self.sent))
+        head_of(entries, self.arrived).or_else(|| head_of(entries, self.sent))
+    }
+
+    /// Its headers as it was sent.
+    pub(super) fn sent_head(&self, entries: &[Entry]) -> Option<Head> {
+        head_of(entries, self.sent)
     }
 
     /// Its payload: as it arrived, else as it was sent.
     pub(super) fn payload<'a>(&self, entries: &'a [Entry]) -> &'a [u8] {
         let entry = self.arrived.or(self.sent).and_then(|at| entries.get(at));
         entry.map_or(&[], |entry| &entry.bytes)
+    }
+}
+
+fn head_of(entries: &[Entry], index: Option<usize>) -> Option<Head> {
+    match entries.get(index?)?.detail.as_deref() {
+        Some(Detail::Packet(head)) => Some(*head),
+        Some(Detail::Socket(_) | Detail::Deadline(_) | Detail::Fill(_)) | None => None,
     }
 }

@@ -142,7 +142,7 @@ impl<M: Subject> Subject for Maybe<M> {
 }
 
 /// The recordings of a scenario, one for each plan in it.
-fn recorded(name: &str, seed: u64, mode: Mode) -> Vec<(Arc<Plan>, Snapshot)> {
+pub(super) fn recorded(name: &str, seed: u64, mode: Mode) -> Vec<(Arc<Plan>, Snapshot)> {
     let desks = Vec::new();
     DESKS.set(Some(Desks { mode, desks }));
     let scenario = scenario::find(name).expect("a scenario");
@@ -159,7 +159,7 @@ fn recorded(name: &str, seed: u64, mode: Mode) -> Vec<(Arc<Plan>, Snapshot)> {
         .collect()
 }
 
-fn recording(mode: Mode, snapshot: Snapshot) -> Recording {
+pub(super) fn recording(mode: Mode, snapshot: Snapshot) -> Recording {
     let preamble = Preamble {
         reason: Reason::Signal,
         unix_nanos: 0,

@@ -145,6 +145,9 @@ fn draw(order: &Order, path: &Path, picture: Picture, what: &str) -> Result<(), 
     if order.key.is_some() {
         replay += " --key FILE";
     }
+    if order.any_build {
+        replay += " --any-build";
+    }
     if let Some(wanted) = order.connection {
         replay += &format!(" --connection {wanted}");
     }

@@ -253,7 +253,7 @@ function makeHead() {
   const minimised = byId("minimised");
   if (data.minimised.length > 0) {
     minimised.hidden = false;
-    minimised.open = data.minimised.length <= 8;
+    minimised.open = data.minimised.length <= 8 && innerWidth > 800;
     minimised.querySelector("summary").textContent = `${data.minimised.length} ${data.minimised.length === 1 ? "choice" : "choices"} made in the seed's place`;
     minimised.querySelector("ol").append(...data.minimised.map((line) => element("li", line)));
   }

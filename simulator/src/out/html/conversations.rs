@@ -42,7 +42,8 @@ impl Conversations {
             let (Some(_), Some(head)) = (packet.sent, packet.head(entries)) else {
                 continue;
             };
-            let part = all.read(&head, packet.payload(entries));
+            let sent = packet.sent_head(entries).unwrap_or(head);
+            let part = all.read(&sent, &head, packet.payload(entries));
             if let Some(part) = part {
                 all.parts.insert(packet.id, part);
             }
@@ -50,22 +51,21 @@ impl Conversations {
         all
     }
 
-    fn read(&mut self, head: &Head, payload: &[u8]) -> Option<Part> {
+    /// Reads a packet by its headers as it was sent and as it arrived: addresses may have been
+    /// translated on the way.
+    fn read(&mut self, sent: &Head, head: &Head, payload: &[u8]) -> Option<Part> {
         let ends = (head.source, head.destination);
-        let back = (head.destination, head.source);
         match head.carries {
             Carries::Udp => self.datagrams.read(ends, payload).map(Part::Datagram),
             Carries::Icmp(_) => None,
             Carries::Tcp { flags, offset, .. } => {
                 if flags.syn && !flags.ack {
-                    self.open.insert(ends, self.dialogues.len());
+                    let number = self.dialogues.len();
+                    self.open.insert((sent.source, sent.destination), number);
+                    self.open.insert(ends, number);
                     self.dialogues.push(Dialogue::default());
                 }
-                let (dialogue, side) = match (self.open.get(&ends), self.open.get(&back)) {
-                    (Some(at), _) => (*at, Side::Dialer),
-                    (None, Some(at)) => (*at, Side::Acceptor),
-                    (None, None) => return None,
-                };
+                let (dialogue, side) = self.find(sent, head)?;
                 if payload.is_empty() {
                     return None;
                 }
@@ -80,6 +80,18 @@ impl Conversations {
                 })
             }
         }
+    }
+
+    /// The connection of a packet, and who sent it. Outside of translators addresses are unique,
+    /// inside of them two hosts may have the same: those that an acceptor sees come first.
+    fn find(&self, sent: &Head, arrived: &Head) -> Option<(usize, Side)> {
+        let there = |head: &Head| self.open.get(&(head.source, head.destination)).copied();
+        let back = |head: &Head| self.open.get(&(head.destination, head.source)).copied();
+        let by_dialer = there(arrived).or_else(|| there(sent));
+        let by_acceptor = || back(sent).or_else(|| back(arrived));
+        by_dialer
+            .map(|at| (at, Side::Dialer))
+            .or_else(|| by_acceptor().map(|at| (at, Side::Acceptor)))
     }
 
     /// The messages of which a packet carries bytes.

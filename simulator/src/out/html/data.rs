@@ -75,10 +75,15 @@ fn head(story: &Story<'_>) -> String {
     };
     let hosts = story.hosts.iter().zip(story.addresses).map(about);
     let kinds = KINDS.map(|(name, is_shown)| format!("[\"{name}\",{is_shown}]"));
+    // What has no seed is a recording: its clock was real, and its events are inputs.
+    let (time, events) = match story.seed {
+        Some(_) => ("virtual time", "events"),
+        None => ("recorded until", "inputs"),
+    };
     let facts = [
         ("seed", story.seed.map(|seed| seed.to_string())),
-        ("virtual time", Some(story.virtual_time.to_string())),
-        ("events", Some(story.events.to_string())),
+        (time, Some(story.virtual_time.to_string())),
+        (events, Some(story.events.to_string())),
         ("decisions", story.seed.map(|_| story.decisions.to_string())),
         ("digest", hex(&story.digest).get(..16).map(str::to_owned)),
     ];

@@ -209,7 +209,8 @@ function drawFill(cx, lane, from, to) {
   for (; n < fills.length; n++) {
     const y = heightOf(items.entry[fills[n]]);
     if (y > to) break;
-    const next = n + 1 < fills.length ? heightOf(items.entry[fills[n + 1]]) : y + 4;
+    // What waits in the end waits until the end.
+    const next = n + 1 < fills.length ? heightOf(items.entry[fills[n + 1]]) : axis.height;
     if (width(n) > 0) cx.rect(x, viewY(y), Math.max(1, width(n)), Math.max(1, next - y));
   }
   cx.fill();

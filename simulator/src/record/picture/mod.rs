@@ -6,6 +6,8 @@
 //! with its handshake. All of them stand at the time at which the machines' host saw them.
 mod connection;
 mod ink;
+#[cfg(test)]
+mod tests;
 
 pub use connection::Connection;
 
