@@ -124,7 +124,12 @@ fn seen(report: &Report) -> BTreeMap<String, Seen> {
             | Tag::PacketArrived
             | Tag::PacketLost
             | Tag::PacketNote
-            | Tag::Fault => {}
+            | Tag::Fault
+            | Tag::MachineBorn
+            | Tag::SlotOpened
+            | Tag::TimerSet
+            | Tag::TimerFired
+            | Tag::PipeFill => {}
         }
     }
     for ((name, _), (mut socket, written, read)) in sockets {
