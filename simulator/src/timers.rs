@@ -106,10 +106,9 @@ mod tests {
         timers.set(host(1), at(9));
         timers.set(host(3), at(1));
         timers.set(host(3), None);
-        let rest: Vec<HostId> = core::iter::from_fn(|| timers.pop_due(far)).collect();
-        let mut sorted = rest.clone();
-        sorted.sort_unstable();
-        assert_eq!(sorted, [host(0), host(1), host(2)]);
+        let mut rest: Vec<HostId> = core::iter::from_fn(|| timers.pop_due(far)).collect();
+        rest.sort_unstable();
+        assert_eq!(rest, [host(0), host(1), host(2)]);
         assert!(timers.is_empty() && timers.next().is_none());
     }
 
