@@ -294,14 +294,20 @@ fn timeline(file: &str) -> (serde_json::Value, Vec<String>) {
     let (_, data) = page.split_once("id=\"data\">").expect("data");
     let (data, _) = data.split_once("</script>").expect("its end");
     let data: serde_json::Value = serde_json::from_str(data).expect("JSON");
-    let strings = data["strings"].as_array().expect("strings");
-    let label = |item: &serde_json::Value| {
-        let number = item.as_u64().expect("a number") as usize;
-        strings[number].as_str().expect("a string").to_owned()
+    let list = |path: &str| {
+        let found = data.pointer(path).and_then(serde_json::Value::as_array);
+        found.expect("a list").clone()
     };
-    let labels = data["columns"]["label"].as_array().expect("labels");
-    let labels: Vec<String> = labels.iter().map(label).collect();
-    assert_eq!(data["count"], labels.len());
+    let strings = list("/strings");
+    let label = |item: &serde_json::Value| {
+        let text = item
+            .as_u64()
+            .and_then(|n| strings.get(n as usize)?.as_str());
+        text.expect("a string").to_owned()
+    };
+    let labels: Vec<String> = list("/columns/label").iter().map(label).collect();
+    let count = data.pointer("/count").and_then(serde_json::Value::as_u64);
+    assert_eq!(count, Some(labels.len() as u64));
     (data, labels)
 }
 
