@@ -288,31 +288,51 @@ fn redraw(option: &str, to: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// The data inside a timeline, and the labels of its events.
+fn timeline(file: &str) -> (serde_json::Value, Vec<String>) {
+    let page = fs::read_to_string(file).expect("a page");
+    let (_, data) = page.split_once("id=\"data\">").expect("data");
+    let (data, _) = data.split_once("</script>").expect("its end");
+    let data: serde_json::Value = serde_json::from_str(data).expect("JSON");
+    let list = |path: &str| {
+        let found = data.pointer(path).and_then(serde_json::Value::as_array);
+        found.expect("a list").clone()
+    };
+    let strings = list("/strings");
+    let label = |item: &serde_json::Value| {
+        let text = item
+            .as_u64()
+            .and_then(|n| strings.get(n as usize)?.as_str());
+        text.expect("a string").to_owned()
+    };
+    let labels: Vec<String> = list("/columns/label").iter().map(label).collect();
+    let count = data.pointer("/count").and_then(serde_json::Value::as_u64);
+    assert_eq!(count, Some(labels.len() as u64));
+    (data, labels)
+}
+
+#[test]
+fn dialogues_are_read_through_a_translator() {
+    let folder = Folder::new("nat");
+    let file = folder.file("a.html");
+    draw("nat_takes_a_forgotten_relay_up", "1", "--html", &file);
+    let (_, labels) = timeline(&file);
+    for wanted in ["SOCKS5 method 0", "SOCKS5 reply: succeeded"] {
+        let has = labels.iter().any(|label| label.ends_with(wanted));
+        assert!(has, "{wanted} in {labels:?}");
+    }
+}
+
 #[test]
 fn a_recording_is_a_timeline() {
     let folder = Folder::new("recording-html");
     let file = folder.file("a.html");
     redraw("--html", &file);
-    let page = fs::read_to_string(&file).expect("a page");
-    let (_, data) = page.split_once("id=\"data\">").expect("data");
-    let (data, _) = data.split_once("</script>").expect("its end");
-    let data: serde_json::Value = serde_json::from_str(data).expect("JSON");
+    let (data, labels) = timeline(&file);
     let name = |host: &serde_json::Value| host[0].as_str().expect("a name").to_owned();
-    let hosts: Vec<String> = data["hosts"]
-        .as_array()
-        .expect("hosts")
-        .iter()
-        .map(name)
-        .collect();
+    let hosts = data["hosts"].as_array().expect("hosts").iter();
+    let hosts: Vec<String> = hosts.map(name).collect();
     assert_eq!(hosts, ["sansbox", "client", "localhost:18080"]);
-    let strings = data["strings"].as_array().expect("strings");
-    let label = |item: &serde_json::Value| {
-        let number = item.as_u64().expect("a number") as usize;
-        strings[number].as_str().expect("a string").to_owned()
-    };
-    let labels = data["columns"]["label"].as_array().expect("labels");
-    assert_eq!(data["count"], labels.len());
-    let labels: Vec<String> = labels.iter().map(label).collect();
     let count = |wanted: &str| labels.iter().filter(|label| *label == wanted).count();
     for (wanted, times) in [
         ("SOCKS5 login", 1),

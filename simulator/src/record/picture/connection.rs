@@ -203,12 +203,12 @@ impl<'p> Connection<'p> {
         match entry {
             Entry::Tick if self.has_begun => self.note(at, Tag::TimerFired, b""),
             Entry::Received { slot, len, bytes } => {
+                let load = bytes.map_or(Load::Unkept(*len), Load::Bytes);
+                self.segment(at, *slot, Way::In, (Flags::ACK, load));
                 if let Some(bytes) = bytes {
                     let number = self.sockets.get(slot).map_or(0, |socket| socket.number);
                     self.ink.note(at, (Tag::Read, number), bytes);
                 }
-                let load = bytes.map_or(Load::Unkept(*len), Load::Bytes);
-                self.segment(at, *slot, Way::In, (Flags::ACK, load));
             }
             // A replay tells the bytes apart.
             Entry::Drained(slot, n) if !self.is_replayed => {
@@ -228,16 +228,16 @@ impl<'p> Connection<'p> {
                 self.datagram(at, *slot, (Way::In, far), load);
             }
             Entry::Done(id, answer) => {
-                self.told(at, entry);
                 self.done(at, *id, answer);
+                self.told(at, entry);
             }
             Entry::Relayed(slot, n) => {
-                self.told(at, entry);
                 let load = Load::Unkept(*n);
                 self.segment(at, *slot, Way::In, (Flags::ACK, load));
                 if let Some(to) = self.relays.get(slot).copied() {
                     self.segment(at, to, Way::Out, (Flags::ACK, load));
                 }
+                self.told(at, entry);
             }
             Entry::Stop => self.told(at, entry),
             Entry::Cut => self.note(at, Tag::Input, b"from here on only sizes were recorded"),
