@@ -13,7 +13,7 @@
 //! | [`outputs`] | [`Outputs`]: the digest of what a machine does |
 //! | [`ring`] | [`Ring`], [`Snapshot`]: the last records of one worker |
 //! | [`wire`] | records as bytes |
-//! | [`file`] | `.sbx` files: [`write`](file::write), [`Recording`] |
+//! | [`file`](mod@file) | `.sbx` files: [`write`](file::write), [`Recording`] |
 //! | [`keys`] | to whom a file is encrypted |
 //! | [`track`] | the records of one machine, picked out of a recording |
 //! | [`build`] | which build this is |
