@@ -1,5 +1,8 @@
 //! One end of a connection on smoltcp.
-use super::{device::Device, wire::Numbers};
+use super::{
+    device::{Device, interface, micros, span},
+    wire::Numbers,
+};
 use crate::{
     host::{Read, WasReset},
     net::packet::Segment,
@@ -13,10 +16,8 @@ use bytes::BytesMut;
 use core::{net::SocketAddr, time::Duration};
 use sansbox_core::{Instant, Refusal};
 use smoltcp::{
-    iface::{Config, Interface, SocketHandle, SocketSet},
+    iface::{Interface, SocketHandle, SocketSet},
     socket::tcp::{CongestionControl, Socket, SocketBuffer, State},
-    time,
-    wire::{HardwareAddress, IpAddress, IpCidr},
 };
 
 /// Longest IP packet of an Ethernet.
@@ -84,27 +85,6 @@ pub(super) struct Conn {
     progress_at: Instant,
     forget_at: Option<Instant>,
     deadline: Option<Instant>,
-}
-
-fn micros(now: Instant) -> time::Instant {
-    time::Instant::from_micros(i64::try_from(now.as_nanos() / 1000).unwrap_or(i64::MAX))
-}
-
-fn span(time: Duration) -> time::Duration {
-    time::Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
-}
-
-/// One interface for each end: its longest packet is what the way of this connection carries.
-fn interface(device: &mut Device, seed: u64, local: SocketAddr, now: Instant) -> Interface {
-    let mut config = Config::new(HardwareAddress::Ip);
-    config.random_seed = seed;
-    let mut iface = Interface::new(config, device, micros(now));
-    iface.update_ip_addrs(|addresses| {
-        // Everybody is a neighbour on a card without link layer.
-        let own = IpCidr::new(IpAddress::from(local.ip()), 0);
-        addresses.push(own).expect("there is room for one address");
-    });
-    iface
 }
 
 impl Conn {

@@ -1,7 +1,11 @@
 //! The network card of an end: one packet in, packets out.
+use core::{net::SocketAddr, time::Duration};
+use sansbox_core::Instant;
 use smoltcp::{
+    iface::{Config, Interface},
     phy::{self, DeviceCapabilities, Medium},
-    time::Instant,
+    time,
+    wire::{HardwareAddress, IpAddress, IpCidr},
 };
 
 /// IP packets between smoltcp and the world.
@@ -60,12 +64,12 @@ impl phy::Device for Device {
     type RxToken<'a> = Received;
     type TxToken<'a> = Leaving<'a>;
 
-    fn receive(&mut self, _now: Instant) -> Option<(Received, Leaving<'_>)> {
+    fn receive(&mut self, _now: time::Instant) -> Option<(Received, Leaving<'_>)> {
         let packet = self.inbox.take()?;
         Some((Received(packet), Leaving(&mut self.outbox)))
     }
 
-    fn transmit(&mut self, _now: Instant) -> Option<Leaving<'_>> {
+    fn transmit(&mut self, _now: time::Instant) -> Option<Leaving<'_>> {
         Some(Leaving(&mut self.outbox))
     }
 
@@ -75,4 +79,30 @@ impl phy::Device for Device {
         caps.max_transmission_unit = self.mtu;
         caps
     }
+}
+
+pub(super) fn micros(now: Instant) -> time::Instant {
+    time::Instant::from_micros(i64::try_from(now.as_nanos() / 1000).unwrap_or(i64::MAX))
+}
+
+pub(super) fn span(time: Duration) -> time::Duration {
+    time::Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// One interface for each end: its longest packet is what the way of this connection carries.
+pub(super) fn interface(
+    device: &mut Device,
+    seed: u64,
+    local: SocketAddr,
+    now: Instant,
+) -> Interface {
+    let mut config = Config::new(HardwareAddress::Ip);
+    config.random_seed = seed;
+    let mut iface = Interface::new(config, device, micros(now));
+    iface.update_ip_addrs(|addresses| {
+        // Everybody is a neighbour on a card without link layer.
+        let own = IpCidr::new(IpAddress::from(local.ip()), 0);
+        addresses.push(own).expect("there is room for one address");
+    });
+    iface
 }
