@@ -164,8 +164,13 @@ impl Tcp {
         if let (Err(why), Some(request)) = (outcome, dial.request) {
             request.sketch_end(core, dial.host, why);
         }
-        let text = format_args!("{:?}", outcome.map(|(_, from)| from));
-        core.note_text(dial.host, Tag::Dialed, id.0.into(), text);
+        let from = outcome.map(|(_, from)| from);
+        core.note_text(
+            dial.host,
+            Tag::Dialed,
+            id.0.into(),
+            format_args!("{from:?}"),
+        );
         Some((dial.host, HostInput::Dialed(id, outcome)))
     }
 }
