@@ -28,9 +28,18 @@ pub(crate) enum Command {
 /// Options of `sim`.
 #[derive(Debug, Args)]
 pub(crate) struct Sim {
-    /// Rounds of each figure; a figure is the median of its rounds.
+    /// Interleaved rounds of each figure; a figure is the median of its rounds.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub(crate) rounds: u32,
+    /// Print one JSON object per line and figure instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Build turmoil and madsim, and run them in turn with ours.
+    #[arg(long)]
+    pub(crate) peers: bool,
+    /// Write the report here.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
 }
 
 /// Options of `relay`.
