@@ -147,6 +147,20 @@ mod tests {
     }
 
     #[test]
+    fn the_simulator_runs_alone_unless_asked() {
+        let sim = |arguments: &[&str]| {
+            let line = ["sansbox-bench", "sim"].iter().chain(arguments);
+            let Command::Sim(sim) = Cli::try_parse_from(line).unwrap().command else {
+                panic!("another command")
+            };
+            (sim.peers, sim.json, sim.markdown)
+        };
+        assert_eq!(sim(&[]), (false, false, None));
+        let all = sim(&["--peers", "--json", "--markdown", "page.md"]);
+        assert_eq!(all, (true, true, Some("page.md".into())));
+    }
+
+    #[test]
     fn bad_values_are_refused() {
         for bad in [["--only", "speed"], ["--rounds", "0"], ["--seconds", "0"]] {
             let line = ["sansbox-bench", "relay"].iter().chain(bad.iter()).copied();

@@ -40,6 +40,7 @@ impl Peer {
         let version = locked_version(&lock, name).context("it is not in the lock file")?;
         let target = folders.target.join("sim-peers").join(name);
         let binary = format!("sim-peer-{name}");
+        let given = std::env::var("RUSTFLAGS").unwrap_or_default();
         let mut build = Command::new("cargo");
         build
             .args(["build", "--locked", "--quiet", "--release"])
@@ -48,7 +49,7 @@ impl Peer {
             .arg("--target-dir")
             .arg(&target)
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .env("RUSTFLAGS", flags(name));
+            .env("RUSTFLAGS", flags(name, &given));
         guard::output(&mut build, BUILD_LIMIT)?;
         let program = target.join("release").join(binary);
         ensure!(program.is_file(), "there is no {}", program.display());
@@ -77,9 +78,11 @@ impl Peer {
     }
 }
 
-/// The flags of the build: madsim is the real network unless told otherwise.
-fn flags(name: &str) -> &'static str {
-    if name == MADSIM { "--cfg madsim" } else { "" }
+/// The flags of the build, beside `given` ones, which ours had as well: madsim is the real
+/// network unless told otherwise.
+fn flags(name: &str, given: &str) -> String {
+    let own = if name == MADSIM { "--cfg madsim" } else { "" };
+    format!("{given} {own}").trim().to_owned()
 }
 
 /// The value of the one object that a peer prints.
@@ -124,6 +127,17 @@ mod tests {
         assert!(read(line(TURMOIL, "\"41\"")).is_err());
         assert!(read_rate(&line(TURMOIL, "1"), TURMOIL, "echo_1000ms").is_err());
         assert!(read(String::new()).is_err());
+    }
+
+    #[test]
+    fn madsim_is_told_to_simulate() {
+        assert_eq!(flags(MADSIM, ""), "--cfg madsim");
+        assert_eq!(
+            flags(MADSIM, "-C debuginfo=1"),
+            "-C debuginfo=1 --cfg madsim"
+        );
+        assert_eq!(flags(TURMOIL, "-C debuginfo=1"), "-C debuginfo=1");
+        assert_eq!(flags(TURMOIL, ""), "");
     }
 
     #[test]
