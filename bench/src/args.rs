@@ -28,9 +28,18 @@ pub(crate) enum Command {
 /// Options of `sim`.
 #[derive(Debug, Args)]
 pub(crate) struct Sim {
-    /// Rounds of each figure; a figure is the median of its rounds.
+    /// Interleaved rounds of each figure; a figure is the median of its rounds.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub(crate) rounds: u32,
+    /// Print one JSON object per line and figure instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Build turmoil and madsim, and run them in turn with ours.
+    #[arg(long)]
+    pub(crate) peers: bool,
+    /// Write the report here.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
 }
 
 /// Options of `relay`.
@@ -135,6 +144,20 @@ mod tests {
             [Group::BulkUp, Group::Start]
         );
         assert_eq!(relay(&[]).groups().len(), 9);
+    }
+
+    #[test]
+    fn the_simulator_runs_alone_unless_asked() {
+        let sim = |arguments: &[&str]| {
+            let line = ["sansbox-bench", "sim"].iter().chain(arguments);
+            let Command::Sim(sim) = Cli::try_parse_from(line).unwrap().command else {
+                panic!("another command")
+            };
+            (sim.peers, sim.json, sim.markdown)
+        };
+        assert_eq!(sim(&[]), (false, false, None));
+        let all = sim(&["--peers", "--json", "--markdown", "page.md"]);
+        assert_eq!(all, (true, true, Some("page.md".into())));
     }
 
     #[test]

@@ -110,6 +110,16 @@ impl Moment {
     }
 }
 
+impl Disturbance {
+    /// In words, on a machine of so many cores.
+    pub(crate) fn text(&self, cores: usize) -> String {
+        format!(
+            "other processes kept {:.2} of {cores} cores busy meanwhile, the hypervisor {:.2}",
+            self.others, self.stolen
+        )
+    }
+}
+
 impl Busy {
     /// From the first line of `/proc/stat` (proc_stat(5)): user, nice, system, idle, iowait, irq,
     /// softirq, steal, in `ticks` a second.

@@ -1,6 +1,6 @@
 //! `docs/benchmarks.md`.
 
-use super::{Report, marks, number, range, ratio, times, verdicts};
+use super::{Report, cell, marks, number, range, ratio, times, verdicts};
 use crate::outcome::Verdict;
 use crate::subject::{MICROSOCKS, SING_BOX};
 
@@ -152,13 +152,6 @@ fn list(title: &str, items: &[String]) -> String {
         .map(|item| format!("- {}\n", cell(item)))
         .collect();
     format!("\n## {title}\n\n{}", items.concat())
-}
-
-/// Text that may stand in a table or a list.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
-        .replace('<', "&lt;")
-        .replace('\n', " ")
 }
 
 fn notes_of(old: &str) -> Option<&str> {

@@ -33,10 +33,7 @@ pub(crate) struct Report<'a> {
 impl Report<'_> {
     /// In words, what other processes took while the run lasted.
     fn disturbance(&self) -> String {
-        format!(
-            "other processes kept {:.2} of {} cores busy meanwhile, the hypervisor {:.2}",
-            self.disturbance.others, self.machine.cores, self.disturbance.stolen
-        )
+        self.disturbance.text(self.machine.cores)
     }
 
     /// The rows of the relay figures.
@@ -46,7 +43,7 @@ impl Report<'_> {
 }
 
 /// A value with as many digits as carry meaning here: three.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     if value >= 1000.0 {
         return thousands(value);
     }
@@ -101,6 +98,13 @@ fn range(row: &Row) -> String {
     } else {
         format!("{low} - {high}")
     }
+}
+
+/// Text that may stand in a table or a list.
+pub(crate) fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+        .replace('<', "&lt;")
+        .replace('\n', " ")
 }
 
 /// The marks of a row in words, without their verdicts.

@@ -13,6 +13,7 @@ struct Pinger {
     to: SocketAddr,
     every: Duration,
     next: Instant,
+    count: u64,
     left: u64,
     back: u64,
     socket: Option<UdpId>,
@@ -35,7 +36,7 @@ impl Host for Pinger {
             }
             HostInput::Datagram { .. } => {
                 self.back += 1;
-                if self.left == 0
+                if self.back == self.count
                     && let Some(socket) = self.socket.take()
                 {
                     cx.unbind(socket);
@@ -56,7 +57,9 @@ impl Host for Pinger {
     }
 
     fn waiting(&self) -> Option<String> {
-        self.socket.is_some().then(|| format!("{} back", self.back))
+        self.socket
+            .is_some()
+            .then(|| format!("{} of {} back", self.back, self.count))
     }
 }
 
@@ -93,22 +96,31 @@ impl Host for Echo {
 
 /// `count` pairs exchange a datagram every so many milliseconds for so many virtual seconds;
 /// returns the virtual seconds.
+///
+/// Errors when a packet does not come back: then it was another load.
 pub(crate) fn pairs(count: u8, every: u64, seconds: u64) -> Result<f64> {
-    let mut world = World::new(1);
-    world.default_udp_path(UdpPath {
+    let path = UdpPath {
         latency: Duration::from_millis(2),
         jitter: Duration::ZERO,
         ..UdpPath::default()
-    });
+    };
+    pairs_over(path, count, every, seconds)
+}
+
+fn pairs_over(path: UdpPath, count: u8, every: u64, seconds: u64) -> Result<f64> {
+    let mut world = World::new(1);
+    world.default_udp_path(path);
     let every = Duration::from_millis(every);
     for n in 0..count {
         let ip = |last| IpAddr::V4(Ipv4Addr::new(10, 0, n, last));
         let at = SocketAddr::new(ip(2), 7);
+        let packets = seconds * 1000 / every.as_millis() as u64;
         let pinger = Pinger {
             to: at,
             every,
             next: Instant::ZERO,
-            left: seconds * 1000 / every.as_millis() as u64,
+            count: packets,
+            left: packets,
             back: 0,
             socket: None,
         };
@@ -118,4 +130,21 @@ pub(crate) fn pairs(count: u8, every: u64, seconds: u64) -> Result<f64> {
     let run = world.run(Duration::from_secs(seconds + 10));
     run.map_err(|broken| anyhow!("{broken}"))?;
     Ok(seconds as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_that_is_lost_fails_the_run() {
+        assert_eq!(pairs(3, 10, 2).unwrap(), 2.0);
+        // Of every thousand.
+        let lossy = UdpPath {
+            loss: 100,
+            ..UdpPath::default()
+        };
+        let failure = pairs_over(lossy, 1, 10, 2).unwrap_err().to_string();
+        assert!(failure.contains("of 200 back"), "{failure}");
+    }
 }
