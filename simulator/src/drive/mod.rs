@@ -3,6 +3,8 @@
 mod driver;
 mod effects;
 mod host;
+#[cfg(test)]
+mod invariant_tests;
 mod io;
 mod relay;
 mod subject;

@@ -40,6 +40,9 @@ pub(super) enum Quirk {
     PassesFull,
     TellsName,
     StaysBehind,
+    MistakesReason,
+    NeverEnds,
+    Panics,
 }
 
 /// Dials a fixed target and relays.
@@ -143,8 +146,12 @@ impl Toy {
                 families: Families::Any,
             });
         }
-        if self.idle_at.is_some_and(|at| at <= now) && self.quirk != Quirk::KeepsDeadline {
-            self.close(CloseReason::IdleTimeout, End::Reset);
+        if self.idle_at.is_some_and(|at| at <= now) {
+            match self.quirk {
+                Quirk::KeepsDeadline => {}
+                Quirk::NeverEnds => self.idle_at = Some(now + IDLE),
+                _ => self.close(CloseReason::IdleTimeout, End::Reset),
+            }
         }
     }
 
@@ -243,7 +250,9 @@ impl Toy {
             .chain(&self.up)
             .any(|p| p.end() != End::Open);
         let is_over = self.client[1].is_eof() && self.up[1].is_eof();
-        if is_over {
+        if is_over && self.quirk == Quirk::MistakesReason {
+            self.close(CloseReason::Stopped, End::Fin);
+        } else if is_over && self.quirk != Quirk::NeverEnds {
             self.close(CloseReason::Completed, End::Fin);
         } else if all_empty && !any_end && self.quirk == Quirk::None {
             self.passing = true;
@@ -258,6 +267,7 @@ impl Machine for Toy {
         match input {
             Input::Tick => self.tick(now),
             Input::Received(slot, bytes) => {
+                assert!(self.quirk != Quirk::Panics, "this toy breaks");
                 if slot == UP {
                     self.record.bytes_down += bytes.len() as u64;
                 } else {
