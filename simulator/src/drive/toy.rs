@@ -147,10 +147,10 @@ impl Toy {
             });
         }
         if self.idle_at.is_some_and(|at| at <= now) {
-            match self.quirk {
-                Quirk::KeepsDeadline => {}
-                Quirk::NeverEnds => self.idle_at = Some(now + IDLE),
-                _ => self.close(CloseReason::IdleTimeout, End::Reset),
+            if self.quirk == Quirk::NeverEnds {
+                self.idle_at = Some(now + IDLE);
+            } else if self.quirk != Quirk::KeepsDeadline {
+                self.close(CloseReason::IdleTimeout, End::Reset);
             }
         }
     }
