@@ -5,7 +5,7 @@ use crate::{
 };
 use core::fmt;
 use sansbox_core::{Instant, Refusal};
-use sansbox_engine::record::{CloseReason, Drops, Record};
+use sansbox_engine::record::{CloseReason, Record};
 use std::time::Duration;
 
 /// One event of a session or association.
@@ -175,21 +175,8 @@ impl fmt::Display for Facts<'_> {
         let (up, down) = (record.bytes_up, record.bytes_down);
         write!(f, "{up} bytes up, {down} bytes down, {}", Age(*age))?;
         match record.drops.as_deref() {
-            Some(drops) => write!(f, ", {} datagrams dropped", total(drops)),
+            Some(drops) => write!(f, ", {} datagrams dropped", drops.total()),
             None => Ok(()),
         }
     }
-}
-
-fn total(drops: &Drops) -> u64 {
-    let Drops {
-        stranger,
-        fragment,
-        malformed,
-        policy,
-        unreachable,
-        overflow,
-    } = *drops;
-    let counts = [stranger, fragment, malformed, policy, unreachable, overflow];
-    counts.map(u64::from).iter().sum()
 }

@@ -98,6 +98,21 @@ impl Drops {
         }
     }
 
+    /// All that were dropped, whatever the reason.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let Self {
+            stranger,
+            fragment,
+            malformed,
+            policy,
+            unreachable,
+            overflow,
+        } = *self;
+        let counts = [stranger, fragment, malformed, policy, unreachable, overflow];
+        counts.map(u64::from).iter().sum()
+    }
+
     /// Adds another's counts.
     pub const fn add(&mut self, other: &Self) {
         self.stranger = self.stranger.saturating_add(other.stranger);

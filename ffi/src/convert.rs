@@ -95,27 +95,13 @@ fn close_reason(reason: Option<CloseReason>) -> (CloseKind, RefusalKind) {
     (kind, RefusalKind::None)
 }
 
-/// All datagrams that were dropped.
-pub(crate) fn dropped(drops: &Drops) -> u64 {
-    let Drops {
-        stranger,
-        fragment,
-        malformed,
-        policy,
-        unreachable,
-        overflow,
-    } = *drops;
-    let counts = [stranger, fragment, malformed, policy, unreachable, overflow];
-    counts.map(u64::from).iter().sum()
-}
-
 impl From<&record::Record> for Record {
     fn from(record: &record::Record) -> Self {
         let (closed, refusal) = close_reason(record.closed);
         Self {
             bytes_up: record.bytes_up,
             bytes_down: record.bytes_down,
-            dropped: record.drops.as_deref().map_or(0, dropped),
+            dropped: record.drops.as_deref().map_or(0, Drops::total),
             opened: record.opened.as_nanos(),
             id: record.id,
             outbound: record.outbound.map_or(NO_OUTBOUND, |id| id.0.into()),

@@ -1,6 +1,5 @@
 //! A whole proxy on threads of its own.
 use crate::{
-    convert::dropped,
     log::Lines,
     plan,
     status::Status,
@@ -122,7 +121,7 @@ fn sum(running: &Running) -> Stats {
         ended: served.closed.values().sum(),
         dials: counters.dials,
         lookups: counters.lookups,
-        dropped: counters.datagrams_dropped + dropped(&served.drops),
+        dropped: counters.datagrams_dropped + served.drops.total(),
         ..Stats::default()
     };
     for traffic in served.inbounds.values() {
