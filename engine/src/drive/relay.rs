@@ -15,7 +15,8 @@ use std::io::{self, IoSlice};
 
 /// Bytes in a burst after which a direction is spliced.
 const SPLICE_AFTER: u32 = 128 * 1024;
-/// A wake-up that moved less than this ends a burst.
+/// A turn that moved something, but less than this, ends a burst. One that moved nothing does not:
+/// it may belong to the other direction.
 const BULK_WAKE: usize = 16 * 1024;
 /// Bytes that a direction copies before others get their turn.
 const TURN_COPIED: usize = 2 * 1024 * 1024;
@@ -163,7 +164,7 @@ impl<K: Sockets> Direction<K> {
 
     /// Nothing more can be moved now, after `turn` bytes.
     fn rest(&mut self, driver: &mut impl Driver<K>, pool: &Pool, turn: usize) -> Moved {
-        if turn < BULK_WAKE {
+        if (1..BULK_WAKE).contains(&turn) {
             self.burst = 0;
         }
         self.release(driver, &pool.buffers);

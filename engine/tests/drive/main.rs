@@ -88,6 +88,28 @@ fn bulk_goes_through_a_conduit_and_gives_it_back() {
 }
 
 #[test]
+fn turns_of_the_other_direction_do_not_end_a_burst() {
+    let (mut driver, pool) = (Loop::with(Conduits::of(1)), Pool::default());
+    let (mut drive, client, upstream) = joined(&mut driver, &pool);
+    for _ in 0..4 {
+        upstream.borrow_mut().receives(&[1; 50_000]);
+        assert_eq!(drive.turn(&mut driver, &pool, START), Turn::Waiting);
+        client.borrow_mut().receives(&[1; 100]);
+        assert_eq!(drive.turn(&mut driver, &pool, START), Turn::Waiting);
+    }
+    assert_eq!(client.borrow().sent.len(), 200_000);
+    assert_eq!(driver.conduits.moved, 50_000, "what is behind 128 KiB");
+    for _ in 0..100 {
+        upstream.borrow_mut().receives(&[1; 100]);
+        assert_eq!(drive.turn(&mut driver, &pool, START), Turn::Waiting);
+    }
+    assert_eq!(
+        driver.conduits.moved, 50_100,
+        "the first little one ends it"
+    );
+}
+
+#[test]
 fn an_endless_source_lets_others_have_their_turn() {
     let (mut driver, pool) = (Loop::default(), Pool::default());
     let (mut drive, client, upstream) = joined(&mut driver, &pool);
