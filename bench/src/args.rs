@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Relay(Box<Relay>),
     /// The simulator: virtual seconds, packets and seeds per second of one core.
     Sim(Sim),
+    /// The flight recorder: what its mode `shape` costs a proxy, against the mode `off`.
+    Recorder(Recorder),
     /// The far end of the idle measurements, in a process of its own because of its file limit.
     #[command(hide = true)]
     Sink,
@@ -40,6 +42,20 @@ pub(crate) struct Sim {
     /// Write the report here.
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
+}
+
+/// Options of `recorder`.
+#[derive(Debug, Args)]
+pub(crate) struct Recorder {
+    /// Pairs of windows of each figure; the result is the median of the pairs' ratios.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=999))]
+    pub(crate) rounds: u32,
+    /// Length of one timed window.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// The sansbox binary [default: built].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) sansbox: Option<PathBuf>,
 }
 
 /// Options of `relay`.

@@ -14,6 +14,7 @@ mod machine;
 mod outcome;
 mod process;
 mod proxy;
+mod recorder;
 mod report;
 mod router;
 mod run;
@@ -39,6 +40,7 @@ fn main() -> Result<()> {
         Command::Sink => load::idle::sink(),
         Command::Relay(args) => relay(&args),
         Command::Sim(args) => sim::run(&args),
+        Command::Recorder(args) => recorder::run(&args),
     }
 }
 

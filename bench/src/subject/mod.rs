@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::guard;
 use crate::socks::Credentials;
-pub(crate) use own::{BUILD_LIMIT, on_loop, sansbox};
+pub(crate) use own::{BUILD_LIMIT, on_loop, sansbox, with_and_without_recorder};
 pub(crate) use peers::peer;
 
 /// sansbox with its defaults.
@@ -22,6 +22,8 @@ pub(crate) const SANSBOX: &str = "sansbox";
 pub(crate) const SANSBOX_SYSTEM_CC: &str = "sansbox-system-cc";
 /// sansbox with a user and a few rules; idle memory only.
 pub(crate) const SANSBOX_AUTH: &str = "sansbox-auth";
+/// sansbox with its flight recorder off; beside [`SANSBOX`] in the bench `recorder` only.
+pub(crate) const SANSBOX_UNRECORDED: &str = "sansbox-unrecorded";
 /// sansbox on the other runtime.
 pub(crate) const SANSBOX_SMOL: &str = "sansbox-smol";
 /// The same machines on the plain loop of the example `epoll`.
@@ -48,6 +50,8 @@ enum Setup {
     Config,
     /// The same with [`SYSTEM_CONGESTION`].
     ConfigSystemCongestion,
+    /// The same with the flight recorder off.
+    ConfigUnrecorded,
     /// The same with a user and rules.
     ConfigAuth,
     /// microsocks' own options.
@@ -93,7 +97,10 @@ impl Subject {
                     .into());
             }
             Setup::PortAlone => return Ok(vec![port_text, "quiet".into()]),
-            Setup::Config | Setup::ConfigSystemCongestion | Setup::ConfigAuth => {}
+            Setup::Config
+            | Setup::ConfigSystemCongestion
+            | Setup::ConfigUnrecorded
+            | Setup::ConfigAuth => {}
         }
         let path = folder.join(format!("{}.json", self.name));
         let config = serde_json::to_string_pretty(&config(self.setup, port)?)?;
@@ -120,6 +127,10 @@ fn config(setup: Setup, port: u16) -> Result<Value> {
         Setup::ConfigSystemCongestion => {
             let (key, value) = SYSTEM_CONGESTION;
             fields.insert(key.into(), serde_json::from_str(value)?);
+        }
+        Setup::ConfigUnrecorded => {
+            let off = json!({ "recorder": { "mode": "off" } });
+            fields.insert("sansbox".into(), off);
         }
         Setup::ConfigAuth => {
             let Credentials { username, password } = USER;

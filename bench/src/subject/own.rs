@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use super::{
     ASK_LIMIT, Folders, SANSBOX, SANSBOX_AUTH, SANSBOX_EPOLL, SANSBOX_SMOL, SANSBOX_SYSTEM_CC,
-    Setup, Subject, first_line,
+    SANSBOX_UNRECORDED, Setup, Subject, first_line,
 };
 use crate::guard;
 
@@ -27,6 +27,31 @@ const LOOPS: [&str; 2] = ["smol", "epoll"];
 
 /// sansbox on tokio and its variants.
 pub(crate) fn sansbox(folders: &Folders, named: Option<&Path>) -> Result<Vec<Subject>> {
+    let variants = [
+        (SANSBOX, Setup::Config),
+        (SANSBOX_SYSTEM_CC, Setup::ConfigSystemCongestion),
+        (SANSBOX_AUTH, Setup::ConfigAuth),
+    ];
+    Ok(on_tokio(folders, named, variants)?.into())
+}
+
+/// sansbox with its recorder as it comes, and with its recorder off.
+pub(crate) fn with_and_without_recorder(
+    folders: &Folders,
+    named: Option<&Path>,
+) -> Result<[Subject; 2]> {
+    let variants = [
+        (SANSBOX, Setup::Config),
+        (SANSBOX_UNRECORDED, Setup::ConfigUnrecorded),
+    ];
+    on_tokio(folders, named, variants)
+}
+
+fn on_tokio<const N: usize>(
+    folders: &Folders,
+    named: Option<&Path>,
+    variants: [(&'static str, Setup); N],
+) -> Result<[Subject; N]> {
     let program = program(
         folders,
         named,
@@ -39,18 +64,13 @@ pub(crate) fn sansbox(folders: &Folders, named: Option<&Path>) -> Result<Vec<Sub
     if said.contains(SMOL_TAG) {
         bail!("{} was built with another runtime", program.display());
     }
-    let variants = [
-        (SANSBOX, Setup::Config),
-        (SANSBOX_SYSTEM_CC, Setup::ConfigSystemCongestion),
-        (SANSBOX_AUTH, Setup::ConfigAuth),
-    ];
     let subject = |(name, setup)| Subject {
         name,
         program: program.clone(),
         version: version.clone(),
         setup,
     };
-    Ok(variants.map(subject).into())
+    Ok(variants.map(subject))
 }
 
 /// sansbox on another event loop, with its defaults, and what is to be said of it.
