@@ -177,6 +177,30 @@ fn the_search_stops_at_crates_that_are_known_to_be_harmless() {
 }
 
 #[test]
+fn hooked_crates_alone_may_use_what_wants_hooks() {
+    let locked: &[(&str, &[&str])] = &[
+        ("sansbox-quic", &["quinn-proto"]),
+        ("quinn-proto", &["getrandom"]),
+    ];
+    let with = |name, dependencies: &[&str]| {
+        violations_with(
+            package(name, dependencies, "use std::time::Instant;"),
+            locked,
+        )
+    };
+    let found = with("sansbox-quic", &["quinn-proto"]);
+    assert!(found.is_empty(), "{}", lines(&found));
+    let found = with("sansbox-quic", &["getrandom"]);
+    assert_one(&found, "through getrandom");
+    let found = violations_with(package("sansbox-engine", &["sansbox-quic"], ""), locked);
+    assert_one(&found, "no arrow");
+    let found = violations_with(package("sansbox-protocols", &["quinn-proto"], ""), locked);
+    assert_one(&found, "through quinn-proto -> getrandom");
+    let found = violations(package("sansbox-quic", &[], "use std::fs;"));
+    assert_one(&found, "a pure crate uses std::fs");
+}
+
+#[test]
 fn a_pure_crate_that_allows_unsafe_is_found() {
     let mut package = package("sansbox-core", &[], "");
     package.forbids_unsafe = false;

@@ -1,6 +1,5 @@
 //! What opens a world's encrypted traffic to those who look at it afterwards.
-use super::{deterministic::base, entered};
-use crate::transcript::hex;
+use super::deterministic::base;
 use quinn_proto as quic;
 use std::{io, sync::Arc};
 
@@ -77,20 +76,5 @@ impl io::Write for Writer {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Gives secrets to the entered host, one line each.
-#[derive(Debug)]
-pub(super) struct KeyLines;
-
-impl rustls::KeyLog for KeyLines {
-    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        let line = format!("{label} {} {}", hex(client_random), hex(secret));
-        entered::keep_secret(line);
-    }
-
-    fn will_log(&self, _: &str) -> bool {
-        entered::keeps_secrets()
     }
 }

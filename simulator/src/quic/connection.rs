@@ -1,7 +1,7 @@
 //! One QUIC connection and what is said over it.
 use super::{
     deterministic::to_std,
-    entered::note,
+    facts::note,
     talk::{Request, Talk},
 };
 use crate::{check::Invariant, host::Cx};

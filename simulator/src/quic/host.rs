@@ -2,7 +2,7 @@
 use super::{
     connection::{Connection, Now},
     deterministic::{DEFAULT_GROUPS, Hooks, Identity, SERVER_NAME, Sources, from_std, to_std},
-    entered::{Watch, note},
+    facts::{Watch, note},
     talk::Request,
 };
 use crate::{

@@ -52,7 +52,7 @@ impl fmt::Display for Trip {
 /// # Panics
 /// When `world` does.
 pub fn watch<T: Send>(world: impl FnOnce() -> T + Send) -> (T, Vec<Trip>) {
-    sansbox_simulator::quic::deterministic::base();
+    let _ = sansbox_simulator::quic::deterministic::base();
     let on_its_own = || {
         let _ = RandomState::new();
         interpose::arm();

@@ -1,0 +1,146 @@
+//! Whose turn it is. Libraries that take randomness and time through values without an owner get
+//! them here: from the owner who is entered, and from nobody when none is.
+use core::{cell::RefCell, fmt, time::Duration};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+use sansbox_core::{Instant, Seed};
+use std::rc::Rc;
+
+struct Lent {
+    rng: ChaCha20Rng,
+    now: Instant,
+    /// The wall clock at time zero.
+    epoch: Duration,
+    /// Secrets of new sessions, where they are kept.
+    keylog: Option<Vec<String>>,
+}
+
+thread_local! {
+    static ENTERED: RefCell<Option<Rc<RefCell<Lent>>>> = const { RefCell::new(None) };
+}
+
+/// What an owner lends while it is entered.
+pub(crate) struct Loan(Rc<RefCell<Lent>>);
+
+impl fmt::Debug for Loan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Loan(..)")
+    }
+}
+
+impl Loan {
+    pub(crate) fn new(seed: Seed, epoch: Duration, keeps_secrets: bool) -> Self {
+        Self(Rc::new(RefCell::new(Lent {
+            rng: ChaCha20Rng::from_seed(seed.bytes()),
+            now: Instant::ZERO,
+            epoch,
+            keylog: keeps_secrets.then(Vec::new),
+        })))
+    }
+
+    pub(crate) fn enter(&self, now: Instant) -> Turn {
+        self.0.borrow_mut().now = now;
+        ENTERED.with(|entered| {
+            let before = entered.borrow_mut().replace(Rc::clone(&self.0));
+            assert!(before.is_none(), "one owner at a time");
+        });
+        Turn(())
+    }
+
+    pub(crate) fn take_secrets(&self) -> Vec<String> {
+        let mut lent = self.0.borrow_mut();
+        lent.keylog
+            .as_mut()
+            .map(core::mem::take)
+            .unwrap_or_default()
+    }
+}
+
+/// Ends the owner's turn when dropped.
+#[must_use]
+#[derive(Debug)]
+pub struct Turn(());
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        ENTERED.with(|entered| *entered.borrow_mut() = None);
+    }
+}
+
+/// Uses what the entered owner lends.
+///
+/// # Panics
+/// When no owner is entered: whoever asks would get numbers that belong to nobody.
+fn lent<T>(what: impl FnOnce(&mut Lent) -> T) -> T {
+    ENTERED.with(|entered| {
+        let entered = entered.borrow();
+        let lent = entered.as_ref().expect("an owner is entered");
+        what(&mut lent.borrow_mut())
+    })
+}
+
+/// Random bytes of the entered owner.
+pub(crate) fn fill(bytes: &mut [u8]) {
+    lent(|lent| lent.rng.fill_bytes(bytes));
+}
+
+/// The wall clock of the entered owner, since 1970.
+pub(crate) fn wall_clock() -> Duration {
+    lent(|lent| lent.epoch + Duration::from_nanos(lent.now.as_nanos()))
+}
+
+/// Does the entered owner keep secrets?
+pub(crate) fn keeps_secrets() -> bool {
+    lent(|lent| lent.keylog.is_some())
+}
+
+/// Keeps a secret of the entered owner.
+pub(crate) fn keep_secret(line: String) {
+    lent(|lent| lent.keylog.get_or_insert_default().push(line));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entered(seed: u64) -> Loan {
+        Loan::new(Seed::from_u64(seed), Duration::ZERO, false)
+    }
+
+    fn draw() -> [u8; 4] {
+        let mut bytes = [0; 4];
+        fill(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn an_owner_goes_on_where_its_last_turn_ended() {
+        let (a, b, again) = (entered(1), entered(2), entered(1));
+        let turn = |loan: &Loan| {
+            let _entered = loan.enter(Instant::ZERO);
+            draw()
+        };
+        let alternating = [turn(&a), turn(&b), turn(&a), turn(&b)];
+        assert_eq!(
+            [turn(&again), turn(&again)],
+            [alternating[0], alternating[2]]
+        );
+        assert_ne!(alternating[0], alternating[1]);
+        assert_ne!(alternating[0], alternating[2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "an owner is entered")]
+    fn nobody_gets_numbers_outside_a_turn() {
+        drop(entered(1).enter(Instant::ZERO));
+        draw();
+    }
+
+    #[test]
+    #[should_panic(expected = "one owner at a time")]
+    fn turns_do_not_nest() {
+        let (a, b) = (entered(1), entered(2));
+        let _first = a.enter(Instant::ZERO);
+        let _second = b.enter(Instant::ZERO);
+    }
+}
