@@ -18,12 +18,16 @@
 //!
 //! `std::time::Instant` has no constructor: [`base`] is read once per process, and only
 //! differences to it are ever used.
-use crate::turn::{self, Loan, Turn, fill};
+use crate::{
+    identity::{AnyCertificate, Identity, Pin},
+    turn::{self, Loan, Turn, fill},
+};
 use core::{fmt::Write as _, time::Duration};
 use quinn_proto as quic;
 use rustls::{
     crypto::{CryptoProvider, GetRandomFailed, SecureRandom, SupportedKxGroup},
-    pki_types::{CertificateDer, PrivateKeyDer, UnixTime},
+    pki_types::UnixTime,
+    server::ResolvesServerCert,
     time_provider::{DefaultTimeProvider, TimeProvider},
 };
 use sansbox_core::{Instant, Seed};
@@ -228,14 +232,46 @@ impl Sources {
         }
     }
 
-    /// TLS 1.3 of a server with this certificate, whose key must need no randomness to sign.
+    /// TLS 1.3 of a server with the certificate of its own.
     ///
     /// # Errors
-    /// When certificate and key do not belong together.
+    /// None in practice: the provider knows TLS 1.3.
+    pub fn server_tls_of(
+        &self,
+        identity: &Identity,
+        groups: &[&'static dyn SupportedKxGroup],
+    ) -> Result<rustls::ServerConfig, rustls::Error> {
+        self.server_tls(identity.resolver(), groups)
+    }
+
+    /// TLS 1.3 of a client that takes any certificate, or any with the key that `pin` names.
+    ///
+    /// # Errors
+    /// None in practice: the provider knows TLS 1.3.
+    pub fn client_tls_pinned(
+        &self,
+        pin: Option<Pin>,
+        groups: &[&'static dyn SupportedKxGroup],
+    ) -> Result<rustls::ClientConfig, rustls::Error> {
+        let provider = self.provider(groups);
+        let verifier = AnyCertificate {
+            pin,
+            algorithms: provider.signature_verification_algorithms,
+        };
+        let mut config = self.client_tls(rustls::RootCertStore::empty(), groups)?;
+        config
+            .dangerous()
+            .set_certificate_verifier(Arc::new(verifier));
+        Ok(config)
+    }
+
+    /// TLS 1.3 of a server with these certificates, whose keys must need no randomness to sign.
+    ///
+    /// # Errors
+    /// None in practice: the provider knows TLS 1.3.
     pub fn server_tls(
         &self,
-        certificate: CertificateDer<'static>,
-        key: PrivateKeyDer<'static>,
+        certificates: Arc<dyn ResolvesServerCert>,
         groups: &[&'static dyn SupportedKxGroup],
     ) -> Result<rustls::ServerConfig, rustls::Error> {
         let builder =
@@ -243,7 +279,7 @@ impl Sources {
         let mut config = builder
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)?;
+            .with_cert_resolver(certificates);
         let sessions = rustls::server::ServerSessionMemoryCache::new(SESSIONS_MAX);
         config.session_storage = sessions;
         if !self.hooks.has(Hook::Tickets) {

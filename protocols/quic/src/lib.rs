@@ -4,11 +4,20 @@
 //! | module | holds |
 //! |---|---|
 //! | [`hooks`] | every hook that replaces time and randomness of the system |
+//! | [`identity`] | certificates without an authority |
+//! | [`endpoint`] | connections and their streams, without a socket |
 //! | [`groups`] | key exchange groups |
 //! | `turn` | whose time and randomness the libraries are using now |
+pub mod endpoint;
 pub mod groups;
 pub mod hooks;
+pub mod identity;
+mod streams;
 mod turn;
 
+pub use endpoint::{ConnectionId, Endpoint, Event, Lost, Outgoing, StreamId};
 pub use hooks::{Hook, Hooks, Sources};
+pub use identity::{Identity, Pin};
+pub use quinn_proto;
+pub use rustls;
 pub use turn::Turn;

@@ -10,9 +10,10 @@ use crate::host::Cx;
 use core::time::Duration;
 use quinn_proto as quic;
 use rustls::{
-    crypto::SupportedKxGroup,
+    crypto::{SupportedKxGroup, ring::sign::any_supported_type},
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
     server::StoresServerSessions,
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use sansbox_core::{Instant, Seed};
 pub(crate) use sansbox_quic::hooks::{from_std, to_std};
@@ -94,9 +95,11 @@ impl Sources {
         identity: &Identity,
         groups: &[&'static dyn SupportedKxGroup],
     ) -> rustls::ServerConfig {
-        let (certificate, key) = (identity.certificate.clone(), identity.key.clone_key());
-        let config = self.quic.server_tls(certificate, key, groups);
-        let mut config = config.expect("a certificate with its own key");
+        let key = any_supported_type(&identity.key).expect("a key of a known kind");
+        let certified = CertifiedKey::new(vec![identity.certificate.clone()], key);
+        let resolver = Arc::new(SingleCertAndKey::from(certified));
+        let config = self.quic.server_tls(resolver, groups);
+        let mut config = config.expect("the provider knows TLS 1.3");
         config.session_storage = Arc::new(Sessions(config.session_storage));
         config
     }

@@ -1,0 +1,551 @@
+//! [`Endpoint`]: QUIC connections of a client or a server, and their streams, without a socket.
+//!
+//! Datagrams go in by [`Endpoint::handle_datagram`] and come out of [`Endpoint::poll_transmit`];
+//! what happened is told by [`Endpoint::poll_event`]; bytes of a stream cross by
+//! [`Endpoint::exchange`].
+use crate::{
+    hooks::{Sources, from_std, to_std},
+    streams::Stream,
+};
+use bytes::{Bytes, BytesMut};
+use core::{fmt, net::SocketAddr};
+use quinn_proto as quic;
+use sansbox_core::{End, Instant, Pipe, Progress};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+/// Datagrams that the endpoint answers with by itself (version negotiation, Retry, stateless
+/// reset) and that wait to be sent; more are dropped, as datagrams may be.
+const RESPONSES_MAX: usize = 64;
+
+/// Names a connection of an endpoint, and is never given to another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(u64);
+
+/// Names a stream of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId {
+    /// Whose stream it is.
+    pub connection: ConnectionId,
+    id: quic::StreamId,
+}
+
+/// What happened to connections and streams.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The handshake is complete.
+    Connected(ConnectionId),
+    /// The connection is gone, and its streams with it.
+    Lost(ConnectionId, Lost),
+    /// The peer opened a stream.
+    Opened(StreamId),
+    /// [`Endpoint::exchange`] has something to do for this stream.
+    Ready(StreamId),
+    /// [`Endpoint::open`] may succeed where it did not.
+    Available(ConnectionId),
+}
+
+/// Why a connection is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lost {
+    /// Nothing came for the idle timeout, or no answer to the handshake.
+    TimedOut,
+    /// The peer's application closed it, with this code.
+    Closed(u64),
+    /// The peer does not know it (any more).
+    Reset,
+    /// This side closed it.
+    Locally,
+    /// One of the two sides found a fault; the text says which, and quotes no payload.
+    Failed(String),
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Closed(code) => write!(f, "closed by the peer with code {code}"),
+            Self::Reset => f.write_str("reset by the peer"),
+            Self::Locally => f.write_str("closed"),
+            Self::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+impl core::error::Error for Lost {}
+
+impl From<quic::ConnectionError> for Lost {
+    fn from(error: quic::ConnectionError) -> Self {
+        match error {
+            quic::ConnectionError::TimedOut => Self::TimedOut,
+            quic::ConnectionError::ApplicationClosed(close) => {
+                Self::Closed(close.error_code.into_inner())
+            }
+            quic::ConnectionError::Reset => Self::Reset,
+            quic::ConnectionError::LocallyClosed => Self::Locally,
+            error @ (quic::ConnectionError::VersionMismatch
+            | quic::ConnectionError::TransportError(_)
+            | quic::ConnectionError::ConnectionClosed(_)
+            | quic::ConnectionError::CidsExhausted) => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// How the next datagrams are to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Where to.
+    pub to: SocketAddr,
+    /// The two ECN bits.
+    pub ecn: u8,
+    /// Bytes of all but the last datagram.
+    pub segment: usize,
+}
+
+struct Connection {
+    quic: quic::Connection,
+    handle: quic::ConnectionHandle,
+    streams: BTreeMap<quic::StreamId, Stream>,
+    /// When its timer fires, as `timers` knows it.
+    armed: Option<Instant>,
+    /// It stands in `to_send`.
+    is_queued: bool,
+    is_lost: bool,
+}
+
+/// Connections of one local end.
+pub struct Endpoint {
+    sources: Sources,
+    quic: quic::Endpoint,
+    client: Option<quic::ClientConfig>,
+    connections: BTreeMap<ConnectionId, Connection>,
+    by_handle: BTreeMap<usize, ConnectionId>,
+    /// Connections that may have something to send.
+    to_send: VecDeque<ConnectionId>,
+    timers: BTreeSet<(Instant, ConnectionId)>,
+    responses: VecDeque<(SocketAddr, Vec<u8>)>,
+    events: VecDeque<Event>,
+    connections_made: u64,
+    connections_max: usize,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("connections", &self.connections.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// A client, which only connects.
+    #[must_use]
+    pub fn client(
+        sources: Sources,
+        config: quic::EndpointConfig,
+        client: quic::ClientConfig,
+    ) -> Self {
+        Self::new(sources, config, Some(client), None, usize::MAX)
+    }
+
+    /// A server, which only accepts, and at most `connections_max` connections at a time.
+    #[must_use]
+    pub fn server(
+        sources: Sources,
+        config: quic::EndpointConfig,
+        server: quic::ServerConfig,
+        connections_max: usize,
+    ) -> Self {
+        Self::new(sources, config, None, Some(server), connections_max)
+    }
+
+    fn new(
+        sources: Sources,
+        config: quic::EndpointConfig,
+        client: Option<quic::ClientConfig>,
+        server: Option<quic::ServerConfig>,
+        connections_max: usize,
+    ) -> Self {
+        let quic = {
+            let _turn = sources.enter(Instant::ZERO);
+            quic::Endpoint::new(Arc::new(config), server.map(Arc::new), true, None)
+        };
+        Self {
+            sources,
+            quic,
+            client,
+            connections: BTreeMap::new(),
+            by_handle: BTreeMap::new(),
+            to_send: VecDeque::new(),
+            timers: BTreeSet::new(),
+            responses: VecDeque::new(),
+            events: VecDeque::new(),
+            connections_made: 0,
+            connections_max,
+        }
+    }
+
+    /// Begins to connect to `to`, whose certificate is asked for as `name`.
+    ///
+    /// # Errors
+    /// When this is no client, or `to` or `name` cannot be used.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        name: &str,
+    ) -> Result<ConnectionId, quic::ConnectError> {
+        let config = self.client.clone();
+        let config = config.ok_or(quic::ConnectError::NoDefaultClientConfig)?;
+        let (handle, connection) = {
+            let _turn = self.sources.enter(now);
+            self.quic.connect(to_std(now), config, to, name)?
+        };
+        let id = self.add(handle, connection);
+        self.settle(now, id);
+        Ok(id)
+    }
+
+    /// Handles one datagram. What is not authentic is dropped.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, ecn: u8, data: BytesMut) {
+        let mut response = Vec::new();
+        let event = {
+            let _turn = self.sources.enter(now);
+            let ecn = quic::EcnCodepoint::from_bits(ecn);
+            self.quic
+                .handle(to_std(now), from, None, ecn, data, &mut response)
+        };
+        match event {
+            None => {}
+            Some(quic::DatagramEvent::ConnectionEvent(handle, event)) => {
+                let Some(&id) = self.by_handle.get(&handle.0) else {
+                    return;
+                };
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    let _turn = self.sources.enter(now);
+                    connection.quic.handle_event(event);
+                }
+                self.settle(now, id);
+            }
+            Some(quic::DatagramEvent::NewConnection(incoming)) => self.admit(now, incoming),
+            Some(quic::DatagramEvent::Response(transmit)) => {
+                self.respond(transmit, response);
+            }
+        }
+    }
+
+    fn admit(&mut self, now: Instant, incoming: quic::Incoming) {
+        let mut response = Vec::new();
+        if self.connections.len() >= self.connections_max {
+            let transmit = {
+                let _turn = self.sources.enter(now);
+                self.quic.refuse(incoming, &mut response)
+            };
+            return self.respond(transmit, response);
+        }
+        let accepted = {
+            let _turn = self.sources.enter(now);
+            self.quic.accept(incoming, to_std(now), &mut response, None)
+        };
+        match accepted {
+            Ok((handle, connection)) => {
+                let id = self.add(handle, connection);
+                self.settle(now, id);
+            }
+            // A damaged first packet, or one that nothing can be made of.
+            Err(refused) => {
+                if let Some(transmit) = refused.response {
+                    self.respond(transmit, response);
+                }
+            }
+        }
+    }
+
+    fn respond(&mut self, transmit: quic::Transmit, mut response: Vec<u8>) {
+        if self.responses.len() < RESPONSES_MAX {
+            response.truncate(transmit.size);
+            self.responses.push_back((transmit.destination, response));
+        }
+    }
+
+    fn add(&mut self, handle: quic::ConnectionHandle, quic: quic::Connection) -> ConnectionId {
+        let id = ConnectionId(self.connections_made);
+        self.connections_made += 1;
+        self.by_handle.insert(handle.0, id);
+        let connection = Connection {
+            quic,
+            handle,
+            streams: BTreeMap::new(),
+            armed: None,
+            is_queued: false,
+            is_lost: false,
+        };
+        self.connections.insert(id, connection);
+        id
+    }
+
+    /// Opens a stream; `None` when the connection is gone or the peer allows no more now.
+    pub fn open(&mut self, now: Instant, connection: ConnectionId) -> Option<StreamId> {
+        let entry = self.connections.get_mut(&connection)?;
+        if entry.is_lost {
+            return None;
+        }
+        let id = {
+            let _turn = self.sources.enter(now);
+            entry.quic.streams().open(quic::Dir::Bi)?
+        };
+        entry.streams.insert(id, Stream::default());
+        Some(StreamId { connection, id })
+    }
+
+    /// Moves bytes and ends of a stream: what came into `received`, and what `to_send` holds on
+    /// its way. When the connection is gone, both pipes are reset.
+    pub fn exchange(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        received: &mut Pipe,
+        to_send: &mut Pipe,
+    ) -> Progress {
+        let connection = self.connections.get_mut(&stream.connection);
+        let Some(connection) = connection.filter(|connection| !connection.is_lost) else {
+            return lose(received, to_send);
+        };
+        let Some(state) = connection.streams.get_mut(&stream.id) else {
+            return Progress::NONE;
+        };
+        let progress = {
+            let _turn = self.sources.enter(now);
+            let quic = &mut connection.quic;
+            state.receive(quic, stream.id, received) | state.send(quic, stream.id, to_send)
+        };
+        if state.is_over() {
+            connection.streams.remove(&stream.id);
+        }
+        if progress == Progress::MADE {
+            self.settle(now, stream.connection);
+        }
+        progress
+    }
+
+    /// Gives a stream up in both directions.
+    pub fn abandon(&mut self, now: Instant, stream: StreamId) {
+        let Some(connection) = self.connections.get_mut(&stream.connection) else {
+            return;
+        };
+        if let Some(mut state) = connection.streams.remove(&stream.id)
+            && !connection.is_lost
+        {
+            let _turn = self.sources.enter(now);
+            state.abandon(&mut connection.quic, stream.id);
+        }
+        self.settle(now, stream.connection);
+    }
+
+    /// Closes a connection with an application error code and a reason that the peer may show.
+    pub fn close(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        code: u32,
+        reason: &'static str,
+    ) {
+        if let Some(entry) = self.connections.get_mut(&connection)
+            && !entry.is_lost
+        {
+            let _turn = self.sources.enter(now);
+            let reason = Bytes::from_static(reason.as_bytes());
+            entry.quic.close(to_std(now), code.into(), reason);
+            entry.is_lost = true;
+            entry.streams.clear();
+            self.events
+                .push_back(Event::Lost(connection, Lost::Locally));
+        }
+        self.settle(now, connection);
+    }
+
+    /// Has the connection a future?
+    #[must_use]
+    pub fn is_alive(&self, connection: ConnectionId) -> bool {
+        self.connections
+            .get(&connection)
+            .is_some_and(|connection| !connection.is_lost)
+    }
+
+    /// Connections that are not forgotten yet, closing ones among them.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Nothing is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// The next event, in order.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Fills `out`, which is cleared first, with at most `segments_max` datagrams for one address.
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        segments_max: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Outgoing> {
+        out.clear();
+        if let Some((to, response)) = self.responses.pop_front() {
+            out.extend_from_slice(&response);
+            let segment = response.len();
+            return Some(Outgoing {
+                to,
+                ecn: 0,
+                segment,
+            });
+        }
+        while let Some(&id) = self.to_send.front() {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                let transmit = {
+                    let _turn = self.sources.enter(now);
+                    connection
+                        .quic
+                        .poll_transmit(to_std(now), segments_max, out)
+                };
+                if let Some(transmit) = transmit {
+                    return Some(Outgoing {
+                        to: transmit.destination,
+                        ecn: transmit.ecn.map_or(0, |ecn| ecn as u8),
+                        segment: transmit.segment_size.unwrap_or(transmit.size),
+                    });
+                }
+                connection.is_queued = false;
+            }
+            self.to_send.pop_front();
+            self.rearm(id);
+        }
+        None
+    }
+
+    /// When [`Endpoint::handle_timeout`] is to be called. Valid once everything was transmitted.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Handles every deadline at or before `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(at, id)) = self.timers.first() {
+            if at > now {
+                return;
+            }
+            self.timers.pop_first();
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.armed = None;
+                {
+                    let _turn = self.sources.enter(now);
+                    connection.quic.handle_timeout(to_std(now));
+                }
+                self.settle(now, id);
+            }
+        }
+    }
+
+    /// After anything happened to a connection: tells its events, and queues it to be sent for.
+    fn settle(&mut self, now: Instant, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let turn = self.sources.enter(now);
+        while let Some(event) = connection.quic.poll() {
+            connection.tell(id, event, &mut self.events);
+        }
+        let mut is_drained = false;
+        while let Some(event) = connection.quic.poll_endpoint_events() {
+            is_drained |= event.is_drained();
+            if let Some(event) = self.quic.handle_event(connection.handle, event) {
+                connection.quic.handle_event(event);
+            }
+        }
+        drop(turn);
+        if !connection.is_queued {
+            connection.is_queued = true;
+            self.to_send.push_back(id);
+        }
+        if is_drained {
+            self.by_handle.remove(&connection.handle.0);
+            if let Some(at) = connection.armed {
+                self.timers.remove(&(at, id));
+            }
+            self.connections.remove(&id);
+        }
+    }
+
+    fn rearm(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let wanted = connection.quic.poll_timeout().map(from_std);
+        if wanted == connection.armed {
+            return;
+        }
+        if let Some(at) = connection.armed {
+            self.timers.remove(&(at, id));
+        }
+        self.timers.extend(wanted.map(|at| (at, id)));
+        connection.armed = wanted;
+    }
+}
+
+/// The connection of a stream is gone.
+fn lose(received: &mut Pipe, to_send: &mut Pipe) -> Progress {
+    let told = match received.end() {
+        End::Open => received.reset(),
+        End::Fin | End::Reset => Progress::NONE,
+    };
+    told | to_send.reset()
+}
+
+impl Connection {
+    fn tell(&mut self, id: ConnectionId, event: quic::Event, events: &mut VecDeque<Event>) {
+        use quic::StreamEvent::{Available, Finished, Opened, Readable, Stopped, Writable};
+        let of = |stream| StreamId {
+            connection: id,
+            id: stream,
+        };
+        match event {
+            quic::Event::HandshakeDataReady
+            | quic::Event::DatagramReceived
+            | quic::Event::DatagramsUnblocked
+            | quic::Event::Stream(Finished { .. }) => {}
+            quic::Event::Connected => events.push_back(Event::Connected(id)),
+            quic::Event::ConnectionLost { reason } => {
+                if !self.is_lost {
+                    self.is_lost = true;
+                    self.streams.clear();
+                    events.push_back(Event::Lost(id, reason.into()));
+                }
+            }
+            quic::Event::Stream(Opened { dir }) => {
+                while let Some(stream) = self.quic.streams().accept(dir) {
+                    self.streams.insert(stream, Stream::default());
+                    events.push_back(Event::Opened(of(stream)));
+                }
+            }
+            quic::Event::Stream(
+                Readable { id: stream } | Writable { id: stream } | Stopped { id: stream, .. },
+            ) => {
+                if self.streams.contains_key(&stream) {
+                    events.push_back(Event::Ready(of(stream)));
+                }
+            }
+            quic::Event::Stream(Available { .. }) => events.push_back(Event::Available(id)),
+        }
+    }
+}
