@@ -16,7 +16,7 @@ use crate::outcome::Outcome;
 use crate::process;
 use crate::proxy::{Proxy, Under};
 use crate::router;
-use crate::subject::{Folders, SANSBOX_AUTH, SANSBOX_EPOLL, SANSBOX_SYSTEM_CC, Subject};
+use crate::subject::{Folders, SANSBOX_AUTH, SANSBOX_SYSTEM_CC, Subject};
 
 /// Starts are short and scatter, so there are more of them.
 const STARTS: u32 = 9;
@@ -83,8 +83,6 @@ fn takes_part(subject: &Subject, group: Group) -> bool {
     match subject.name {
         SANSBOX_SYSTEM_CC => matches!(group, Group::BulkUp | Group::BulkDown),
         SANSBOX_AUTH => group == Group::Idle,
-        // Its listener does not pause when files run out.
-        SANSBOX_EPOLL => group != Group::IdleLimit,
         _ => true,
     }
 }

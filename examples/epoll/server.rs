@@ -5,7 +5,7 @@ use sansbox_core::{Instant, Seed};
 use sansbox_engine::{
     Peer, Plan, Session,
     config::{ReadOptions, Sources, read},
-    drive::{Drive, Pool, Turn},
+    drive::{BackOff, Drive, Pool, Turn},
     ids::InboundId,
 };
 use slab::Slab;
@@ -23,6 +23,9 @@ pub(crate) struct Server {
     /// What the configuration decides. All sessions share it.
     plan: Arc<Plan>,
     listener: TcpListener,
+    /// When to listen again, after files ran out.
+    paused_until: Option<Instant>,
+    back_off: BackOff,
     epoll: Epoll,
     /// One drive for each connection. Its place is its number, which is what epoll and the timers
     /// give back.
@@ -58,6 +61,8 @@ impl Server {
         Ok(Self {
             plan: Arc::new(plan),
             listener,
+            paused_until: None,
+            back_off: BackOff::default(),
             epoll,
             drives: Slab::new(),
             pool: Pool::default(),
@@ -89,7 +94,9 @@ impl Server {
         loop {
             // 1. Wait: not past the first deadline, and not at all when somebody has more to do.
             let wait = if again.is_empty() {
-                self.pool.timers.next().map(|at| self.until(at))
+                let deadlines = [self.pool.timers.next(), self.paused_until];
+                let first = deadlines.into_iter().flatten().min();
+                first.map(|at| self.until(at))
             } else {
                 Some(Timespec::default())
             };
@@ -108,6 +115,10 @@ impl Server {
             }
             // ... or whose deadline has come ...
             let now = self.now();
+            if self.paused_until.is_some_and(|at| at <= now) {
+                self.paused_until = None;
+                self.listen(epoll::EventFlags::IN)?;
+            }
             while let Some(number) = self.pool.timers.pop_due(now) {
                 again.push(number);
             }
@@ -127,16 +138,28 @@ impl Server {
     fn accept(&mut self, new: &mut Vec<usize>) -> io::Result<()> {
         loop {
             match self.listener.accept() {
-                Ok((stream, remote)) => new.push(self.enter(stream, remote)?),
+                Ok((stream, remote)) => {
+                    self.back_off.reset();
+                    new.push(self.enter(stream, remote)?);
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // The connection is gone already, or there are no files left: others go on, and
-                // the listener, which is level-triggered, asks again.
+                // It gave up before it was taken in.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
+                // There are no files left. The listener would ask again and again until there are:
+                // it has to be silent for a while.
                 Err(e) => {
                     eprintln!("accept: {e}");
-                    return Ok(());
+                    self.paused_until = Some(self.now() + self.back_off.pause());
+                    return self.listen(epoll::EventFlags::empty());
                 }
             }
         }
+    }
+
+    /// What is asked of the listener from now on.
+    fn listen(&self, what: epoll::EventFlags) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(LISTENER);
+        Ok(epoll::modify(&self.epoll.0, &self.listener, data, what)?)
     }
 
     /// A new connection gets a machine, and the machine a drive.

@@ -3,8 +3,12 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -64,7 +68,11 @@ impl Drop for Proxy {
 
 #[cfg(target_os = "linux")]
 fn proxy() -> Proxy {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_epoll"));
+    start(&mut Command::new(env!("CARGO_BIN_EXE_epoll")))
+}
+
+#[cfg(target_os = "linux")]
+fn start(command: &mut Command) -> Proxy {
     let mut child = command.stdout(Stdio::piped()).spawn().expect("start it");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let first = lines.next().expect("a line").expect("text");
@@ -166,4 +174,36 @@ fn epoll_refuses_what_it_cannot_do() {
     let name = b"\x05\x01\x00\x03\x0fno.such.invalid\x00\x50";
     let (_, code) = request(&proxy, name);
     assert_eq!(code, 4, "no such host");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn epoll_pauses_when_files_run_out_and_goes_on_when_there_are_some() {
+    const FILES: usize = 24;
+    let mut command = Command::new("sh");
+    let limited = format!("ulimit -n {FILES} && exec \"$0\"");
+    command.args(["-c", &limited, env!("CARGO_BIN_EXE_epoll")]);
+    let mut proxy = start(command.stderr(Stdio::piped()));
+    let errors = BufReader::new(proxy.child.stderr.take().expect("a pipe"));
+    let complaints = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&complaints);
+    thread::spawn(move || {
+        for line in errors.lines().map_while(Result::ok) {
+            assert!(line.starts_with("accept: "), "{line}");
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let connect = |_| TcpStream::connect(proxy.address).expect("the kernel accepts");
+    let many: Vec<TcpStream> = (0..2 * FILES).map(connect).collect();
+    let began = Instant::now();
+    while complaints.load(Ordering::Relaxed) < 3 {
+        assert!(began.elapsed() < TIMEOUT, "files do not run out");
+        thread::sleep(Duration::from_millis(10));
+    }
+    // 0.1 s, 0.2 s, 0.4 s: whoever asks at once has asked thousands of times by now.
+    let so_far = complaints.load(Ordering::Relaxed);
+    assert!(so_far < 20, "{so_far} complaints");
+    drop(many);
+    let (_, code) = request(&proxy, b"\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00");
+    assert_eq!(code, 7, "it serves again");
 }

@@ -20,7 +20,7 @@ const SMOL_TAG: &str = "runtime_smol";
 const EPOLL_IS: &str = "the example `epoll`: the engine on a plain loop";
 /// What [`SANSBOX_EPOLL`] is not asked for.
 const EPOLL_LACKS: &str = "one thread, no configuration (so no users, no rules), no UDP, no \
-     splice(2), no socket options, no pause when files run out; not measured at the file limit";
+     splice(2), no socket options";
 
 /// The event loops beside tokio that can be asked for.
 const LOOPS: [&str; 2] = ["smol", "epoll"];
