@@ -210,6 +210,9 @@ impl<K: Sockets> Direction<K> {
         pool: &Pool,
         from: &mut Stream<K::Stream>,
     ) -> Poll<io::Result<usize>> {
+        if matches!(self.held, Held::Nothing) {
+            ready!(driver.poll_readable(&mut from.socket))?;
+        }
         let n = match self.hold(driver, &pool.buffers) {
             Held::Nothing | Held::Over => 0,
             Held::Buffer(buffer) => {

@@ -132,6 +132,24 @@ fn small_exchanges_behind_a_burst_are_copied_again() {
 }
 
 #[test]
+fn a_direction_without_news_takes_no_conduit_from_the_other() {
+    let (mut driver, pool) = (Loop::with(Conduits::of(2)), Pool::default());
+    let (mut drive, client, upstream) = joined(&mut driver, &pool);
+    upstream.borrow_mut().receives(&[1; 1_000_000]);
+    assert_eq!(drive.turn(&mut driver, &pool, START), Turn::Waiting);
+    upstream.borrow_mut().room = 200_000;
+    client.borrow_mut().receives(&[1; 1_000_000]);
+    for _ in 0..10 {
+        assert_eq!(drive.turn(&mut driver, &pool, START), Turn::Waiting);
+    }
+    let conduits = &driver.conduits;
+    assert_eq!((conduits.leased, conduits.most), (1, 1));
+    upstream.borrow_mut().receives(&[1; 100]);
+    assert_eq!(drive.turn(&mut driver, &pool, START), Turn::Waiting);
+    assert_eq!(driver.conduits.most, 2, "the burst goes on");
+}
+
+#[test]
 fn an_endless_source_lets_others_have_their_turn() {
     let (mut driver, pool) = (Loop::default(), Pool::default());
     let (mut drive, client, upstream) = joined(&mut driver, &pool);
