@@ -52,8 +52,8 @@ pub struct Toy {
     /// Ends a session in passthrough or an association; counted from the last byte.
     pub idle: Duration,
     pub ignores_stop: bool,
-    /// A session panics when it sees this byte first.
-    pub panics_at: Option<u8>,
+    /// A session panics when it receives these bytes by themselves.
+    pub panics_at: Option<&'static [u8]>,
     pub listens: Vec<InboundSockets>,
     pub dial: Dial,
 }
@@ -316,7 +316,7 @@ impl Machine for Session {
                 }
             }
             Input::Received(slot, bytes) => {
-                let is_fatal = self.toy.panics_at.is_some_and(|at| at == bytes[0]);
+                let is_fatal = self.toy.panics_at.is_some_and(|at| at == &bytes[..]);
                 assert!(!is_fatal, "this is a test of panics");
                 let side = self.side(slot).expect("pipes");
                 assert!(side.rx.room() > 0, "bytes without room");
