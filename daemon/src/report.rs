@@ -53,6 +53,7 @@ impl Observer for Report {
             report: self,
             record,
             age: now.saturating_duration_since(record.opened),
+            level: record.severity(stage),
         };
         match stage {
             Stage::Opened => line.opened(),
