@@ -37,7 +37,9 @@ pub struct Record {
 }
 
 impl Record {
-    pub(crate) fn new(inbound: InboundId, peer: SocketAddr, seed: Seed, now: Instant) -> Self {
+    /// What is known at the start: who came, where and when. `seed` is the session's.
+    #[must_use]
+    pub fn new(inbound: InboundId, peer: SocketAddr, seed: Seed, now: Instant) -> Self {
         let [a, b, c, d, ..] = seed.derive("connection id").bytes();
         Self {
             id: u32::from_le_bytes([a, b, c, d]),

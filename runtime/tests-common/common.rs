@@ -94,12 +94,12 @@ impl Service for Toy {
         self: &Arc<Self>,
         inbound: InboundId,
         peer: Peer,
-        _seed: Seed,
+        seed: Seed,
         now: Instant,
     ) -> Session {
         Session {
             toy: Arc::clone(self),
-            record: record(inbound, peer.remote, now),
+            record: record(inbound, peer, seed, now),
             actions: VecDeque::new(),
             sides: Some(Box::new([Side::default(), Side::default()])),
             deadline: None,
@@ -112,12 +112,12 @@ impl Service for Toy {
         self: &Arc<Self>,
         inbound: InboundId,
         peer: Peer,
-        _seed: Seed,
+        seed: Seed,
         now: Instant,
     ) -> Association {
         Association {
             toy: Arc::clone(self),
-            record: record(inbound, peer.remote, now),
+            record: record(inbound, peer, seed, now),
             actions: VecDeque::new(),
             waiting: Vec::new(),
             is_bound: false,
@@ -127,21 +127,10 @@ impl Service for Toy {
     }
 }
 
-fn record(inbound: InboundId, peer: SocketAddr, opened: Instant) -> Record {
-    Record {
-        id: 0,
-        inbound,
-        peer,
-        user: None,
-        target: None,
-        rule: None,
-        outbound: Some(OutboundId(0)),
-        bytes_up: 0,
-        bytes_down: 0,
-        opened,
-        closed: None,
-        drops: None,
-    }
+fn record(inbound: InboundId, peer: Peer, seed: Seed, opened: Instant) -> Record {
+    let mut record = Record::new(inbound, peer.remote, seed, opened);
+    record.outbound = Some(OutboundId(0));
+    record
 }
 
 #[derive(Debug)]
