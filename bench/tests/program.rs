@@ -111,6 +111,10 @@ fn a_signal_ends_the_children_too() {
     let child = std::fs::read_to_string(&note).unwrap();
     let process = std::path::Path::new("/proc").join(child.trim());
     assert!(process.exists());
+    // A shell blocks all signals for a moment when it starts a program such as `mv`.
+    wait_for("the shell to become `sleep`", || {
+        std::fs::read_to_string(process.join("comm")).unwrap() == "sleep\n"
+    });
     let status = std::fs::read_to_string(process.join("status")).unwrap();
     let blocked = status
         .lines()

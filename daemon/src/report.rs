@@ -53,6 +53,7 @@ impl Observer for Report {
             report: self,
             record,
             age: now.saturating_duration_since(record.opened),
+            level: record.severity(stage),
         };
         match stage {
             Stage::Opened => line.opened(),
@@ -189,7 +190,7 @@ impl fmt::Display for Untold {
 mod tests {
     use super::*;
     use crate::load::{Loaded, load};
-    use sansbox_core::{Host, Refusal, Target};
+    use sansbox_core::{Host, Refusal, Seed, Target};
     use sansbox_engine::{config::Sources, ids::UserId, record::CloseReason};
     use std::{fs::File, io::Read as _, os::fd::OwnedFd};
 
@@ -219,19 +220,16 @@ mod tests {
     }
 
     fn record() -> Record {
+        let peer = SocketAddr::from(([192, 168, 0, 2], 5000));
+        let seed = Seed::from_u64(0);
         Record {
             id: 9,
-            inbound: InboundId(0),
-            peer: SocketAddr::from(([192, 168, 0, 2], 5000)),
             user: Some(UserId(0)),
             target: Some(Target::new(Host::parse(b"a.test").expect("a name"), 443)),
-            rule: None,
             outbound: Some(OutboundId(0)),
             bytes_up: 10,
             bytes_down: 20,
-            opened: Instant::ZERO,
-            closed: None,
-            drops: None,
+            ..Record::new(InboundId(0), peer, seed, Instant::ZERO)
         }
     }
 

@@ -13,11 +13,12 @@ pub(crate) struct Story<'a> {
     pub(crate) report: &'a Report,
     pub(crate) record: &'a Record,
     pub(crate) age: Duration,
+    pub(crate) level: Level,
 }
 
 impl Story<'_> {
-    fn write(&self, level: Level, text: fmt::Arguments<'_>) {
-        self.write_all(level, &[text]);
+    fn write(&self, text: fmt::Arguments<'_>) {
+        self.write_all(self.level, &[text]);
     }
 
     fn write_all(&self, level: Level, texts: &[fmt::Arguments<'_>]) {
@@ -34,17 +35,14 @@ impl Story<'_> {
 
     pub(crate) fn opened(&self) {
         let (inbound, peer) = (self.inbound(), self.record.peer);
-        self.write(
-            Level::Info,
-            format_args!("{inbound}: inbound connection from {peer}"),
-        );
+        self.write(format_args!("{inbound}: inbound connection from {peer}"));
     }
 
     pub(crate) fn auth_failed(&self) {
         let (inbound, peer) = (self.inbound(), self.record.peer);
         let reason = CloseReason::AuthFailed.reason();
         let text = format_args!("{inbound}: connection from {peer}: {reason}");
-        self.write(Level::Warn, text);
+        self.write(text);
     }
 
     pub(crate) fn routed(&self) {
@@ -57,11 +55,11 @@ impl Story<'_> {
             Some(id) => {
                 let outbound = self.report.outbound(id);
                 let taken = format_args!("{outbound}: outbound connection to {target}, {rule}");
-                self.write_all(Level::Info, &[asked, taken]);
+                self.write_all(self.level, &[asked, taken]);
             }
             None => {
                 let rejected = format_args!("router: {rule} rejects {target}");
-                self.write_all(Level::Info, &[asked, rejected]);
+                self.write_all(self.level, &[asked, rejected]);
             }
         }
         if self.report.logger.is_on(Level::Debug)
@@ -73,38 +71,29 @@ impl Story<'_> {
                 .users
                 .name(user)
         {
-            self.write(Level::Debug, format_args!("{inbound}: user {name:?}"));
+            self.write_all(Level::Debug, &[format_args!("{inbound}: user {name:?}")]);
         }
     }
 
     pub(crate) fn refused(&self, why: Refusal) {
-        let (level, what) = if matches!(why, Refusal::Policy | Refusal::Dropped) {
-            // The line before names the rule or the outbound that wants it so.
-            (Level::Debug, "refused")
-        } else if self.record.outbound.is_none() {
-            // The client asked for what there is not.
-            (Level::Info, "refused")
+        // No warning when a rule wants it so or the client asks for what there is not.
+        let what = if self.level == Level::Warn {
+            "failed"
         } else {
-            (Level::Warn, "failed")
+            "refused"
         };
         let place = match self.record.outbound {
             Some(id) => self.report.outbound(id),
             None => self.inbound(),
         };
-        let (way, why) = (Way(self), why.reason());
-        self.write(
-            level,
-            format_args!("{place}: connection {way} {what}: {why}"),
-        );
+        let (way, why) = (self.record.way(), why.reason());
+        self.write(format_args!("{place}: connection {way} {what}: {why}"));
     }
 
     pub(crate) fn connected(&self) {
         if let (Some(id), Some(target)) = (self.record.outbound, &self.record.target) {
             let outbound = self.report.outbound(id);
-            self.write(
-                Level::Debug,
-                format_args!("{outbound}: connected to {target}"),
-            );
+            self.write(format_args!("{outbound}: connected to {target}"));
         }
     }
 
@@ -115,19 +104,15 @@ impl Story<'_> {
             let Some(untold) = self.report.public_sources.pass(now) else {
                 return;
             };
-            return self.write(
-                Level::Warn,
-                format_args!(
-                    "{inbound}: connection from {peer} refused: {reason}; \
-                     \"sansbox_allow_public\" or \"users\" would open it{untold}"
-                ),
-            );
+            return self.write(format_args!(
+                "{inbound}: connection from {peer} refused: {reason}; \
+                 \"sansbox_allow_public\" or \"users\" would open it{untold}"
+            ));
         }
-        let (way, facts) = (Way(self), Facts(self));
-        self.write(
-            Level::Info,
-            format_args!("{inbound}: connection {way} closed: {reason}; {facts}"),
-        );
+        let (way, facts) = (self.record.way(), Facts(self));
+        self.write(format_args!(
+            "{inbound}: connection {way} closed: {reason}; {facts}"
+        ));
     }
 }
 
@@ -143,19 +128,6 @@ impl fmt::Display for Rule {
     }
 }
 
-/// From where to where.
-struct Way<'a>(&'a Story<'a>);
-
-impl fmt::Display for Way<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "from {}", self.0.record.peer)?;
-        match &self.0.record.target {
-            Some(target) => write!(f, " to {target}"),
-            None => Ok(()),
-        }
-    }
-}
-
 /// What happened in a connection, once it is over.
 struct Facts<'a>(&'a Story<'a>);
 
@@ -165,6 +137,7 @@ impl fmt::Display for Facts<'_> {
             report,
             record,
             age,
+            level: _,
         } = self.0;
         if record.target.is_some() {
             write!(f, "{}, ", Rule(record.rule))?;

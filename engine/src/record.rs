@@ -1,6 +1,10 @@
 //! What is known of a session or association, for logs and counters.
-use crate::ids::{InboundId, OutboundId, UserId};
-use core::net::SocketAddr;
+use crate::{
+    config::model::LogLevel,
+    ids::{InboundId, OutboundId, UserId},
+    machine::Stage,
+};
+use core::{fmt, net::SocketAddr};
 use sansbox_core::{Instant, Refusal, Seed, Target};
 
 /// What is known of a session or association.
@@ -33,7 +37,9 @@ pub struct Record {
 }
 
 impl Record {
-    pub(crate) fn new(inbound: InboundId, peer: SocketAddr, seed: Seed, now: Instant) -> Self {
+    /// What is known at the start: who came, where and when. `seed` is the session's.
+    #[must_use]
+    pub fn new(inbound: InboundId, peer: SocketAddr, seed: Seed, now: Instant) -> Self {
         let [a, b, c, d, ..] = seed.derive("connection id").bytes();
         Self {
             id: u32::from_le_bytes([a, b, c, d]),
@@ -51,9 +57,47 @@ impl Record {
         }
     }
 
+    /// From where to where, for a log.
+    #[must_use]
+    pub const fn way(&self) -> Way<'_> {
+        Way(self)
+    }
+
+    /// How severe it is that `stage` was reached.
+    #[must_use]
+    pub fn severity(&self, stage: Stage) -> LogLevel {
+        match stage {
+            Stage::AuthFailed => LogLevel::Warn,
+            Stage::Opened | Stage::Routed => LogLevel::Info,
+            // The line before names the rule or the outbound that wants it so.
+            Stage::Connected | Stage::Refused(Refusal::Policy | Refusal::Dropped) => {
+                LogLevel::Debug
+            }
+            // The client asked for what there is not.
+            Stage::Refused(_) if self.outbound.is_none() => LogLevel::Info,
+            Stage::Refused(_) => LogLevel::Warn,
+            Stage::Closed if self.closed == Some(CloseReason::PublicSource) => LogLevel::Warn,
+            Stage::Closed => LogLevel::Info,
+        }
+    }
+
     pub(crate) fn drop_datagram(&mut self, why: Drop) {
         let count = self.drops.get_or_insert_default().counter(why);
         *count = count.saturating_add(1);
+    }
+}
+
+/// `from PEER to TARGET`, or without the target while it is not known. See [`Record::way`].
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a>(&'a Record);
+
+impl fmt::Display for Way<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "from {}", self.0.peer)?;
+        match &self.0.target {
+            Some(target) => write!(f, " to {target}"),
+            None => Ok(()),
+        }
     }
 }
 

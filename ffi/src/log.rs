@@ -1,7 +1,7 @@
 //! Log lines of a running proxy, kept for whoever asks for them: a library has no terminal and no
 //! file of its own.
 use core::fmt::{self, Write as _};
-use sansbox_core::{Instant, Refusal};
+use sansbox_core::Instant;
 use sansbox_engine::{
     Plan,
     config::model::{Log, LogLevel},
@@ -94,37 +94,14 @@ const fn name(level: LogLevel) -> &'static str {
     }
 }
 
-/// From where to where.
-struct Way<'a>(&'a Record);
-
-impl fmt::Display for Way<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "from {}", self.0.peer)?;
-        match &self.0.target {
-            Some(target) => write!(f, " to {target}"),
-            None => Ok(()),
-        }
-    }
-}
-
 impl Observer for Lines {
     fn session(&self, record: &Record, stage: Stage, now: Instant) {
         if !self.is_on(LogLevel::Warn) {
             return;
         }
-        let (id, inbound, way) = (record.id, self.inbound(record.inbound), Way(record));
+        let (id, inbound, way) = (record.id, self.inbound(record.inbound), record.way());
         let outbound = record.outbound.map(|id| self.outbound(id));
-        let level = match stage {
-            Stage::AuthFailed => LogLevel::Warn,
-            Stage::Opened | Stage::Routed => LogLevel::Info,
-            Stage::Connected | Stage::Refused(Refusal::Policy | Refusal::Dropped) => {
-                LogLevel::Debug
-            }
-            Stage::Refused(_) if outbound.is_none() => LogLevel::Info,
-            Stage::Refused(_) => LogLevel::Warn,
-            Stage::Closed if record.closed == Some(CloseReason::PublicSource) => LogLevel::Warn,
-            Stage::Closed => LogLevel::Info,
-        };
+        let level = record.severity(stage);
         let push = |what: fmt::Arguments<'_>| {
             self.push(
                 level,

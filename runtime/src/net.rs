@@ -155,6 +155,11 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
         })
     }
 
+    fn poll_readable(&mut self, stream: &mut R::Io) -> Poll<io::Result<()>> {
+        let mut cx = Context::from_waker(self.waker);
+        stream.poll_ready(&mut cx, Interest::Read)
+    }
+
     fn poll_writable(&mut self, stream: &mut R::Io) -> Poll<io::Result<()>> {
         let mut cx = Context::from_waker(self.waker);
         stream.poll_ready(&mut cx, Interest::Write)

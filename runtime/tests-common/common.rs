@@ -52,8 +52,8 @@ pub struct Toy {
     /// Ends a session in passthrough or an association; counted from the last byte.
     pub idle: Duration,
     pub ignores_stop: bool,
-    /// A session panics when it sees this byte first.
-    pub panics_at: Option<u8>,
+    /// A session panics when it receives these bytes by themselves.
+    pub panics_at: Option<&'static [u8]>,
     pub listens: Vec<InboundSockets>,
     pub dial: Dial,
 }
@@ -94,12 +94,12 @@ impl Service for Toy {
         self: &Arc<Self>,
         inbound: InboundId,
         peer: Peer,
-        _seed: Seed,
+        seed: Seed,
         now: Instant,
     ) -> Session {
         Session {
             toy: Arc::clone(self),
-            record: record(inbound, peer.remote, now),
+            record: record(inbound, peer, seed, now),
             actions: VecDeque::new(),
             sides: Some(Box::new([Side::default(), Side::default()])),
             deadline: None,
@@ -112,12 +112,12 @@ impl Service for Toy {
         self: &Arc<Self>,
         inbound: InboundId,
         peer: Peer,
-        _seed: Seed,
+        seed: Seed,
         now: Instant,
     ) -> Association {
         Association {
             toy: Arc::clone(self),
-            record: record(inbound, peer.remote, now),
+            record: record(inbound, peer, seed, now),
             actions: VecDeque::new(),
             waiting: Vec::new(),
             is_bound: false,
@@ -127,21 +127,10 @@ impl Service for Toy {
     }
 }
 
-fn record(inbound: InboundId, peer: SocketAddr, opened: Instant) -> Record {
-    Record {
-        id: 0,
-        inbound,
-        peer,
-        user: None,
-        target: None,
-        rule: None,
-        outbound: Some(OutboundId(0)),
-        bytes_up: 0,
-        bytes_down: 0,
-        opened,
-        closed: None,
-        drops: None,
-    }
+fn record(inbound: InboundId, peer: Peer, seed: Seed, opened: Instant) -> Record {
+    let mut record = Record::new(inbound, peer.remote, seed, opened);
+    record.outbound = Some(OutboundId(0));
+    record
 }
 
 #[derive(Debug)]
@@ -316,7 +305,7 @@ impl Machine for Session {
                 }
             }
             Input::Received(slot, bytes) => {
-                let is_fatal = self.toy.panics_at.is_some_and(|at| at == bytes[0]);
+                let is_fatal = self.toy.panics_at.is_some_and(|at| at == &bytes[..]);
                 assert!(!is_fatal, "this is a test of panics");
                 let side = self.side(slot).expect("pipes");
                 assert!(side.rx.room() > 0, "bytes without room");

@@ -483,7 +483,7 @@ fn a_session_that_does_not_stop_is_cut_and_counted() {
 fn a_machine_that_panics_takes_no_other_with_it() {
     let (listener, target) = listen();
     let mut toy = Toy::new(Mode::Pipes, target);
-    toy.panics_at = Some(66);
+    toy.panics_at = Some(b"panic");
     let options = Options {
         workers: Some(1),
         ..Options::default()
@@ -491,7 +491,7 @@ fn a_machine_that_panics_takes_no_other_with_it() {
     let world = World::try_start(toy, options).expect("started");
     let (client, upstream) = (connect(&world), accept(&listener));
     let (other, other_upstream) = (connect(&world), accept(&listener));
-    (&client).write_all(&[66]).expect("written");
+    (&client).write_all(b"panic").expect("written");
     expect_end(&client);
     expect_end(&upstream);
     send(&other, 1, 100_000, 1000);

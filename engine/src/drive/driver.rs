@@ -90,6 +90,12 @@ pub trait Driver<K: Sockets> {
     /// Reads once; 0 is the peer's FIN. `into` is not empty.
     fn poll_read(&mut self, stream: &mut K::Stream, into: &mut [u8]) -> Poll<io::Result<usize>>;
 
+    /// Whether a read would not block. A relay asks before it takes a buffer or a conduit, so that
+    /// a direction in which nothing moves takes none; a driver that cannot know says yes.
+    fn poll_readable(&mut self, _stream: &mut K::Stream) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
     /// Writes once. `bytes` are not empty.
     fn poll_write(
         &mut self,

@@ -15,9 +15,13 @@ use std::io::{self, IoSlice};
 
 /// Bytes in a burst after which a direction is spliced.
 const SPLICE_AFTER: u32 = 128 * 1024;
-/// A turn that moved something, but less than this, ends a burst. One that moved nothing does not:
+/// Bytes that a turn has to move for a burst to go on; those of another turn make up for a lack.
+/// Looking at a single turn would not do: what a sender writes at once is cut into segments, so
+/// that a few bytes of each write may come by themselves. A turn that moved nothing does not count:
 /// it may belong to the other direction.
-const BULK_WAKE: usize = 16 * 1024;
+const BULK_WAKE: u32 = 16 * 1024;
+/// What a burst is counted up to: a few little turns are enough to end a long one.
+const BURST_MAX: u32 = 2 * SPLICE_AFTER;
 /// Bytes that a direction copies before others get their turn.
 const TURN_COPIED: usize = 2 * 1024 * 1024;
 /// The same when it splices: a few milliseconds at the speed of memory, and never reached by what
@@ -84,7 +88,7 @@ enum Held<K: Sockets> {
 pub(crate) struct Direction<K: Sockets> {
     pub(crate) from: Slot,
     pub(crate) to: Slot,
-    /// Bytes of the burst that goes on.
+    /// Bytes of the burst that goes on, less [`BULK_WAKE`] for each turn.
     burst: u32,
     held: Held<K>,
     /// Bytes moved and not reported yet.
@@ -164,8 +168,8 @@ impl<K: Sockets> Direction<K> {
 
     /// Nothing more can be moved now, after `turn` bytes.
     fn rest(&mut self, driver: &mut impl Driver<K>, pool: &Pool, turn: usize) -> Moved {
-        if (1..BULK_WAKE).contains(&turn) {
-            self.burst = 0;
+        if turn > 0 {
+            self.burst = self.burst.saturating_sub(BULK_WAKE);
         }
         self.release(driver, &pool.buffers);
         Moved::Everything
@@ -206,6 +210,9 @@ impl<K: Sockets> Direction<K> {
         pool: &Pool,
         from: &mut Stream<K::Stream>,
     ) -> Poll<io::Result<usize>> {
+        if matches!(self.held, Held::Nothing) {
+            ready!(driver.poll_readable(&mut from.socket))?;
+        }
         let n = match self.hold(driver, &pool.buffers) {
             Held::Nothing | Held::Over => 0,
             Held::Buffer(buffer) => {
@@ -217,7 +224,7 @@ impl<K: Sockets> Direction<K> {
         };
         from.ended = n == 0;
         let burst = u32::try_from(n).unwrap_or(u32::MAX);
-        self.burst = self.burst.saturating_add(burst);
+        self.burst = self.burst.saturating_add(burst).min(BURST_MAX);
         Poll::Ready(Ok(n))
     }
 

@@ -112,10 +112,10 @@ impl Wire {
 
     fn read(&mut self, most: usize) -> Poll<io::Result<Vec<u8>>> {
         self.alive()?;
-        let n = most.min(self.incoming.len());
-        if n == 0 && !self.is_ended {
+        if self.incoming.is_empty() && !self.is_ended {
             return Poll::Pending;
         }
+        let n = most.min(self.incoming.len());
         Poll::Ready(Ok(self.incoming.drain(..n).collect()))
     }
 
@@ -160,6 +160,8 @@ impl Conduit for FakePipe {
 pub(crate) struct Conduits {
     free: usize,
     pub(crate) leased: usize,
+    /// The most that were leased at a time.
+    pub(crate) most: usize,
     /// Bytes that went through.
     pub(crate) moved: usize,
 }
@@ -255,6 +257,10 @@ impl Driver<Net> for Loop {
         })
     }
 
+    fn poll_readable(&mut self, stream: &mut Rc<RefCell<Wire>>) -> Poll<io::Result<()>> {
+        stream.borrow_mut().read(0).map_ok(drop)
+    }
+
     fn poll_write(
         &mut self,
         stream: &mut Rc<RefCell<Wire>>,
@@ -313,6 +319,7 @@ impl Driver<Net> for Loop {
     fn lease_conduit(&mut self) -> Option<FakePipe> {
         self.conduits.free = self.conduits.free.checked_sub(1)?;
         self.conduits.leased += 1;
+        self.conduits.most = self.conduits.most.max(self.conduits.leased);
         Some(FakePipe::default())
     }
 

@@ -91,22 +91,62 @@ fn bulk_goes_through_a_conduit_and_gives_it_back() {
 fn turns_of_the_other_direction_do_not_end_a_burst() {
     let (mut driver, pool) = (Loop::with(Conduits::of(1)), Pool::default());
     let (mut drive, client, upstream) = joined(&mut driver, &pool);
-    for _ in 0..4 {
-        upstream.borrow_mut().receives(&[1; 50_000]);
+    for _ in 0..5 {
+        upstream.borrow_mut().receives(&[1; 60_000]);
         assert_eq!(drive.turn(&mut driver, &pool, START), Turn::Waiting);
         client.borrow_mut().receives(&[1; 100]);
         assert_eq!(drive.turn(&mut driver, &pool, START), Turn::Waiting);
     }
-    assert_eq!(client.borrow().sent.len(), 200_000);
-    assert_eq!(driver.conduits.moved, 50_000, "what is behind 128 KiB");
-    for _ in 0..100 {
+    assert_eq!(client.borrow().sent.len(), 5 * 60_000);
+    assert_eq!(driver.conduits.moved, 60_000, "what is behind 128 KiB");
+}
+
+/// A segment carries at most 65,483 bytes on loopback, so writes of 128 KiB come like this.
+#[test]
+fn the_cut_off_end_of_each_write_does_not_end_a_burst() {
+    let (mut driver, pool) = (Loop::with(Conduits::of(1)), Pool::default());
+    let (mut drive, client, upstream) = joined(&mut driver, &pool);
+    for segment in [65_483, 65_483, 106].repeat(100) {
+        upstream.borrow_mut().receives(&vec![1; segment]);
+        assert_eq!(drive.turn(&mut driver, &pool, START), Turn::Waiting);
+    }
+    assert_eq!(client.borrow().sent.len(), 100 * 131_072);
+    let copied = client.borrow().sent.len() - driver.conduits.moved;
+    assert!(copied <= 2 * 131_072, "{copied} bytes copied");
+}
+
+#[test]
+fn small_exchanges_behind_a_burst_are_copied_again() {
+    let (mut driver, pool) = (Loop::with(Conduits::of(1)), Pool::default());
+    let (mut drive, _client, upstream) = joined(&mut driver, &pool);
+    upstream.borrow_mut().receives(&[1; 10_000_000]);
+    while drive.turn(&mut driver, &pool, START) == Turn::Again {}
+    let bulk = driver.conduits.moved;
+    assert!(bulk > 9_000_000, "{bulk}");
+    for _ in 0..1000 {
         upstream.borrow_mut().receives(&[1; 100]);
         assert_eq!(drive.turn(&mut driver, &pool, START), Turn::Waiting);
     }
-    assert_eq!(
-        driver.conduits.moved, 50_100,
-        "the first little one ends it"
-    );
+    let little = driver.conduits.moved - bulk;
+    assert!(little <= 1000, "{little} bytes spliced one by one");
+}
+
+#[test]
+fn a_direction_without_news_takes_no_conduit_from_the_other() {
+    let (mut driver, pool) = (Loop::with(Conduits::of(2)), Pool::default());
+    let (mut drive, client, upstream) = joined(&mut driver, &pool);
+    upstream.borrow_mut().receives(&[1; 1_000_000]);
+    assert_eq!(drive.turn(&mut driver, &pool, START), Turn::Waiting);
+    upstream.borrow_mut().room = 200_000;
+    client.borrow_mut().receives(&[1; 1_000_000]);
+    for _ in 0..10 {
+        assert_eq!(drive.turn(&mut driver, &pool, START), Turn::Waiting);
+    }
+    let conduits = &driver.conduits;
+    assert_eq!((conduits.leased, conduits.most), (1, 1));
+    upstream.borrow_mut().receives(&[1; 100]);
+    assert_eq!(drive.turn(&mut driver, &pool, START), Turn::Waiting);
+    assert_eq!(driver.conduits.most, 2, "the burst goes on");
 }
 
 #[test]

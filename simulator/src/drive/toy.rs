@@ -72,20 +72,10 @@ fn pipes() -> [Pipe; 2] {
 
 impl Toy {
     pub(super) fn new(quirk: Quirk, to: SocketAddr, newcomer: Newcomer) -> Self {
-        let record = Record {
-            id: 0,
-            inbound: InboundId(0),
-            peer: newcomer.remote,
-            user: None,
-            target: None,
-            rule: None,
-            outbound: None,
-            bytes_up: 0,
-            bytes_down: 0,
-            opened: newcomer.now,
-            closed: None,
-            drops: None,
-        };
+        let Newcomer {
+            remote, seed, now, ..
+        } = newcomer;
+        let record = Record::new(InboundId(0), remote, seed, now);
         Self {
             quirk,
             to,

@@ -87,20 +87,7 @@ impl Planted {
             client: pipes(),
             up: pipes(),
             actions: VecDeque::new(),
-            record: Record {
-                id: 0,
-                inbound: InboundId(0),
-                peer: newcomer.remote,
-                user: None,
-                target: None,
-                rule: None,
-                outbound: None,
-                bytes_up: 0,
-                bytes_down: 0,
-                opened: newcomer.now,
-                closed: None,
-                drops: None,
-            },
+            record: Record::new(InboundId(0), newcomer.remote, newcomer.seed, newcomer.now),
         }
     }
 
