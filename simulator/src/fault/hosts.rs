@@ -67,8 +67,11 @@ pub(super) const ALL: &[FaultClass] = &[
         |world, draw| {
             for host in world.hosts() {
                 let ahead = draw.millis(world, 1, 86_400_000);
-                let fault = HostFault::ClockJump(ahead);
-                world.at(Duration::ZERO, super::Fault::Host { host, fault });
+                let name = world.net.core.host_name(host).to_owned();
+                if draw.strikes(world, &name) {
+                    let fault = HostFault::ClockJump(ahead);
+                    world.at(Duration::ZERO, super::Fault::Host { host, fault });
+                }
             }
         },
     ),
