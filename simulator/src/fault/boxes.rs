@@ -83,29 +83,17 @@ const RESET: Then = Then::Reset {
     after: Duration::from_millis(1),
 };
 
-const fn class(
-    name: &'static str,
-    about: &'static str,
-    install: fn(&mut World, &mut Draw),
-) -> FaultClass {
-    FaultClass {
-        name,
-        about,
-        kind: Kind::Box,
-        keeps_bytes: true,
-        install,
-    }
-}
-
 pub(super) const ALL: &[FaultClass] = &[
-    class(
+    FaultClass::new(
+        Kind::Box,
         "nat",
         "flows leave from other ports, one for each destination",
         |world, draw| {
             nat(world, draw, |_, _, _| {});
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Box,
         "nat-rebind",
         "flows get new ports again and again",
         |world, draw| {
@@ -114,11 +102,17 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class("nat-forget", "a NAT forgets everything", |world, draw| {
-        let hops = nat(world, draw, |_, _, _| {});
-        forget(world, draw, hops);
-    }),
-    class(
+    FaultClass::new(
+        Kind::Box,
+        "nat-forget",
+        "a NAT forgets everything",
+        |world, draw| {
+            let hops = nat(world, draw, |_, _, _| {});
+            forget(world, draw, hops);
+        },
+    ),
+    FaultClass::new(
+        Kind::Box,
         "nat-short-memory",
         "a NAT forgets what is silent for a moment",
         |world, draw| {
@@ -129,12 +123,18 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class("nat-few-ports", "a host gets few ports", |world, draw| {
-        nat(world, draw, |world, draw, policy| {
-            policy.ports_per_host = Some(draw.between(world, 20, 0) as usize);
-        });
-    }),
-    class(
+    FaultClass::new(
+        Kind::Box,
+        "nat-few-ports",
+        "a host gets few ports",
+        |world, draw| {
+            nat(world, draw, |world, draw, policy| {
+                policy.ports_per_host = Some(draw.between(world, 20, 0) as usize);
+            });
+        },
+    ),
+    FaultClass::new(
+        Kind::Box,
         "firewall-eviction",
         "idle connections are forgotten in silence",
         |world, draw| {
@@ -143,7 +143,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Box,
         "firewall-eviction-reset",
         "idle connections are forgotten, then reset",
         |world, draw| {
@@ -153,7 +154,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Box,
         "firewall-forget",
         "a firewall starts anew",
         |world, draw| {
@@ -161,10 +163,16 @@ pub(super) const ALL: &[FaultClass] = &[
             forget(world, draw, hops);
         },
     ),
-    class("udp-blocked", "no datagram passes", |world, draw| {
-        firewall(world, draw, |_, _, rules| rules.udp = UdpRule::Closed);
-    }),
-    class(
+    FaultClass::new(
+        Kind::Box,
+        "udp-blocked",
+        "no datagram passes",
+        |world, draw| {
+            firewall(world, draw, |_, _, rules| rules.udp = UdpRule::Closed);
+        },
+    ),
+    FaultClass::new(
+        Kind::Box,
         "udp-unreachable",
         "no datagram passes, and a router says so",
         |world, draw| {
@@ -174,7 +182,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Box,
         "flow-limit",
         "a host may have few flows; more are refused",
         |world, draw| {
@@ -184,7 +193,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Box,
         "censor-reset",
         "forged resets end flows midway",
         |world, draw| {
@@ -193,12 +203,18 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class("censor-drop", "flows stop passing midway", |world, draw| {
-        censor(world, draw, |world, draw| {
-            Rule::new(midway(world, draw), Then::Drop)
-        });
-    }),
-    class(
+    FaultClass::new(
+        Kind::Box,
+        "censor-drop",
+        "flows stop passing midway",
+        |world, draw| {
+            censor(world, draw, |world, draw| {
+                Rule::new(midway(world, draw), Then::Drop)
+            });
+        },
+    ),
+    FaultClass::new(
+        Kind::Box,
         "censor-residual",
         "a server cannot be reached for a while after a flow",
         |world, draw| {
@@ -208,7 +224,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Box,
         "censor-suspects",
         "first payloads that look random end flows",
         |world, draw| {
@@ -217,15 +234,20 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class("censor-throttle", "flows become slow", |world, draw| {
-        censor(world, draw, |world, draw| {
-            let rate = draw.between(world, 100_000, 2_000);
-            let throttle = Throttle {
-                rate,
-                burst: 2 * rate,
-                queue: 4 * rate,
-            };
-            Rule::new(When::Always, Then::Throttle(throttle))
-        });
-    }),
+    FaultClass::new(
+        Kind::Box,
+        "censor-throttle",
+        "flows become slow",
+        |world, draw| {
+            censor(world, draw, |world, draw| {
+                let rate = draw.between(world, 100_000, 2_000);
+                let throttle = Throttle {
+                    rate,
+                    burst: 2 * rate,
+                    queue: 4 * rate,
+                };
+                Rule::new(When::Always, Then::Throttle(throttle))
+            });
+        },
+    ),
 ];

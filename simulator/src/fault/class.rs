@@ -58,6 +58,25 @@ pub struct FaultClass {
     pub install: fn(&mut World, &mut Draw),
 }
 
+impl FaultClass {
+    /// A class that keeps bytes whole: a name, unique; what goes wrong, in a sentence; and what
+    /// puts it on a world.
+    pub(super) const fn new(
+        kind: Kind,
+        name: &'static str,
+        about: &'static str,
+        install: fn(&mut World, &mut Draw),
+    ) -> Self {
+        Self {
+            name,
+            about,
+            kind,
+            keeps_bytes: true,
+            install,
+        }
+    }
+}
+
 impl fmt::Debug for FaultClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FaultClass({})", self.name)

@@ -6,20 +6,6 @@ use super::{
 use crate::{World, host::HostId};
 use core::time::Duration;
 
-const fn class(
-    name: &'static str,
-    about: &'static str,
-    install: fn(&mut World, &mut Draw),
-) -> FaultClass {
-    FaultClass {
-        name,
-        about,
-        kind: Kind::Host,
-        keeps_bytes: true,
-        install,
-    }
-}
-
 /// Something that lasts for a while, on any host.
 fn passing(
     world: &mut World,
@@ -47,67 +33,86 @@ fn deadly(world: &mut World, draw: &Draw, how: impl Fn(&mut World) -> Crash) {
 }
 
 pub(super) const ALL: &[FaultClass] = &[
-    class(
+    FaultClass::new(
+        Kind::Host,
         "suspended",
         "a program stands still for a while",
         |world, draw| {
             passing(world, draw, |_, _| (HostFault::Suspend, HostFault::Resume));
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Host,
         "asleep",
         "a machine stands still for a while",
         |world, draw| {
             passing(world, draw, |_, _| (HostFault::Sleep, HostFault::Resume));
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Host,
         "clock-ahead",
         "a clock is ahead of others from the start",
         |world, draw| {
             for host in world.hosts() {
                 let ahead = draw.millis(world, 1, 86_400_000);
-                let fault = HostFault::ClockJump(ahead);
-                world.at(Duration::ZERO, super::Fault::Host { host, fault });
+                let name = world.net.core.host_name(host).to_owned();
+                if draw.strikes(world, &name) {
+                    let fault = HostFault::ClockJump(ahead);
+                    world.at(Duration::ZERO, super::Fault::Host { host, fault });
+                }
             }
         },
     ),
-    class("clock-jump", "a clock jumps ahead", |world, draw| {
-        let draws = draw.clone();
-        lasting(world, draw, |world| {
-            HostFault::ClockJump(draws.millis(world, 1, 3_600_000))
-        });
-    }),
-    class("clock-drift", "a clock runs fast or slow", |world, draw| {
-        let draws = draw.clone();
-        passing(world, draw, |world, _| {
-            let drift = draws.between(world, 1, 300_000) as i32;
-            let sign = if draws.between(world, 0, 1) == 0 {
-                1
-            } else {
-                -1
-            };
-            (
-                HostFault::ClockDrift(drift * sign),
-                HostFault::ClockDrift(0),
-            )
-        });
-    }),
-    class(
+    FaultClass::new(
+        Kind::Host,
+        "clock-jump",
+        "a clock jumps ahead",
+        |world, draw| {
+            let draws = draw.clone();
+            lasting(world, draw, |world| {
+                HostFault::ClockJump(draws.millis(world, 1, 3_600_000))
+            });
+        },
+    ),
+    FaultClass::new(
+        Kind::Host,
+        "clock-drift",
+        "a clock runs fast or slow",
+        |world, draw| {
+            let draws = draw.clone();
+            passing(world, draw, |world, _| {
+                let drift = draws.between(world, 1, 300_000) as i32;
+                let sign = if draws.between(world, 0, 1) == 0 {
+                    1
+                } else {
+                    -1
+                };
+                (
+                    HostFault::ClockDrift(drift * sign),
+                    HostFault::ClockDrift(0),
+                )
+            });
+        },
+    ),
+    FaultClass::new(
+        Kind::Host,
         "crash",
         "a program ends, and its kernel closes its sockets",
         |world, draw| {
             deadly(world, draw, |_| Crash::Process);
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Host,
         "power-loss",
         "a machine never answers again",
         |world, draw| {
             deadly(world, draw, |_| Crash::Power);
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Host,
         "reboot",
         "a machine comes back and knows nothing",
         |world, draw| {
@@ -117,7 +122,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Host,
         "slow-reader",
         "a host reads a few octets at a time",
         |world, draw| {
@@ -132,7 +138,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Host,
         "file-limit",
         "a host may hold few sockets",
         |world, draw| {
@@ -143,7 +150,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Host,
         "address-lost",
         "a host loses an address, and gets it back",
         |world, draw| {

@@ -72,20 +72,6 @@ fn phone(world: &mut World, draw: &Draw) -> Option<Trace> {
     Trace::parse(&text).ok()
 }
 
-const fn class(
-    name: &'static str,
-    about: &'static str,
-    install: fn(&mut World, &mut Draw),
-) -> FaultClass {
-    FaultClass {
-        name,
-        about,
-        kind: Kind::Link,
-        keeps_bytes: true,
-        install,
-    }
-}
-
 /// One that damages what no checksum notices.
 const fn unnoticed(
     name: &'static str,
@@ -94,18 +80,24 @@ const fn unnoticed(
 ) -> FaultClass {
     FaultClass {
         keeps_bytes: false,
-        ..class(name, about, install)
+        ..FaultClass::new(Kind::Link, name, about, install)
     }
 }
 
 pub(super) const ALL: &[FaultClass] = &[
-    class("latency", "every packet takes longer", |world, draw| {
-        both(world, draw, |world, draw| Settings {
-            latency: draw.millis(world, 5, 300),
-            ..Settings::default()
-        });
-    }),
-    class(
+    FaultClass::new(
+        Kind::Link,
+        "latency",
+        "every packet takes longer",
+        |world, draw| {
+            both(world, draw, |world, draw| Settings {
+                latency: draw.millis(world, 5, 300),
+                ..Settings::default()
+            });
+        },
+    ),
+    FaultClass::new(
+        Kind::Link,
         "jitter",
         "packets take longer or not, in order",
         |world, draw| {
@@ -116,7 +108,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Link,
         "reordering",
         "packets overtake each other",
         |world, draw| {
@@ -126,10 +119,16 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class("loss", "each packet may be lost", |world, draw| {
-        losing(world, draw, Loss::Random);
-    }),
-    class(
+    FaultClass::new(
+        Kind::Link,
+        "loss",
+        "each packet may be lost",
+        |world, draw| {
+            losing(world, draw, Loss::Random);
+        },
+    ),
+    FaultClass::new(
+        Kind::Link,
         "loss-burst",
         "packets are lost one after the other",
         |world, draw| {
@@ -141,7 +140,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Link,
         "loss-periodic",
         "every n-th packet is lost",
         |world, draw| {
@@ -151,29 +151,51 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Link,
         "loss-syn",
         "requests for connections are lost",
         |world, draw| {
             losing(world, draw, |rate| Loss::Of(Select::Syn, rate));
         },
     ),
-    class("loss-fin", "ends of directions are lost", |world, draw| {
-        losing(world, draw, |rate| Loss::Of(Select::Fin, rate));
-    }),
-    class("loss-ack", "acknowledgements are lost", |world, draw| {
-        losing(world, draw, |rate| Loss::Of(Select::PureAck, rate));
-    }),
-    class("loss-long", "long packets are lost", |world, draw| {
-        losing(world, draw, |rate| Loss::Of(Select::Longer(600), rate));
-    }),
-    class("duplication", "packets come twice", |world, draw| {
-        both(world, draw, |world, draw| Settings {
-            duplication: draw.rate(world),
-            ..Settings::default()
-        });
-    }),
-    class(
+    FaultClass::new(
+        Kind::Link,
+        "loss-fin",
+        "ends of directions are lost",
+        |world, draw| {
+            losing(world, draw, |rate| Loss::Of(Select::Fin, rate));
+        },
+    ),
+    FaultClass::new(
+        Kind::Link,
+        "loss-ack",
+        "acknowledgements are lost",
+        |world, draw| {
+            losing(world, draw, |rate| Loss::Of(Select::PureAck, rate));
+        },
+    ),
+    FaultClass::new(
+        Kind::Link,
+        "loss-long",
+        "long packets are lost",
+        |world, draw| {
+            losing(world, draw, |rate| Loss::Of(Select::Longer(600), rate));
+        },
+    ),
+    FaultClass::new(
+        Kind::Link,
+        "duplication",
+        "packets come twice",
+        |world, draw| {
+            both(world, draw, |world, draw| Settings {
+                duplication: draw.rate(world),
+                ..Settings::default()
+            });
+        },
+    ),
+    FaultClass::new(
+        Kind::Link,
         "damage",
         "packets are damaged, and dropped for it",
         |world, draw| {
@@ -232,7 +254,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Link,
         "slow-line",
         "a line carries few octets per second",
         |world, draw| {
@@ -241,7 +264,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Link,
         "short-queue",
         "a slow line drops what does not fit its queue",
         |world, draw| {
@@ -258,7 +282,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Link,
         "codel",
         "a slow line drops what waits too long",
         |world, draw| {
@@ -275,7 +300,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Link,
         "recorded-line",
         "a line carries packets when a recorded one did",
         |world, draw| {
@@ -285,7 +311,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Link,
         "asymmetric-line",
         "one way is much slower than the other",
         |world, draw| {
@@ -295,7 +322,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Link,
         "ecn-marks",
         "packets are marked as having met congestion",
         |world, draw| {
@@ -305,7 +333,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Link,
         "ecn-bleach",
         "congestion marks are cleared",
         |world, draw| {
@@ -315,7 +344,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Link,
         "mtu",
         "long packets are dropped, and a router says so",
         |world, draw| {
@@ -324,7 +354,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Link,
         "mtu-black-hole",
         "long packets are dropped in silence",
         |world, draw| {
@@ -333,7 +364,8 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Link,
         "fragments",
         "long packets are cut, and lost with any of their pieces",
         |world, draw| {
@@ -343,11 +375,17 @@ pub(super) const ALL: &[FaultClass] = &[
             });
         },
     ),
-    class("outage", "nothing passes for a while", |world, draw| {
-        let hops = draw.lay(world, |_, _| Box::new(Link::new(Settings::default())));
-        draw.strike_hops(world, hops, (HopFault::Down, HopFault::Up), 1);
-    }),
-    class(
+    FaultClass::new(
+        Kind::Link,
+        "outage",
+        "nothing passes for a while",
+        |world, draw| {
+            let hops = draw.lay(world, |_, _| Box::new(Link::new(Settings::default())));
+            draw.strike_hops(world, hops, (HopFault::Down, HopFault::Up), 1);
+        },
+    ),
+    FaultClass::new(
+        Kind::Link,
         "flapping",
         "a link goes down and up again and again",
         |world, draw| {
@@ -355,7 +393,8 @@ pub(super) const ALL: &[FaultClass] = &[
             draw.strike_hops(world, hops, (HopFault::Down, HopFault::Up), 5);
         },
     ),
-    class(
+    FaultClass::new(
+        Kind::Link,
         "one-way-outage",
         "nothing comes in, everything goes out",
         |world, draw| {

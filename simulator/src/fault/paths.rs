@@ -5,13 +5,9 @@ use crate::tcp::Segments;
 /// Classes that are a rate of the weather.
 macro_rules! weather {
     ($($kind:ident $name:literal $field:ident $about:literal)+) => {
-        &[$(FaultClass {
-            name: $name,
-            about: $about,
-            kind: Kind::$kind,
-            keeps_bytes: true,
-            install: |world, draw| world.net.core.weather.$field = draw.rate(world),
-        }),+]
+        &[$(FaultClass::new(Kind::$kind, $name, $about, |world, draw| {
+            world.net.core.weather.$field = draw.rate(world);
+        })),+]
     };
 }
 
@@ -36,22 +32,9 @@ pub(super) const WEATHER: &[FaultClass] = weather! {
     Names "lookup-one-family" lookup_one_family "a lookup gives the addresses of one family alone"
 };
 
-const fn shape(
-    name: &'static str,
-    about: &'static str,
-    install: fn(&mut crate::World, &mut super::Draw),
-) -> FaultClass {
-    FaultClass {
-        name,
-        about,
-        kind: Kind::Path,
-        keeps_bytes: true,
-        install,
-    }
-}
-
 pub(super) const SHAPES: &[FaultClass] = &[
-    shape(
+    FaultClass::new(
+        Kind::Path,
         "small-segments",
         "bytes come in small pieces",
         |world, draw| {
@@ -60,7 +43,8 @@ pub(super) const SHAPES: &[FaultClass] = &[
             world.net.tcp.change_paths(change);
         },
     ),
-    shape(
+    FaultClass::new(
+        Kind::Path,
         "small-window",
         "receivers have little room",
         |world, draw| {
@@ -68,7 +52,8 @@ pub(super) const SHAPES: &[FaultClass] = &[
             world.net.tcp.change_paths(|path| path.window = most);
         },
     ),
-    shape(
+    FaultClass::new(
+        Kind::Path,
         "small-send-buffer",
         "senders have little room",
         |world, draw| {
@@ -76,7 +61,8 @@ pub(super) const SHAPES: &[FaultClass] = &[
             world.net.tcp.change_paths(|path| path.send_buffer = most);
         },
     ),
-    shape(
+    FaultClass::new(
+        Kind::Path,
         "short-datagrams",
         "long datagrams are lost",
         |world, draw| {

@@ -59,6 +59,14 @@ pub(crate) enum Word {
 }
 
 impl Word {
+    /// The name of an option with two dashes; of anything else, none that an option could have.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Long(name) => name,
+            Self::Short(_) | Self::Value(_) => "",
+        }
+    }
+
     /// Nobody knows it.
     pub(crate) fn unexpected(self) -> Failure {
         Failure::Usage(match self {

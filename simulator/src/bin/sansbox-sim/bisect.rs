@@ -17,11 +17,7 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<bool, Failure> {
     let mut orders = Orders::default();
     let (mut seed, mut file, mut program) = (None, None, None);
     while let Some(arg) = args::next(&mut args)? {
-        let name = match &arg {
-            Word::Long(name) => name.clone(),
-            Word::Short(_) | Word::Value(_) => String::new(),
-        };
-        match name.as_str() {
+        match arg.name() {
             "with-seed" => seed = Some(number(&mut args)?),
             "with" => file = Some(text(&mut args)?),
             "with-program" => program = Some(text(&mut args)?),

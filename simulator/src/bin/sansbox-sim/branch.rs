@@ -1,6 +1,6 @@
 //! `branch`: how likely a failure is when a run goes on otherwise from some moment.
 use crate::{
-    args::{self, Failure, Word, duration, jobs, number, say, scenario, value},
+    args::{self, Failure, duration, jobs, number, say, scenario, value},
     run::Orders,
 };
 use sansbox_simulator::explore::branch::{Ends, branch, branch_seed, trunk};
@@ -18,11 +18,7 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<bool, Failure> {
     let (mut threads, mut branches, mut points) = (args::cores(), BRANCHES, POINTS);
     let mut at = None;
     while let Some(arg) = args::next(&mut args)? {
-        let name = match &arg {
-            Word::Long(name) => name.clone(),
-            Word::Short(_) | Word::Value(_) => String::new(),
-        };
-        match name.as_str() {
+        match arg.name() {
             "jobs" => threads = value(&mut args, jobs)?,
             "at" => at = Some(value(&mut args, duration)?),
             "branches" => branches = number(&mut args)?.max(1),

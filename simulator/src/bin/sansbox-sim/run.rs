@@ -101,10 +101,10 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<bool, Failure> {
     let mut traces = false;
     let mut pictures = Pictures::default();
     while let Some(arg) = args::next(&mut args)? {
-        match &arg {
-            Word::Long(name) if name == "trace" => traces = true,
-            Word::Long(name) if Pictures::has(name) => pictures.option(name, &mut args)?,
-            Word::Long(_) | Word::Short(_) | Word::Value(_) => orders.option(arg, &mut args)?,
+        match arg.name() {
+            "trace" => traces = true,
+            name if Pictures::has(name) => pictures.option(name, &mut args)?,
+            _ => orders.option(arg, &mut args)?,
         }
     }
     let run = orders.decisions("run")?;

@@ -1,6 +1,6 @@
 //! `shrink`: makes a failing run small.
 use crate::{
-    args::{self, Failure, Word, jobs, number, say, scenario, text, value, write},
+    args::{self, Failure, jobs, number, say, scenario, text, value, write},
     pictures::Pictures,
     run::Orders,
 };
@@ -25,11 +25,7 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<bool, Failure> {
     let mut out = None;
     let mut pictures = Pictures::default();
     while let Some(arg) = args::next(&mut args)? {
-        let name = match &arg {
-            Word::Long(name) => name.clone(),
-            Word::Short(_) | Word::Value(_) => String::new(),
-        };
-        match name.as_str() {
+        match arg.name() {
             "jobs" => threads = value(&mut args, jobs)?,
             "runs" => runs_max = number(&mut args)?,
             "out" => out = Some(text(&mut args)?),
