@@ -1,6 +1,6 @@
 //! The packet tier: TCP as smoltcp does it, over the packets of the world. SYN, MSS, windows and
-//! their scaling, RTO, fast retransmit, delayed acknowledgements, CUBIC, keep-alive and zero
-//! windows are real.
+//! their scaling, RTO, fast retransmit, delayed acknowledgements, keep-alive and zero windows are
+//! real.
 //!
 //! What it does in another way than the kernel of a common system, or not at all:
 //! - ICMP: smoltcp has none for TCP. Here an unreachable host fails a dial, and nothing else
@@ -8,14 +8,20 @@
 //!   what was lost comes again when the retransmission timer fires, not at once.
 //! - There is no search for the MTU of a black hole (RFC 4821): big segments are lost until the
 //!   connection is given up.
-//! - Selective acknowledgements are sent, but nothing is made of those that come.
+//! - Selective acknowledgements are sent, but nothing is made of those that come: behind a timeout
+//!   all of the window is sent again.
+//! - Congestion holds nobody back: smoltcp 0.13 keeps CUBIC's window, but does not count what is on
+//!   the way against it. The receiver's window and the send buffer are the limits.
 //! - No timestamps, no ECN, no urgent data; PSH is not carried. Nagle's algorithm is off.
 //! - A connection on which nothing is heard is given up after the path's keep-alive time, whether
 //!   bytes wait for an acknowledgement or not; one that is heard but takes no bytes, and has room
 //!   for them, after the time of fifteen retransmissions.
 //! - A listener's queue has no limit: each request has a socket of its own.
+mod acks;
 mod conn;
 mod device;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use super::stack::{ConnId, Stack, StackCx, StackEvent};
