@@ -46,22 +46,6 @@ pub(crate) struct PacketTcp {
     counts: BTreeMap<SocketAddr, u64>,
 }
 
-/// The answer to a segment that belongs to no connection (RFC 9293 section 3.10.7.1).
-fn reset_for(segment: &Segment) -> Segment {
-    if segment.flags.ack {
-        return Segment {
-            flags: Flags::RST,
-            offset: segment.ack,
-            ..Segment::default()
-        };
-    }
-    Segment {
-        flags: Flags::RST_ACK,
-        ack: segment.offset + segment.data.len() as u64 + u64::from(segment.flags.fin),
-        ..Segment::default()
-    }
-}
-
 impl PacketTcp {
     fn count(&mut self, addr: SocketAddr) -> u64 {
         let count = self.counts.entry(addr).or_default();
@@ -112,8 +96,8 @@ impl PacketTcp {
             self.with(now, id, |conn| conn.poll(cx, Some(segment)));
         } else if segment.flags == Flags::SYN && listens {
             self.accept(cx, pair, segment);
-        } else if !segment.flags.rst {
-            cx.send(now, pair.0, pair.1, reset_for(&segment));
+        } else if let Some(reset) = segment.reset() {
+            cx.send(now, pair.0, pair.1, reset);
         }
     }
 

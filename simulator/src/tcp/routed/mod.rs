@@ -10,7 +10,7 @@ mod timers;
 use super::stack::{ConnId, Stack, StackCx, StackEvent};
 use crate::{
     host::{Read, WasReset},
-    net::packet::{Body, Flags, Icmp, IcmpKind, Packet, Segment},
+    net::packet::{Body, Flags, Icmp, IcmpKind, Packet},
 };
 use conn::{Conn, Owner, Phase};
 use core::{net::SocketAddr, time::Duration};
@@ -88,19 +88,10 @@ impl Routed {
                 self.with(id, |conn| conn.handle_segment(cx, segment));
             }
             None if is_request && listens => self.accept(cx, &packet),
-            None if segment.flags.rst => {}
             None => {
-                let flags = if is_request {
-                    Flags::RST_ACK
-                } else {
-                    Flags::RST
-                };
-                let segment = Segment {
-                    flags,
-                    offset: segment.ack,
-                    ..Segment::default()
-                };
-                cx.send(cx.now(), pair.0, pair.1, segment);
+                if let Some(reset) = segment.reset() {
+                    cx.send(cx.now(), pair.0, pair.1, reset);
+                }
             }
         }
     }
