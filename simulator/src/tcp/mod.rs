@@ -13,6 +13,7 @@ mod packet;
 mod routed;
 mod sketch;
 pub mod stack;
+mod table;
 #[cfg(test)]
 mod tests;
 

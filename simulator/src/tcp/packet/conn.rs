@@ -11,6 +11,7 @@ use crate::{
     tcp::{
         Path, Segments,
         stack::{ConnId, StackCx, StackEvent},
+        table::{Entry, Owner, Pair},
     },
 };
 use bytes::BytesMut;
@@ -48,16 +49,6 @@ pub(super) enum Phase {
     Open,
     /// Reset, or given up.
     Dead,
-}
-
-/// Who uses the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
-    Host,
-    /// The host has closed it; the kernel finishes on its own.
-    Closed,
-    /// The host is gone without a word.
-    Vanished,
 }
 
 pub(super) struct Conn {
@@ -407,13 +398,6 @@ impl Conn {
         }
     }
 
-    pub(super) fn is_gone(&self, now: Instant) -> bool {
-        let socket = self.sockets.get::<Socket<'_>>(self.handle);
-        let is_over = socket.state() == State::Closed || self.phase == Phase::Dead;
-        let is_late = self.forget_at.is_some_and(|at| at <= now);
-        self.owner == Owner::Closed && (is_over || is_late)
-    }
-
     pub(super) fn read(&mut self, cx: &mut StackCx<'_>, max: usize) -> Read {
         if !self.rest.is_empty() && max > 0 {
             let len = self.rest.len().min(max);
@@ -488,8 +472,21 @@ impl Conn {
             self.poll(cx, None);
         }
     }
+}
 
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+impl Entry for Conn {
+    fn pair(&self) -> Pair {
+        (self.local, self.remote)
+    }
+
+    fn is_gone(&self, now: Instant) -> bool {
+        let socket = self.sockets.get::<Socket<'_>>(self.handle);
+        let is_over = socket.state() == State::Closed || self.phase == Phase::Dead;
+        let is_late = self.forget_at.is_some_and(|at| at <= now);
+        self.owner == Owner::Closed && (is_over || is_late)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
         if self.owner == Owner::Vanished {
             return None;
         }
