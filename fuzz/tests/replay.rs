@@ -21,38 +21,12 @@ fn replay(name: &str, target: Target) {
     assert!(failed.is_empty(), "{name} fails on {failed:#?}");
 }
 
-/// Inputs of `known/`: their names begin with their target.
-fn replay_known(targets: &[(&str, Target)]) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("known");
-    let entries = fs::read_dir(folder).expect("the known failures");
-    let mut failed = Vec::new();
-    for path in entries.map(|entry| entry.expect("an entry").path()) {
-        let name = path.file_name().expect("a name").to_string_lossy();
-        if name == "README.md" {
-            continue;
-        }
-        let starts = |(target, _): &&(&str, Target)| name.starts_with(&format!("{target}-"));
-        let (_, target) = targets.iter().find(starts).expect("a target's name");
-        let data = fs::read(&path).expect("a readable input");
-        if panic::catch_unwind(|| target(&data)).is_err() {
-            failed.push(path);
-        }
-    }
-    assert!(failed.is_empty(), "still fail: {failed:#?}");
-}
-
 macro_rules! replays {
     ($($target:ident)*) => {
         $(#[test]
         fn $target() {
             replay(stringify!($target), sansbox_fuzz::$target);
         })*
-
-        #[test]
-        #[ignore = "these fail until the product is fixed"]
-        fn known_failures() {
-            replay_known(&[$((stringify!($target), sansbox_fuzz::$target)),*]);
-        }
 
         #[test]
         fn every_corpus_has_its_target() {

@@ -131,6 +131,30 @@ pub struct Segment {
     pub options: TcpOptions,
 }
 
+impl Segment {
+    /// The reset that answers it where it belongs to no connection; `None` for a reset
+    /// (RFC 9293 section 3.10.7.1).
+    #[must_use]
+    pub fn reset(&self) -> Option<Self> {
+        if self.flags.rst {
+            return None;
+        }
+        if self.flags.ack {
+            return Some(Self {
+                flags: Flags::RST,
+                offset: self.ack,
+                ..Self::default()
+            });
+        }
+        // A dial believes only what names its request (RFC 9293 section 3.10.7.3).
+        Some(Self {
+            flags: Flags::RST_ACK,
+            ack: self.offset + self.data.len() as u64 + u64::from(self.flags.fin),
+            ..Self::default()
+        })
+    }
+}
+
 /// What a router says of a packet that it did not pass on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IcmpKind {
@@ -224,5 +248,39 @@ impl Packet {
             Body::Tcp(segment) => &segment.data,
             Body::Icmp(_) => &[],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resets_are_where_the_other_side_believes_them() {
+        let request = Segment {
+            flags: Flags::SYN,
+            ..Segment::default()
+        };
+        let refused = request.reset().unwrap();
+        assert_eq!((refused.flags, refused.ack), (Flags::RST_ACK, 0));
+        let bytes = Segment {
+            flags: Flags::ACK,
+            offset: 7,
+            ack: 40,
+            data: BytesMut::from(&b"late"[..]),
+            ..Segment::default()
+        };
+        let answer = bytes.reset().unwrap();
+        assert_eq!((answer.flags, answer.offset), (Flags::RST, 40));
+        let fin = Segment {
+            flags: Flags {
+                fin: true,
+                ..Flags::default()
+            },
+            ..bytes
+        };
+        assert_eq!(fin.reset().unwrap().ack, 7 + 4 + 1);
+        assert_eq!(answer.reset(), None);
+        assert_eq!(refused.reset(), None);
     }
 }

@@ -13,6 +13,7 @@ mod packet;
 mod routed;
 mod sketch;
 pub mod stack;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +28,7 @@ pub enum Tier {
     /// Ordered bytes; packets only where a hop looks at them.
     #[default]
     Ideal,
-    /// All of it, on smoltcp: handshakes, retransmission, congestion.
+    /// All of it that smoltcp has: handshakes, retransmission, windows, path MTU.
     Packet,
 }
 

@@ -263,36 +263,25 @@ impl Tcp {
 
     pub(super) fn dial_over(&mut self, core: &mut Core, host: HostId, dial: (DialId, SocketAddr)) {
         let (id, to) = dial;
-        let from = match core.local_addr(host, to) {
-            Ok(from) => from,
+        let outcome = match core.local_addr(host, to) {
+            Ok(from) => {
+                let conn = self.with_stack(core, host, |stack, cx| stack.dial(cx, from, to));
+                let side = Side::Dialer;
+                self.over.ends.insert(conn.0, end(host, side, from, to));
+                self.over.dials.insert(conn.0, id);
+                Outcome::Asking(SocketId { conn: conn.0, side })
+            }
             Err(refusal) => {
-                let outcome = Outcome::Failed(refusal);
-                self.dials.insert(
-                    id,
-                    Dial {
-                        host,
-                        outcome,
-                        request: None,
-                    },
-                );
                 core.queue.push(core.now, Event::Dialed(id));
-                return;
+                Outcome::Failed(refusal)
             }
         };
-        let conn = self.with_stack(core, host, |stack, cx| stack.dial(cx, from, to));
-        let side = Side::Dialer;
-        let socket = SocketId { conn: conn.0, side };
-        self.over.ends.insert(conn.0, end(host, side, from, to));
-        self.over.dials.insert(conn.0, id);
-        let outcome = Outcome::Asking(socket);
-        self.dials.insert(
-            id,
-            Dial {
-                host,
-                outcome,
-                request: None,
-            },
-        );
+        let dial = Dial {
+            host,
+            outcome,
+            request: None,
+        };
+        self.dials.insert(id, dial);
     }
 
     pub(super) fn read_over(

@@ -5,12 +5,11 @@ use crate::net::{
 };
 use core::net::{IpAddr, SocketAddr};
 
-/// A reset that says it is from `source`; `offset` is where its receiver expects the next byte.
-pub(super) fn reset(
+fn packet(
     cx: &mut HopCx<'_>,
     source: SocketAddr,
     destination: SocketAddr,
-    offset: u64,
+    segment: Segment,
 ) -> Packet {
     Packet {
         id: cx.new_packet_id(),
@@ -18,31 +17,34 @@ pub(super) fn reset(
         destination,
         ecn: Ecn::NotEct,
         may_fragment: false,
-        body: Body::Tcp(Segment {
-            flags: Flags::RST,
-            offset,
-            ..Segment::default()
-        }),
+        body: Body::Tcp(segment),
     }
+}
+
+/// A reset that says it is from `source`; `offset` is where its receiver expects the next byte.
+pub(super) fn reset(
+    cx: &mut HopCx<'_>,
+    source: SocketAddr,
+    destination: SocketAddr,
+    offset: u64,
+) -> Packet {
+    let segment = Segment {
+        flags: Flags::RST,
+        offset,
+        ..Segment::default()
+    };
+    packet(cx, source, destination, segment)
 }
 
 /// The reset that answers a segment; `None` for what must not be answered so: datagrams, ICMP
 /// and resets (RFC 9293 section 3.5.2).
 pub(super) fn reset_for(cx: &mut HopCx<'_>, about: &Packet) -> Option<Packet> {
     match &about.body {
-        Body::Tcp(segment) if !segment.flags.rst => {
-            let offset = if segment.flags.ack { segment.ack } else { 0 };
-            let mut packet = reset(cx, about.destination, about.source, offset);
-            if let Body::Tcp(answer) = &mut packet.body
-                && !segment.flags.ack
-            {
-                // A dial believes only what names it (RFC 9293 section 3.10.7.3).
-                answer.flags = Flags::RST_ACK;
-                answer.ack = segment.offset + segment.data.len() as u64;
-            }
-            Some(packet)
+        Body::Tcp(segment) => {
+            let answer = segment.reset()?;
+            Some(packet(cx, about.destination, about.source, answer))
         }
-        Body::Tcp(_) | Body::Udp(_) | Body::Icmp(_) => None,
+        Body::Udp(_) | Body::Icmp(_) => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! One end of a connection on smoltcp.
 use super::{
+    acks::Acks,
     device::{Device, interface, micros, span},
     wire::Numbers,
 };
@@ -10,6 +11,7 @@ use crate::{
     tcp::{
         Path, Segments,
         stack::{ConnId, StackCx, StackEvent},
+        table::{Entry, Owner, Pair},
     },
 };
 use bytes::BytesMut;
@@ -49,16 +51,6 @@ pub(super) enum Phase {
     Dead,
 }
 
-/// Who uses the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
-    Host,
-    /// The host has closed it; the kernel finishes on its own.
-    Closed,
-    /// The host is gone without a word.
-    Vanished,
-}
-
 pub(super) struct Conn {
     id: ConnId,
     pub(super) local: SocketAddr,
@@ -80,8 +72,8 @@ pub(super) struct Conn {
     /// What was not read when smoltcp began to forget the connection: it throws it away with the
     /// end of TIME-WAIT, a kernel keeps it.
     rest: BytesMut,
-    /// The highest acknowledgement, and when the other side last took bytes or had no room.
-    acked: u64,
+    acks: Acks,
+    /// When the other side last took bytes or had no room.
     progress_at: Instant,
     forget_at: Option<Instant>,
     deadline: Option<Instant>,
@@ -128,7 +120,7 @@ impl Conn {
             has_ended: false,
             has_fin: false,
             rest: BytesMut::new(),
-            acked: 0,
+            acks: Acks::default(),
             progress_at: cx.now(),
             forget_at: None,
             deadline: None,
@@ -188,16 +180,23 @@ impl Conn {
         let had = self.unread();
         let was = self.socket().state();
         let heard = segment.as_ref().map(|segment| segment.flags);
+        let mut is_owed = false;
         if let Some(mut segment) = segment {
             self.limit(&mut segment);
-            self.follow(cx.now(), &segment);
+            if self.acks.arrive(&mut segment) {
+                self.progress_at = cx.now();
+            }
+            is_owed = self.acks.is_owed(&segment);
             let packet = self.numbers.arrive(&segment, self.remote, self.local);
             self.device.put(packet);
         }
         if self.give_up_at().is_some_and(|at| at <= cx.now()) {
             self.socket().abort();
         }
-        self.exchange(cx);
+        let has_spoken = self.exchange(cx);
+        if is_owed && !has_spoken && self.knows_the_other() {
+            cx.send(cx.now(), self.local, self.remote, self.acks.repeated());
+        }
         let orderly = match was {
             State::TimeWait | State::Closed => true,
             State::LastAck => heard.is_some_and(|flags| !flags.rst),
@@ -220,11 +219,17 @@ impl Conn {
         self.arm(cx.now());
     }
 
-    /// Is there progress in what is sent?
-    fn follow(&mut self, now: Instant, segment: &Segment) {
-        if segment.flags.ack && (segment.ack > self.acked || segment.window == 0) {
-            self.acked = self.acked.max(segment.ack);
-            self.progress_at = now;
+    /// Both ends know each other's numbers (RFC 9293 section 3.3.2).
+    fn knows_the_other(&mut self) -> bool {
+        match self.socket().state() {
+            State::Closed | State::Listen | State::SynSent | State::SynReceived => false,
+            State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::CloseWait
+            | State::Closing
+            | State::LastAck
+            | State::TimeWait => true,
         }
     }
 
@@ -247,15 +252,20 @@ impl Conn {
         (is_open && waits).then(|| self.progress_at + PROGRESS_TIMEOUT)
     }
 
-    fn exchange(&mut self, cx: &mut StackCx<'_>) {
+    /// Has smoltcp do what is due; returns whether something left.
+    fn exchange(&mut self, cx: &mut StackCx<'_>) -> bool {
         let now = micros(cx.now());
         self.iface.poll(now, &mut self.device, &mut self.sockets);
-        for packet in self.device.take() {
+        let packets = self.device.take();
+        let has_spoken = !packets.is_empty();
+        for packet in packets {
             let segment = self.numbers.leave(&packet);
             let segment = segment.expect("smoltcp sends nothing here but TCP");
+            self.acks.leave(&segment);
             let at = self.line(cx.now(), segment.data.len());
             cx.send(at, self.local, self.remote, segment);
         }
+        has_spoken
     }
 
     /// Asks smoltcp for its next deadline.
@@ -388,13 +398,6 @@ impl Conn {
         }
     }
 
-    pub(super) fn is_gone(&self, now: Instant) -> bool {
-        let socket = self.sockets.get::<Socket<'_>>(self.handle);
-        let is_over = socket.state() == State::Closed || self.phase == Phase::Dead;
-        let is_late = self.forget_at.is_some_and(|at| at <= now);
-        self.owner == Owner::Closed && (is_over || is_late)
-    }
-
     pub(super) fn read(&mut self, cx: &mut StackCx<'_>, max: usize) -> Read {
         if !self.rest.is_empty() && max > 0 {
             let len = self.rest.len().min(max);
@@ -469,8 +472,21 @@ impl Conn {
             self.poll(cx, None);
         }
     }
+}
 
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+impl Entry for Conn {
+    fn pair(&self) -> Pair {
+        (self.local, self.remote)
+    }
+
+    fn is_gone(&self, now: Instant) -> bool {
+        let socket = self.sockets.get::<Socket<'_>>(self.handle);
+        let is_over = socket.state() == State::Closed || self.phase == Phase::Dead;
+        let is_late = self.forget_at.is_some_and(|at| at <= now);
+        self.owner == Owner::Closed && (is_over || is_late)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
         if self.owner == Owner::Vanished {
             return None;
         }

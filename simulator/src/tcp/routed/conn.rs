@@ -7,6 +7,7 @@ use crate::{
     tcp::{
         Path, Segments,
         stack::{ConnId, StackCx, StackEvent},
+        table::Owner,
     },
 };
 use bytes::BytesMut;
@@ -30,16 +31,6 @@ pub(super) enum Phase {
     Open,
     /// Reset, or given up.
     Dead,
-}
-
-/// Who uses the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
-    Host,
-    /// The host has closed it; the kernel finishes on its own.
-    Closed,
-    /// The host is gone without a word.
-    Vanished,
 }
 
 /// What is sent. Offsets count payload bytes, and one for the FIN behind them.
@@ -158,11 +149,6 @@ impl Conn {
             clock: super::timers::Timers::new(cx.now()),
             forget_at: None,
         }
-    }
-
-    /// Nothing is left to do or to remember.
-    pub(super) fn is_gone(&self) -> bool {
-        self.phase == Phase::Dead && self.owner == Owner::Closed
     }
 
     pub(super) fn has_unread(&self) -> bool {

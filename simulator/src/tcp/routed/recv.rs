@@ -1,8 +1,11 @@
 //! Segments that arrive.
-use super::conn::{Conn, Owner, Phase};
+use super::conn::{Conn, Phase};
 use crate::{
     net::packet::Segment,
-    tcp::stack::{StackCx, StackEvent},
+    tcp::{
+        stack::{StackCx, StackEvent},
+        table::Owner,
+    },
 };
 use bytes::{Buf as _, BytesMut};
 use sansbox_core::Refusal;

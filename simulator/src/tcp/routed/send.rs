@@ -1,8 +1,8 @@
 //! Putting bytes on the line, and hearing that they arrived.
-use super::conn::{Conn, Owner, Phase};
+use super::conn::{Conn, Phase};
 use crate::{
     net::packet::{Flags, Segment, TcpOptions},
-    tcp::stack::StackCx,
+    tcp::{stack::StackCx, table::Owner},
 };
 use bytes::{Buf as _, BytesMut};
 use core::time::Duration;

@@ -1,0 +1,50 @@
+//! Connections on ways that reorder.
+use crate::{
+    World,
+    net::link::{Jitter, Link, Settings},
+    peers::{Script, ScriptHost},
+    tcp::{Path, Segments, Tier},
+};
+use core::{net::SocketAddr, time::Duration};
+
+const LIMIT: Duration = Duration::from_secs(24 * 3600);
+/// Payload each way.
+const LEN: u64 = 10_000;
+
+/// How long two hosts take that talk at once, on small windows, one of them behind a link.
+fn took(seed: u64, settings: Settings) -> Duration {
+    let mut world = World::new(seed);
+    world.tier(Tier::Packet);
+    world.default_path(Path {
+        window: 512,
+        send_buffer: 300,
+        segments: Segments::UpTo(20),
+        ..Path::default()
+    });
+    let server: SocketAddr = "10.0.0.2:80".parse().unwrap();
+    let talk = |out: &str, back: &str| {
+        let script = Script::new().exchange(out, back, LEN);
+        script.fin(out).expect_fin(back)
+    };
+    let home = world.site("home", vec![Box::new(Link::new(settings))]);
+    let client = ScriptHost::new().dial(server, talk("up", "down"));
+    world.host_in(home, "client", &["10.0.0.1".parse().unwrap()], client);
+    let answer = talk("down", "up");
+    let host = ScriptHost::new().serve(server, move |_| answer.clone());
+    world.host("server", &[server.ip()], host);
+    world.run(LIMIT).unwrap();
+    Duration::from_nanos(world.now().as_nanos())
+}
+
+#[test]
+fn packets_that_overtake_each_other_cost_no_timeouts() {
+    for seed in 0..4 {
+        let settings = Settings {
+            jitter: Jitter::Uniform(Duration::from_millis(100)),
+            ..Settings::default()
+        };
+        let time = took(seed, settings);
+        // Some dozen windows of half a thousand bytes, each in a tenth of a second.
+        assert!(time < Duration::from_secs(5), "seed {seed}: {time:?}");
+    }
+}
