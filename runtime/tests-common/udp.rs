@@ -49,9 +49,18 @@ fn receive(socket: &UdpSocket) -> Vec<u8> {
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
+/// Whether this machine has this loopback address; says so when it does not.
+fn has(ip: IpAddr) -> bool {
+    let has = ip == V4 || UdpSocket::bind((ip, 0)).is_ok();
+    if !has {
+        eprintln!("skipped: no {ip} on this machine");
+    }
+    has
+}
+
 #[test]
 fn bursts_come_back_whole_and_in_order() {
-    for ip in [V4, V6] {
+    for ip in [V4, V6].into_iter().filter(|ip| has(*ip)) {
         let (target, echo) = echo(ip);
         let world = World::start(toy(target, ip));
         let client = socket(ip);
@@ -80,6 +89,9 @@ fn bursts_come_back_whole_and_in_order() {
 #[test]
 fn the_largest_datagrams_pass() {
     for (ip, size) in [(V4, 65_507), (V6, 65_000)] {
+        if !has(ip) {
+            continue;
+        }
         let (target, _echo) = echo(ip);
         let world = World::start(toy(target, ip));
         let client = socket(ip);
@@ -91,6 +103,9 @@ fn the_largest_datagrams_pass() {
 
 #[test]
 fn a_listener_for_both_families_answers_from_the_address_that_was_asked() {
+    if !has(V6) {
+        return;
+    }
     let (target, _echo) = echo(V4);
     let mut world = World::start(toy(target, Ipv6Addr::UNSPECIFIED.into()));
     let port = world.address(Network::Udp).port();
