@@ -263,9 +263,12 @@ impl Tcp {
 
     pub(super) fn dial_over(&mut self, core: &mut Core, host: HostId, dial: (DialId, SocketAddr)) {
         let (id, to) = dial;
-        let outcome = match core.local_addr(host, to) {
-            Ok(from) => {
-                let conn = self.with_stack(core, host, |stack, cx| stack.dial(cx, from, to));
+        let dialled = core.local_addr(host, to).and_then(|from| {
+            let conn = self.with_stack(core, host, |stack, cx| stack.dial(cx, from, to))?;
+            Ok((from, conn))
+        });
+        let outcome = match dialled {
+            Ok((from, conn)) => {
                 let side = Side::Dialer;
                 self.over.ends.insert(conn.0, end(host, side, from, to));
                 self.over.dials.insert(conn.0, id);

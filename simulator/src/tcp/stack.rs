@@ -127,7 +127,15 @@ impl StackCx<'_> {
 /// vanishes; what a kernel does for it afterwards is the stack's own business.
 pub trait Stack {
     /// Begins a connection; ends in [`StackEvent::Connected`] or [`StackEvent::Failed`].
-    fn dial(&mut self, cx: &mut StackCx<'_>, from: SocketAddr, to: SocketAddr) -> ConnId;
+    ///
+    /// # Errors
+    /// When nothing can be sent to such an address.
+    fn dial(
+        &mut self,
+        cx: &mut StackCx<'_>,
+        from: SocketAddr,
+        to: SocketAddr,
+    ) -> Result<ConnId, Refusal>;
 
     /// Reads up to `max` bytes.
     fn read(&mut self, cx: &mut StackCx<'_>, conn: ConnId, max: usize) -> Read;

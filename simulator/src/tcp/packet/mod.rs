@@ -88,18 +88,22 @@ impl PacketTcp {
 }
 
 impl Stack for PacketTcp {
-    fn dial(&mut self, cx: &mut StackCx<'_>, from: SocketAddr, to: SocketAddr) -> ConnId {
+    fn dial(
+        &mut self,
+        cx: &mut StackCx<'_>,
+        from: SocketAddr,
+        to: SocketAddr,
+    ) -> Result<ConnId, Refusal> {
         let (id, stream) = self.conns.name(cx, "->", to);
         let conn = Conn::new(cx, id, (from, to), stream, Phase::Asking);
         if let Some(old) = self.conns.insert(id, conn) {
             self.conns.remove(old);
         }
-        let now = cx.now();
-        if self.conns.with(now, id, |conn| conn.dial(cx)) == Some(false) {
+        if self.conns.with(cx.now(), id, |conn| conn.dial(cx)) == Some(false) {
             self.conns.remove(id);
-            cx.tell(now, StackEvent::Failed(id, Refusal::HostUnreachable));
+            return Err(Refusal::HostUnreachable);
         }
-        id
+        Ok(id)
     }
 
     fn read(&mut self, cx: &mut StackCx<'_>, id: ConnId, max: usize) -> Read {

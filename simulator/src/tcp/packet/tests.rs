@@ -11,6 +11,19 @@ const LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// Payload each way.
 const LEN: u64 = 10_000;
 
+#[test]
+fn a_dial_that_cannot_be_sent_fails_at_once() {
+    let mut world = World::new(1);
+    world.tier(Tier::Packet);
+    let nowhere: SocketAddr = "10.0.0.2:0".parse().unwrap();
+    let client = ScriptHost::new().dial(nowhere, Script::new().send("hello"));
+    world.host("client", &["10.0.0.1".parse().unwrap()], client);
+    world.host("server", &[nowhere.ip()], ScriptHost::new());
+    let said = world.run(LIMIT).unwrap_err();
+    assert!(said.detail.contains("host unreachable"), "{said}");
+    assert!(world.now().as_nanos() < 1_000_000_000, "{said}");
+}
+
 /// How long two hosts take that talk at once, on small windows, one of them behind a link.
 fn took(seed: u64, settings: Settings) -> Duration {
     let mut world = World::new(seed);

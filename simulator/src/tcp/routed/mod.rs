@@ -88,14 +88,19 @@ impl Routed {
 }
 
 impl Stack for Routed {
-    fn dial(&mut self, cx: &mut StackCx<'_>, from: SocketAddr, to: SocketAddr) -> ConnId {
+    fn dial(
+        &mut self,
+        cx: &mut StackCx<'_>,
+        from: SocketAddr,
+        to: SocketAddr,
+    ) -> Result<ConnId, Refusal> {
         let (id, stream) = self.conns.name(cx, "->", to);
         let mut conn = Conn::new(cx, id, (from, to), stream, Phase::SynSent);
         conn.send_syn(cx);
         if let Some(old) = self.conns.insert(id, conn) {
             self.conns.remove(old);
         }
-        id
+        Ok(id)
     }
 
     fn read(&mut self, cx: &mut StackCx<'_>, id: ConnId, max: usize) -> Read {
