@@ -3,4 +3,8 @@
 //! | part | holds |
 //! |---|---|
 //! | [`obf`] | the framer: random prefixes, header ranges, junk, signature chains |
+//! | [`Draws`] | where prefixes, headers, junk and padding come from |
 pub mod obf;
+mod random;
+
+pub use random::Draws;
