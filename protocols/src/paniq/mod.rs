@@ -3,8 +3,13 @@
 //! | part | holds |
 //! |---|---|
 //! | [`obf`] | the framer: random prefixes, header ranges, junk, signature chains |
+//! | [`mac`], [`timestamp`] | what proves that an Initiation is fresh and from one who knows the server |
+//! | [`transport`] | the envelope of one QUIC datagram |
 //! | [`Draws`] | where prefixes, headers, junk and padding come from |
+pub mod mac;
 pub mod obf;
 mod random;
+pub mod timestamp;
+pub mod transport;
 
 pub use random::Draws;

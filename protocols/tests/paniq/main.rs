@@ -3,6 +3,7 @@
 //! `tests/vectors/paniq/` was made by running them. A case whose outcome differs here on purpose
 //! stands in a list with its reason, and a list with an entry too many fails as well.
 #![expect(clippy::unwrap_used, reason = "a test: a panic is its way to fail")]
+mod envelope;
 mod obf;
 
 use serde_json::Value;
