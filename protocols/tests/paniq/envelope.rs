@@ -6,6 +6,7 @@ use sansbox_protocols::paniq::{
     Draws,
     mac::MacKey,
     obf::{Framer, Kind, Params, Spec},
+    preamble::legacy_key,
     timestamp::{self, BadTimestamp, ServerKey, Tai64N, UnixTime},
     transport::{Budget, Codec, Counting, OpenError, Opener, Padding, PaddingSpec, Sizes, Window},
 };
@@ -221,5 +222,15 @@ fn quic_gets_the_size_it_has_in_go() {
                 );
             }
         }
+    }
+}
+
+/// `legacy_replay_key`: what a server remembers of a preamble without an encrypted timestamp.
+#[test]
+fn preambles_are_remembered_by_the_key_that_go_has() {
+    for case in list(&vectors("envelope.json"), "legacy_replay_key") {
+        let seconds = u32::try_from(number(case, "timestamp")).unwrap();
+        let key = legacy_key(seconds, &octets(case, "payload"), &octets(case, "mac1"));
+        assert_eq!(key.to_vec(), octets(case, "key"), "{case}");
     }
 }

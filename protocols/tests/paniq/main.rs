@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test: a panic is its way to fail")]
 mod envelope;
 mod obf;
+mod transcripts;
 
 use serde_json::Value;
 use std::collections::BTreeSet;
