@@ -3,4 +3,6 @@
 //! | part | holds |
 //! |---|---|
 //! | [`obf`] | the framer: random prefixes, header ranges, junk, signature chains |
+//! | [`profile`] | the file that both ends share: JSON, CBOR, links, checks, new ones |
 pub mod obf;
+pub mod profile;
