@@ -1,11 +1,13 @@
 //! Signature chains: what a signature datagram is made of, as a row of tags in angle brackets.
 use super::params::UDP_PAYLOAD_LEN_MAX;
+use crate::paniq::random::Draws;
+use bytes::{BufMut as _, BytesMut};
 use thiserror::Error;
 
 /// One tag. Signatures carry no payload, so `<d>` and `<ds>` take no octets and `<dz N>`, the
 /// payload's length, is N zeros.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Tag {
+enum Tag {
     /// `<b HEX>`: these octets.
     Bytes(Box<[u8]>),
     /// `<t>`: Unix seconds in 4 octets, the highest first.
@@ -27,8 +29,15 @@ pub(super) enum Tag {
 /// A signature datagram as its tags, such as `<b 0x0102><t><r 5>` (`spec/paniq.md` 1.4).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Chain {
-    pub(super) tags: Box<[Tag]>,
+    tags: Box<[Tag]>,
     len: usize,
+}
+
+/// What a signature datagram said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signature {
+    /// Unix seconds of its last `<t>`.
+    pub timestamp: Option<u32>,
 }
 
 /// Why a text is no chain, and where.
@@ -114,6 +123,31 @@ impl Chain {
         self.tags.len()
     }
 
+    /// Appends a datagram of this chain; `unix_seconds` is what `<t>` says.
+    pub fn emit(&self, draws: &mut Draws, unix_seconds: u32, out: &mut BytesMut) {
+        for tag in &self.tags {
+            tag.emit(draws, unix_seconds, out);
+        }
+    }
+
+    /// Reads a datagram; `None` when it is not one of this chain.
+    #[must_use]
+    pub fn read(&self, datagram: &[u8]) -> Option<Signature> {
+        let mut signature = Signature::default();
+        let mut rest = datagram;
+        for tag in &self.tags {
+            let octets;
+            (octets, rest) = rest.split_at_checked(tag.len())?;
+            if !tag.fits(octets) {
+                return None;
+            }
+            if let (Tag::Timestamp, Some(seconds)) = (tag, octets.first_chunk()) {
+                signature.timestamp = Some(u32::from_be_bytes(*seconds));
+            }
+        }
+        rest.is_empty().then_some(signature)
+    }
+
     /// Does a datagram of this chain carry the time?
     #[must_use]
     pub fn has_timestamp(&self) -> bool {
@@ -149,13 +183,52 @@ impl Tag {
     }
 
     /// Octets in a signature.
-    pub(super) const fn len(&self) -> usize {
+    const fn len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
             Self::Timestamp => 4,
             Self::Random(n) | Self::Letters(n) | Self::Digits(n) | Self::DataLen(n) => *n,
             Self::Data | Self::DataText => 0,
         }
+    }
+}
+
+impl Tag {
+    fn emit(&self, draws: &mut Draws, unix_seconds: u32, out: &mut BytesMut) {
+        let at = out.len();
+        let mut map = |n: usize, octet: fn(u8) -> u8| {
+            draws.append(n, out);
+            let new = out.iter_mut().skip(at);
+            new.for_each(|random| *random = octet(*random));
+        };
+        match self {
+            Self::Bytes(bytes) => out.put_slice(bytes),
+            Self::Timestamp => out.put_u32(unix_seconds),
+            Self::Random(n) => draws.append(*n, out),
+            Self::Letters(n) => map(*n, letter),
+            Self::Digits(n) => map(*n, |random| b'0' + random % 10),
+            Self::Data | Self::DataText => {}
+            Self::DataLen(n) => out.put_bytes(0, *n),
+        }
+    }
+
+    /// Can `octets`, as many as the tag has, be from it?
+    fn fits(&self, octets: &[u8]) -> bool {
+        match self {
+            Self::Bytes(bytes) => **bytes == *octets,
+            Self::Letters(_) => octets.iter().all(u8::is_ascii_alphabetic),
+            Self::Digits(_) => octets.iter().all(u8::is_ascii_digit),
+            Self::Timestamp | Self::Random(_) | Self::Data | Self::DataText | Self::DataLen(_) => {
+                true
+            }
+        }
+    }
+}
+
+const fn letter(random: u8) -> u8 {
+    match random % 52 {
+        n @ 0..26 => b'a' + n,
+        n => b'A' + n - 26,
     }
 }
 

@@ -1,4 +1,8 @@
 use super::*;
+use crate::paniq::Draws;
+use bytes::BytesMut;
+use proptest::prelude::*;
+use sansbox_core::Seed;
 
 fn spec() -> Spec<'static> {
     Spec {
@@ -102,5 +106,131 @@ fn a_chain_is_as_long_as_a_datagram_at_most() {
     ] {
         let error = Chain::parse(&long).unwrap_err();
         assert_eq!(error.problem, ChainProblem::TooLong, "{long}");
+    }
+}
+
+fn draws(n: u64) -> Draws {
+    Draws::new(Seed::from_u64(n))
+}
+
+#[test]
+fn what_is_encoded_is_decoded() {
+    let framer = Framer::new(Params::parse(&spec()).unwrap().into());
+    let mut draws = draws(1);
+    for kind in Kind::ALL {
+        let mut out = BytesMut::from(&b"before"[..]);
+        framer.encode(&mut draws, kind, b"payload", &mut out);
+        let frame = out.split_off(6);
+        let at = framer.head_len(kind);
+        assert_eq!(framer.decode(&frame), Ok((kind, at)));
+        assert_eq!((&out[..], &frame[at..]), (&b"before"[..], &b"payload"[..]));
+    }
+}
+
+/// Half of all values are headers of each of two kinds, so that most first draws are ambiguous.
+fn crowded(s: [i64; 4]) -> Framer {
+    let spec = Spec {
+        s,
+        h: [
+            "0-2147483647",
+            "2147483648-4294967293",
+            "4294967294",
+            "4294967295",
+        ],
+        ..Spec::default()
+    };
+    Framer::new(Params::parse(&spec).unwrap().into())
+}
+
+#[test]
+fn ambiguous_frames_are_drawn_again() {
+    let framer = crowded([0, 8, 16, 16]);
+    let mut draws = draws(2);
+    let mut first_draws_that_clash = 0;
+    for _ in 0..100 {
+        let mut once = BytesMut::new();
+        framer.begin(&mut draws, Kind::Response, &mut once);
+        first_draws_that_clash += usize::from(framer.decode(&once).is_err());
+        let mut out = BytesMut::new();
+        framer.encode(&mut draws, Kind::Response, b"", &mut out);
+        assert_eq!(framer.decode(&out), Ok((Kind::Response, 12)));
+    }
+    assert!(first_draws_that_clash > 20, "{first_draws_that_clash}");
+}
+
+#[test]
+fn a_clash_in_the_payload_is_sent_all_the_same() {
+    let framer = crowded([0, 4, 16, 16]);
+    let mut out = BytesMut::new();
+    // The payload of the Initiation has a header of a Response where that has its own.
+    framer.encode(
+        &mut draws(3),
+        Kind::Initiation,
+        &[0xff, 0, 0, 0x80],
+        &mut out,
+    );
+    assert_eq!(out.len(), 8);
+    assert_eq!(framer.decode(&out), Err(FrameError::Ambiguous));
+}
+
+#[test]
+fn junk_has_every_length_of_its_range() {
+    let spec = Spec {
+        jc: 1,
+        jmin: 7,
+        jmax: 9,
+        ..Spec::default()
+    };
+    let framer = Framer::new(Params::parse(&spec).unwrap().into());
+    let mut draws = draws(4);
+    let lengths: std::collections::BTreeSet<_> = (0..100)
+        .map(|_| {
+            let mut out = BytesMut::new();
+            framer.junk(&mut draws, &mut out);
+            out.len()
+        })
+        .collect();
+    assert_eq!(lengths, [7, 8, 9].into());
+}
+
+proptest! {
+    #[test]
+    fn chains_read_what_they_wrote(
+        tags in proptest::collection::vec(
+            prop_oneof![
+                Just("<t>".to_owned()),
+                proptest::collection::vec(any::<u8>(), 1..20).prop_map(|octets| {
+                    let hex: String = octets.iter().map(|o| format!("{o:02x}")).collect();
+                    format!("<b 0x{hex}>")
+                }),
+                (prop_oneof![Just("r"), Just("rc"), Just("rd"), Just("dz")], 0..50_usize)
+                    .prop_map(|(key, n)| format!("<{key} {n}>")),
+            ],
+            0..6,
+        ),
+        seconds in any::<u32>(),
+        seed in any::<u64>(),
+    ) {
+        let text = tags.concat();
+        let chain = Chain::parse(&text).unwrap();
+        let mut out = BytesMut::new();
+        chain.emit(&mut draws(seed), seconds, &mut out);
+        prop_assert_eq!(out.len(), chain.len());
+        let timestamp = chain.has_timestamp().then_some(seconds);
+        prop_assert_eq!(chain.read(&out), Some(Signature { timestamp }));
+        for n in 0..out.len() {
+            prop_assert_eq!(chain.read(&out[..n]), None, "a prefix of {} octets", n);
+        }
+        out.extend_from_slice(&[0]);
+        prop_assert_eq!(chain.read(&out), None);
+    }
+
+    #[test]
+    fn any_text_is_a_chain_or_an_error(text in "[<>btrcdsz 0-9x\u{a0}-]{0,40}") {
+        match Chain::parse(&text) {
+            Ok(chain) => prop_assert!(chain.len() <= UDP_PAYLOAD_LEN_MAX),
+            Err(error) => prop_assert!(text[error.at..].starts_with('<')),
+        }
+        let _ = HeaderRange::parse(&text);
     }
 }

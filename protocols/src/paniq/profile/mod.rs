@@ -38,6 +38,8 @@ mod padding;
 mod problem;
 mod settings;
 mod sizes;
+#[cfg(test)]
+mod tests;
 
 pub use cbor::{CborError, CborReason, EncodeError};
 pub use create::{BadMtu, MTU_MAX, MTU_MIN, NewProfile};

@@ -64,9 +64,10 @@ impl Profile {
         let mut profile = Self::default();
         let mut decoder = Decoder::new(bytes);
         let mut version = None;
-        match decoder.datatype().map_err(|e| at(broken(&e)))? {
-            Type::Null | Type::Undefined => decoder.skip().map_err(|e| at(broken(&e)))?,
-            _ => map(&mut decoder, "", &mut profile, Some(&mut version))?,
+        if let Type::Null | Type::Undefined = decoder.datatype().map_err(|e| at(broken(&e)))? {
+            decoder.skip().map_err(|e| at(broken(&e)))?;
+        } else {
+            map(&mut decoder, "", &mut profile, Some(&mut version))?;
         }
         let rest = bytes.len().saturating_sub(decoder.position());
         match (rest, version) {
@@ -119,12 +120,11 @@ fn map(
             "" => name.to_owned(),
             outer => format!("{outer}.{name}"),
         };
-        match slot {
-            Slot::Object(inner) => {
-                inner.clear();
-                map(decoder, &path, inner, None)?;
-            }
-            slot => leaf(decoder, slot).map_err(|reason| at(&path, reason))?,
+        if let Slot::Object(inner) = slot {
+            inner.clear();
+            map(decoder, &path, inner, None)?;
+        } else {
+            leaf(decoder, slot).map_err(|reason| at(&path, reason))?;
         }
     }
 }
@@ -161,7 +161,7 @@ fn leaf(decoder: &mut Decoder<'_>, slot: Slot<'_>) -> Result<(), CborReason> {
         Slot::MaybeFloat(place) => *place = Some(float(decoder)?),
         Slot::PrivateKey(place) => *place = key(decoder, PrivateKey::from_slice)?,
         Slot::PublicKey(place) => *place = key(decoder, PublicKey::from_slice)?,
-        Slot::Object(_) => {}
+        Slot::Object(_) => return Err(CborReason::Type("no map")),
     }
     Ok(())
 }
@@ -203,14 +203,8 @@ fn boolean(decoder: &mut Decoder<'_>) -> Result<bool, CborReason> {
 }
 
 fn float(decoder: &mut Decoder<'_>) -> Result<f64, CborReason> {
-    let wanted = "a floating-point number";
-    let read = match datatype(decoder)? {
-        Type::F16 => decoder.f16().map(f64::from),
-        Type::F32 => decoder.f32().map(f64::from),
-        Type::F64 => decoder.f64(),
-        _ => return Err(CborReason::Type(wanted)),
-    };
-    read.map_err(|e| mismatch(&e, wanted))
+    let wrong = |e: MiniError| mismatch(&e, "a floating-point number");
+    decoder.f64().map_err(wrong)
 }
 
 fn key<K>(

@@ -1,7 +1,6 @@
 //! A profile into canonical CBOR.
 use super::{VERSION, VERSION_KEY};
 use crate::paniq::profile::{
-    duration::Nanos,
     fields::{Field, Object, Value},
     model::Profile,
 };
@@ -55,14 +54,10 @@ impl Profile {
 /// The path of the first number that CBOR could only hold as another one.
 fn negative(object: &dyn Object) -> Option<String> {
     object.fields().iter().find_map(|field| {
-        let is_negative = match &field.value {
-            Value::Int(value) => **value < 0,
-            Value::MaybeInt(value) => value.is_some_and(|value| value < 0),
-            Value::Object(inner) => {
-                return negative(*inner).map(|path| format!("{}.{path}", field.name));
-            }
-            _ => false,
-        };
+        if let Value::Object(inner) = field.value {
+            return negative(inner).map(|path| format!("{}.{path}", field.name));
+        }
+        let is_negative = matches!(field.value, Value::Int(..0) | Value::MaybeInt(Some(..0)));
         is_negative.then(|| field.name.to_owned())
     })
 }
@@ -86,11 +81,14 @@ fn map(out: &mut Out, object: &dyn Object, is_outermost: bool) -> Written {
 
 /// Is it absent, or the same as absent?
 fn is_left_out(value: &Value<'_>) -> bool {
-    match value {
-        Value::Count(count, default) => **count <= 0 || *count == default,
-        Value::Duration(Nanos(nanos), default) => *nanos <= 0 || *nanos == default.0,
-        Value::Object(object) => object.fields().iter().all(|f| is_left_out(&f.value)),
-        value => value.is_empty(),
+    if let Value::Count(count, default) = value {
+        **count <= 0 || *count == default
+    } else if let Value::Duration(span, default) = value {
+        span.0 <= 0 || *span == default
+    } else if let Value::Object(object) = value {
+        object.fields().iter().all(|f| is_left_out(&f.value))
+    } else {
+        value.is_empty()
     }
 }
 

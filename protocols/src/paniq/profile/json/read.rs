@@ -102,9 +102,10 @@ fn object(raw: &str, path: &str, object: &mut dyn Object) -> Result<(), JsonErro
             "" => name.to_owned(),
             outer => format!("{outer}.{name}"),
         };
-        match slot {
-            Slot::Object(inner) => self::object(value.get(), &path, inner)?,
-            slot => leaf(value.get(), slot).map_err(|reason| at(&path, reason))?,
+        if let Slot::Object(inner) = slot {
+            self::object(value.get(), &path, inner)?;
+        } else {
+            leaf(value.get(), slot).map_err(|reason| at(&path, reason))?;
         }
     }
     Ok(())
@@ -173,7 +174,7 @@ fn leaf(raw: &str, slot: Slot<'_>) -> Result<(), JsonReason> {
         }
         Slot::PrivateKey(place) => *place = key(raw, PrivateKey::from_base64)?,
         Slot::PublicKey(place) => *place = key(raw, PublicKey::from_base64)?,
-        Slot::Object(_) => {}
+        Slot::Object(_) => return Err(JsonReason::Type("no object")),
     }
     Ok(())
 }
