@@ -2,11 +2,20 @@
 //!
 //! | part | holds |
 //! |---|---|
-//! | [`obf`] | the framer: random prefixes, header ranges, junk, signature chains |
 //! | [`profile`] | the file that both ends share: JSON, CBOR, links, checks, new ones |
+//! | [`obf`] | the framer: random prefixes, header ranges, junk, signature chains |
+//! | [`preamble`] | what comes before QUIC: the client's attempts, the server's judgement |
+//! | [`mac`], [`timestamp`] | what proves that an Initiation is fresh and from one who knows the server |
+//! | [`transport`] | the envelope of one QUIC datagram |
+//! | [`proxy`] | request and reply at the beginning of a stream |
 //! | [`Draws`] | where prefixes, headers, junk and padding come from |
+pub mod mac;
 pub mod obf;
+pub mod preamble;
 pub mod profile;
+pub mod proxy;
 mod random;
+pub mod timestamp;
+pub mod transport;
 
 pub use random::Draws;

@@ -1,10 +1,10 @@
 //! `cbor.json`, and what of the other files is about profiles.
-use super::{list, number, octets, size, text, vectors};
+use super::{list, octets, size, text, vectors};
 use sansbox_protocols::paniq::{
     obf::{Field, ParamsProblem},
     profile::{
-        BadKey, CborReason, EncodeError, Obfuscation, Padding, PaddingPolicy, Profile, PublicKey,
-        Quic, Reason, Warning, WarningKind,
+        BadKey, CborReason, EncodeError, Obfuscation, Padding, Profile, PublicKey, Quic, Reason,
+        Warning, WarningKind,
     },
 };
 use serde_json::Value;
@@ -137,15 +137,20 @@ fn padding_resolves_as_in_go() {
         let ours = profile.transport_padding.resolve();
         let Some(error) = error(case, "error") else {
             let (ours, policy) = (ours.unwrap(), &case["policy"]);
-            let number = |key| u16::try_from(number(policy, key)).unwrap();
-            let theirs = PaddingPolicy {
-                min: number("Min"),
-                max: number("Max"),
-                burst_min: number("BurstMin"),
-                burst_max: number("BurstMax"),
-                burst_prob: policy["BurstProb"].as_f64().unwrap(),
-            };
-            assert_eq!(ours, theirs, "{json}");
+            let (burst_min, burst_max) = ours.burst();
+            for (ours, key) in [
+                (ours.min(), "Min"),
+                (ours.max(), "Max"),
+                (burst_min, "BurstMin"),
+                (burst_max, "BurstMax"),
+            ] {
+                assert_eq!(ours, size(policy, key), "{json}");
+            }
+            assert_eq!(
+                Some(ours.burst_prob()),
+                policy["BurstProb"].as_f64(),
+                "{json}"
+            );
             assert_eq!(Some(ours.is_enabled()), case["enabled"].as_bool(), "{json}");
             continue;
         };
@@ -261,24 +266,21 @@ fn packets_have_the_sizes_of_go() {
             ..Padding::default()
         };
         let Some(error) = error(case, "error") else {
-            let sizes = profile.client().unwrap().settings.shared.sizes;
-            assert_eq!(
-                u64::from(sizes.quic_packet_size),
-                super::number(case, "initial_packet_size")
-            );
+            let budget = profile.client().unwrap().settings.shared.budget;
+            assert_eq!(budget.inner_len_max(), size(case, "initial_packet_size"));
             assert_eq!(case["disable_pmtud"].as_bool(), Some(true));
             continue;
         };
         let (field, reason) = only_problem(&profile);
         let error = error.strip_prefix("invalid config: ").unwrap();
         let is_same = match (field.as_str(), reason) {
-            ("quic.max_packet_size", Reason::BudgetTooSmall(..1200)) => {
+            ("quic.max_packet_size", Reason::BudgetTooSmall) => {
                 error == "max_packet_size too small for QUIC payload budget"
             }
             ("quic.max_payload", Reason::PayloadTooSmall) => {
                 error == "quic max_payload must be >= 1200"
             }
-            ("quic.max_payload", Reason::PayloadAboveBudget(_)) => {
+            ("quic.max_payload", Reason::PayloadAboveBudget) => {
                 error == "quic max_payload exceeds transport payload budget"
             }
             ("quic.max_payload", Reason::AtMost(1452)) => {
@@ -301,8 +303,7 @@ fn profiles_that_go_worked_with_are_taken_by_both_sides() {
     for case in cases {
         let json = case["profile"].to_string();
         let profile = Profile::from_json(json.as_bytes()).unwrap();
-        #[expect(clippy::cast_possible_truncation, reason = "seconds of this century")]
-        let now = case["wall_unix_start"].as_f64().unwrap() as i64;
+        let now = case["wall_unix_start"].as_f64().unwrap() as u64;
         let server = profile.server(now).unwrap();
         // The counter that was switched on afterwards took some of the room for padding.
         let is_clamped = |w: &Warning| matches!(w.kind, WarningKind::ClampedTo { .. });

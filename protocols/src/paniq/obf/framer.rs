@@ -80,23 +80,23 @@ impl Framer {
 
     /// Appends a frame to `out`. One that the other end would take for two kinds is drawn again.
     pub fn encode(&self, draws: &mut Draws, kind: Kind, payload: &[u8], out: &mut BytesMut) {
-        self.encode_with(draws, kind, out, |_, out| out.put_slice(payload));
+        self.encode_with(draws, kind, out, |_, out, _| out.put_slice(payload));
     }
 
-    /// Appends a frame whose payload `fill` appends behind the head; `fill` gets where in `out`
-    /// the frame begins. It is called again for each redraw, and must append as many octets.
+    /// Appends a frame whose payload `fill` appends behind the head; the number that `fill` gets is
+    /// where in `out` the frame begins. It is called again for each redraw.
     pub fn encode_with(
         &self,
         draws: &mut Draws,
         kind: Kind,
         out: &mut BytesMut,
-        mut fill: impl FnMut(usize, &mut BytesMut),
+        mut fill: impl FnMut(&mut Draws, &mut BytesMut, usize),
     ) {
         let begin = out.len();
         for _ in 0..=REDRAWS_MAX {
             out.truncate(begin);
             self.begin(draws, kind, out);
-            fill(begin, out);
+            fill(draws, out, begin);
             let frame = out.get(begin..).unwrap_or_default();
             if self.decode(frame) != Err(FrameError::Ambiguous) {
                 return;

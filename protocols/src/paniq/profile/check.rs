@@ -4,14 +4,19 @@ use super::{
     duration::Nanos,
     keys::PublicKey,
     model::{Obfuscation, Profile, default},
-    padding::{self, PaddingPolicy},
+    padding,
     problem::{Invalid, Problem, Reason, Warning, WarningKind},
-    settings::{Checked, ClientSettings, RateLimit, ServerSettings, Shared},
-    sizes::Sizes,
+    settings::{Checked, ClientSettings, ServerSettings, Shared},
 };
-use crate::paniq::obf::{Kind, Params, Spec};
+use crate::paniq::{
+    mac::MAC1_LEN,
+    obf::{HEADER_LEN, Kind, Params, Spec, UDP_PAYLOAD_LEN_MAX},
+    preamble::{ATTEMPTS_DEFAULT, RateLimit},
+    timestamp::ENCRYPTED_LEN,
+    transport::{Budget, BudgetError, Counting, INNER_LEN_MAX, Padding, Sizes},
+};
 use sansbox_core::{Host, Target};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Paths of fields that are named more than once.
 const PRIVATE_KEY: &str = "obfuscation.server_private_key";
@@ -23,17 +28,15 @@ const DELAY: &str = "preamble_delay_ms";
 const COUNT_MAX: u32 = u32::MAX;
 /// Datagrams per second that a limiter with nanoseconds can tell apart.
 const PER_SECOND_MAX: u32 = 1_000_000_000;
-const DEFAULT_ATTEMPTS: u32 = 3;
 const DEFAULT_STREAMS: u32 = 256;
 const DEFAULT_SKEW_SOFT: u32 = 15;
 const DEFAULT_SKEW_HARD: u32 = 30;
 const DEFAULT_REPLAY_WINDOW: u32 = 30;
 const DEFAULT_REPLAY_CACHE: u32 = 4096;
 const DEFAULT_BURST: u32 = 5;
-const SECONDS_PER_DAY: i64 = 86_400;
+const SECONDS_PER_DAY: u64 = 86_400;
 /// Header, encrypted time and MAC behind the prefix of an Initiation, at most, in bytes.
-const INITIATION_LEN: usize = 4 + 85 + 16;
-const HEADER_LEN: usize = 4;
+const INITIATION_LEN: usize = HEADER_LEN + ENCRYPTED_LEN + MAC1_LEN;
 
 impl Profile {
     /// What the profile means to a client. Fields that only a server reads are not looked at.
@@ -56,7 +59,7 @@ impl Profile {
             check.refuse(PUBLIC_KEY, Reason::LowOrderKey);
         }
         let attempts = self.handshake_attempts;
-        let attempts = check.count("handshake_attempts", attempts, DEFAULT_ATTEMPTS, COUNT_MAX);
+        let attempts = check.count("handshake_attempts", attempts, ATTEMPTS_DEFAULT, COUNT_MAX);
         let mut millis = |field, value| {
             let millis = check.count(field, value, 0, COUNT_MAX);
             Duration::from_millis(millis.into())
@@ -85,7 +88,7 @@ impl Profile {
     ///
     /// # Errors
     /// [`Invalid`] with every field that is wrong.
-    pub fn server(&self, now_unix: i64) -> Result<Checked<ServerSettings>, Invalid> {
+    pub fn server(&self, now_unix: u64) -> Result<Checked<ServerSettings>, Invalid> {
         let mut check = Check::default();
         let shared = check.shared(self);
         let from = &self.obfuscation;
@@ -128,7 +131,7 @@ impl Profile {
         let window = from.replay_window_seconds;
         let window = count("replay_window_seconds", window, DEFAULT_REPLAY_WINDOW);
         let cache = from.replay_cache_size;
-        let replay_cache_len = count("replay_cache_size", cache, DEFAULT_REPLAY_CACHE);
+        let replays_max = count("replay_cache_size", cache, DEFAULT_REPLAY_CACHE);
         let seconds = |n: u32| Duration::from_secs(n.into());
         let encrypted_timestamp =
             require_encrypted_timestamp || from.encrypted_timestamp.unwrap_or(true);
@@ -144,7 +147,7 @@ impl Profile {
                 skew_soft: seconds(skew_soft),
                 skew_hard: seconds(skew_hard),
                 replay_window: seconds(window),
-                replay_cache_len,
+                replays_max: usize::try_from(replays_max).unwrap_or(usize::MAX),
                 rate_limit,
             })
         })
@@ -166,6 +169,22 @@ fn spec(obfuscation: &Obfuscation) -> Spec<'_> {
 fn or(span: Nanos, default: Nanos) -> Duration {
     let given = span.positive().or_else(|| default.positive());
     given.unwrap_or_default()
+}
+
+fn budget_problem(error: BudgetError) -> Problem {
+    let packet = "quic.max_packet_size";
+    let payload = "quic.max_payload";
+    let (field, reason) = match error {
+        BudgetError::PacketTooSmall => (packet, Reason::BudgetTooSmall),
+        BudgetError::PacketTooLarge => (packet, Reason::AtMost(UDP_PAYLOAD_LEN_MAX as u64)),
+        BudgetError::PayloadTooSmall => (payload, Reason::PayloadTooSmall),
+        BudgetError::PayloadAboveBudget => (payload, Reason::PayloadAboveBudget),
+        BudgetError::PayloadTooLarge => (payload, Reason::AtMost(INNER_LEN_MAX as u64)),
+        BudgetError::PaddingAboveHeadroom { headroom, .. } => {
+            (padding::MIN, Reason::AboveHeadroom(headroom))
+        }
+    };
+    Problem::new(field, reason)
 }
 
 /// What was found so far.
@@ -239,32 +258,37 @@ impl Check {
             DEFAULT_STREAMS,
             COUNT_MAX,
         );
-        let params = params.ok()?;
-        let packet_size = match quic.max_packet_size {
-            ..=0 => default::MAX_PACKET_SIZE,
-            size => size,
+        let (params, padding) = (params.ok()?, padding.ok()?);
+        let sizes = Sizes {
+            max_packet_size: quic.max_packet_size,
+            max_payload: quic.max_payload,
+            prefix: params.prefix_len(Kind::Transport),
+            has_counter: from.transport_replay,
         };
-        let s4 = params.prefix_len(Kind::Transport);
-        let sizes = Sizes::new(packet_size, s4, from.transport_replay, quic.max_payload);
-        let sizes = sizes.map_err(|problem| self.problems.push(problem)).ok()?;
-        self.datagrams(profile, &params, &sizes);
-        let padding = padding.ok()?;
-        self.headroom(padding, &sizes);
+        let budget = Budget::new(&sizes, &padding);
+        let budget = budget.map_err(|error| self.problems.push(budget_problem(error)));
+        let budget = budget.ok()?;
+        self.datagrams(profile, &params, &budget);
+        self.headroom(&padding, &budget);
+        let mut counting = Counting::default();
+        if from.transport_replay_limit != 0 {
+            counting.limit = from.transport_replay_limit;
+        }
         Some(Shared {
-            params,
+            params: Arc::new(params),
             handshake_timeout: or(profile.handshake_timeout, default::HANDSHAKE_TIMEOUT),
-            sizes,
+            budget,
+            padding,
+            counting,
             keepalive: or(quic.keepalive, default::KEEPALIVE),
             idle_timeout: or(quic.idle_timeout, default::IDLE_TIMEOUT),
             max_streams,
-            padding,
-            replay_limit: from.transport_replay.then_some(from.transport_replay_limit),
         })
     }
 
     /// What a Go program receives is cut off at twice the packet size (paniq.md section 2.4).
-    fn datagrams(&mut self, profile: &Profile, params: &Params, sizes: &Sizes) {
-        let max = 2 * usize::from(sizes.max_packet_size);
+    fn datagrams(&mut self, profile: &Profile, params: &Params, budget: &Budget) {
+        let max = 2 * budget.packet_len_max();
         let initiation = params.prefix_len(Kind::Initiation) + INITIATION_LEN;
         let response = params.prefix_len(Kind::Response) + HEADER_LEN;
         let mut lengths = vec![("s1".to_owned(), initiation), ("s2".to_owned(), response)];
@@ -280,14 +304,12 @@ impl Check {
         }
     }
 
-    fn headroom(&mut self, padding: PaddingPolicy, sizes: &Sizes) {
-        let headroom = sizes.headroom;
-        if padding.min > headroom {
-            self.refuse(padding::MIN, Reason::AboveHeadroom(headroom));
-        }
+    fn headroom(&mut self, padding: &Padding, budget: &Budget) {
+        let headroom = budget.headroom();
+        let (_, burst_max) = padding.burst();
         for (field, most) in [
-            (padding::MAX, padding.max),
-            (padding::BURST_MAX, padding.burst_max),
+            (padding::MAX, padding.max()),
+            (padding::BURST_MAX, burst_max),
         ] {
             if most > headroom {
                 self.warn(field, WarningKind::ClampedTo { headroom });
@@ -315,7 +337,7 @@ impl Check {
     }
 
     /// When the legacy mode ends, if it is on.
-    fn legacy(&mut self, from: &Obfuscation, now_unix: i64) -> Option<i64> {
+    fn legacy(&mut self, from: &Obfuscation, now_unix: u64) -> Option<u64> {
         let field = "obfuscation.legacy_mode_sunset";
         let text = &from.legacy_mode_sunset;
         let given = match text.is_empty() {
@@ -332,8 +354,9 @@ impl Check {
         if from.legacy_mode_enabled != Some(true) {
             return None;
         }
-        let days = Some(from.legacy_mode_max_days).filter(|days| *days > 0);
-        let after = |days: i64| now_unix.saturating_add(days.saturating_mul(SECONDS_PER_DAY));
+        let days = u64::try_from(from.legacy_mode_max_days).ok();
+        let days = days.filter(|days| *days > 0);
+        let after = |days: u64| now_unix.saturating_add(days.saturating_mul(SECONDS_PER_DAY));
         let until = given.or_else(|| days.map(after));
         match until {
             None => self.refuse("obfuscation.legacy_mode_enabled", Reason::NeedsSunset),
@@ -372,14 +395,17 @@ fn address(text: &str) -> Option<Target> {
     Some(Target::new(host, port))
 }
 
-/// Unix seconds of midnight UTC of `YYYY-MM-DD`, or of a time of RFC 3339.
-fn unix_seconds(text: &str) -> Option<i64> {
+/// Unix seconds of midnight UTC of `YYYY-MM-DD`, or of a time of RFC 3339; zero for any before
+/// 1970.
+fn unix_seconds(text: &str) -> Option<u64> {
     const DATE_LEN: usize = 10;
-    if text.len() == DATE_LEN {
+    let seconds = if text.len() == DATE_LEN {
         let date: jiff::civil::Date = text.parse().ok()?;
         let midnight = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-        return Some(midnight.timestamp().as_second());
-    }
-    let time: jiff::Timestamp = text.parse().ok()?;
-    Some(time.as_second())
+        midnight.timestamp().as_second()
+    } else {
+        let time: jiff::Timestamp = text.parse().ok()?;
+        time.as_second()
+    };
+    Some(u64::try_from(seconds).unwrap_or(0))
 }

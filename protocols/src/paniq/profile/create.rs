@@ -2,9 +2,8 @@
 use super::{
     keys::PrivateKey,
     model::{Obfuscation, Padding, Profile, Quic, default},
-    sizes::QUIC_PACKET_MIN,
 };
-use crate::paniq::obf::UDP_PAYLOAD_LEN_MAX;
+use crate::paniq::{obf::UDP_PAYLOAD_LEN_MAX, transport::INNER_LEN_MIN};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use sansbox_core::Seed;
@@ -35,7 +34,7 @@ pub struct BadMtu;
 
 /// Header and inner length of a Transport frame, in bytes.
 const OVERHEAD: i64 = 6;
-const PAYLOAD: i64 = QUIC_PACKET_MIN as i64;
+const PAYLOAD: i64 = INNER_LEN_MIN as i64;
 
 impl NewProfile<'_> {
     /// Draws a profile with a new pair of keys: that of the server, whose clients get

@@ -37,7 +37,6 @@ mod model;
 mod padding;
 mod problem;
 mod settings;
-mod sizes;
 #[cfg(test)]
 mod tests;
 
@@ -48,7 +47,5 @@ pub use json::{JsonError, JsonReason};
 pub use keys::{BadKey, PrivateKey, PublicKey};
 pub use link::{LinkError, SCHEME};
 pub use model::{Obfuscation, Padding, Profile, Quic};
-pub use padding::PaddingPolicy;
 pub use problem::{Invalid, Problem, Reason, Warning, WarningKind};
-pub use settings::{Checked, ClientSettings, RateLimit, ServerSettings, Shared};
-pub use sizes::{QUIC_PACKET_MAX, QUIC_PACKET_MIN, Sizes};
+pub use settings::{Checked, ClientSettings, ServerSettings, Shared};

@@ -1,40 +1,19 @@
-//! How many random bytes stand behind a packet (paniq.md section 3.2).
+//! What a profile says about padding (paniq.md section 3.2), and what can be wrong with it.
 use super::{
     model::Padding,
     problem::{Problem, Reason},
 };
+use crate::paniq::{
+    obf::UDP_PAYLOAD_LEN_MAX,
+    transport::{self, PaddingError, PaddingSpec},
+};
 
-/// The rule for padding, complete and checked.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PaddingPolicy {
-    /// Least number of bytes.
-    pub min: u16,
-    /// Greatest number of bytes, not below `min`.
-    pub max: u16,
-    /// Least number of bytes in a burst.
-    pub burst_min: u16,
-    /// Greatest number of bytes in a burst, not below `burst_min`.
-    pub burst_max: u16,
-    /// Probability of a burst, from 0 to 1; above 0 only with `burst_max` above 0.
-    pub burst_prob: f64,
-}
-
-impl PaddingPolicy {
-    /// What holds when a profile says nothing about padding.
-    pub const DEFAULT: Self = Self {
-        min: 0,
-        max: 64,
-        burst_min: 128,
-        burst_max: 256,
-        burst_prob: 0.02,
-    };
-
-    /// Is anything ever added?
-    #[must_use]
-    pub fn is_enabled(&self) -> bool {
-        self.max > 0 || self.burst_prob > 0.0
-    }
-}
+/// Paths of the fields.
+pub(super) const MIN: &str = "transport_padding.pad_min";
+pub(super) const MAX: &str = "transport_padding.pad_max";
+const BURST_MIN: &str = "transport_padding.pad_burst_min";
+pub(super) const BURST_MAX: &str = "transport_padding.pad_burst_max";
+const BURST_PROB: &str = "transport_padding.pad_burst_prob";
 
 impl Padding {
     /// Is no field given?
@@ -58,59 +37,45 @@ impl Padding {
         }
     }
 
-    /// The rule: [`PaddingPolicy::DEFAULT`] when no field is given, else the fields with zero for
+    /// The rule for padding: a default when no field is given, else the fields, with zero for
     /// those that are missing.
     ///
     /// # Errors
-    /// Every field that is negative or larger than a datagram, ranges the wrong way round, a
+    /// Lengths that are negative or longer than a datagram, ranges the wrong way round, a
     /// probability outside 0 to 1, and one above 0 without `pad_burst_max`.
-    pub fn resolve(&self) -> Result<PaddingPolicy, Vec<Problem>> {
-        if self.is_empty() {
-            return Ok(PaddingPolicy::DEFAULT);
-        }
-        let mut problems = Vec::new();
-        let mut bytes = |name, value: Option<i64>| {
-            let value = value.unwrap_or(0);
-            u16::try_from(value).unwrap_or_else(|_| {
-                problems.push(Problem::new(name, Reason::outside(value, u16::MAX.into())));
-                0
-            })
-        };
-        let min = bytes(MIN, self.pad_min);
-        let max = bytes(MAX, self.pad_max);
-        let burst_min = bytes(BURST_MIN, self.pad_burst_min);
-        let burst_max = bytes(BURST_MAX, self.pad_burst_max);
-        let burst_prob = self.pad_burst_prob.unwrap_or(0.0);
-        if problems.is_empty() {
-            if max < min {
-                problems.push(Problem::new(MAX, Reason::Below("pad_min")));
-            }
-            if burst_max < burst_min {
-                problems.push(Problem::new(BURST_MAX, Reason::Below("pad_burst_min")));
-            }
-            if burst_prob > 0.0 && burst_max == 0 {
-                problems.push(Problem::new(BURST_MAX, Reason::BurstWithoutLength));
-            }
-        }
-        if !(0.0..=1.0).contains(&burst_prob) {
-            problems.push(Problem::new(BURST_PROB, Reason::NoProbability));
-        }
+    pub fn resolve(&self) -> Result<transport::Padding, Vec<Problem>> {
+        let lengths = [
+            (MIN, self.pad_min),
+            (MAX, self.pad_max),
+            (BURST_MIN, self.pad_burst_min),
+            (BURST_MAX, self.pad_burst_max),
+        ];
+        let max = UDP_PAYLOAD_LEN_MAX as u64;
+        let outside = lengths.into_iter().filter_map(|(field, value)| {
+            let value = value?;
+            let is_inside = u64::try_from(value).is_ok_and(|value| value <= max);
+            (!is_inside).then(|| Problem::new(field, Reason::outside(value, max)))
+        });
+        let problems: Vec<_> = outside.collect();
         if !problems.is_empty() {
             return Err(problems);
         }
-        Ok(PaddingPolicy {
-            min,
-            max,
-            burst_min,
-            burst_max,
-            burst_prob,
+        let spec = PaddingSpec {
+            pad_min: self.pad_min,
+            pad_max: self.pad_max,
+            pad_burst_min: self.pad_burst_min,
+            pad_burst_max: self.pad_burst_max,
+            pad_burst_prob: self.pad_burst_prob,
+        };
+        transport::Padding::resolve(&spec).map_err(|error| {
+            let (field, reason) = match error {
+                PaddingError::Negative => (MIN, Reason::Negative),
+                PaddingError::Reversed => (MAX, Reason::Below("pad_min")),
+                PaddingError::BurstReversed => (BURST_MAX, Reason::Below("pad_burst_min")),
+                PaddingError::NoProbability => (BURST_PROB, Reason::NoProbability),
+                PaddingError::NoBurstLength => (BURST_MAX, Reason::BurstWithoutLength),
+            };
+            vec![Problem::new(field, reason)]
         })
     }
 }
-
-/// Paths of the fields.
-pub(super) const MIN: &str = "transport_padding.pad_min";
-pub(super) const MAX: &str = "transport_padding.pad_max";
-const BURST_MIN: &str = "transport_padding.pad_burst_min";
-pub(super) const BURST_MAX: &str = "transport_padding.pad_burst_max";
-const BURST_PROB: &str = "transport_padding.pad_burst_prob";

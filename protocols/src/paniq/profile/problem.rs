@@ -66,16 +66,16 @@ pub enum Reason {
         "exceeds the headroom of {0} bytes: lower it, s4 or quic.max_payload, or raise \
          quic.max_packet_size"
     )]
-    AboveHeadroom(u16),
+    AboveHeadroom(usize),
     /// What is left for QUIC is less than QUIC needs.
-    #[error("leaves {0} bytes for a QUIC packet, which needs 1200")]
-    BudgetTooSmall(i64),
+    #[error("leaves less than the 1200 bytes that a QUIC packet needs")]
+    BudgetTooSmall,
     /// QUIC needs more.
     #[error("must be >= 1200")]
     PayloadTooSmall,
     /// What is left for QUIC is less.
-    #[error("exceeds the {0} bytes that are left for a QUIC packet")]
-    PayloadAboveBudget(u16),
+    #[error("exceeds what quic.max_packet_size leaves for a QUIC packet")]
+    PayloadAboveBudget,
     /// A parameter of the framer.
     #[error(transparent)]
     Params(ParamsProblem),
@@ -153,7 +153,7 @@ pub enum WarningKind {
     /// Full packets get less padding.
     ClampedTo {
         /// What fits.
-        headroom: u16,
+        headroom: usize,
     },
     /// It is not the public key of `server_private_key`: clients with it are turned away.
     OtherKey,

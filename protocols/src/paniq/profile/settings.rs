@@ -1,13 +1,17 @@
 //! What a profile means to a client and to a server, with all defaults filled in.
 use super::{
     keys::{PrivateKey, PublicKey},
-    padding::PaddingPolicy,
     problem::Warning,
-    sizes::Sizes,
 };
-use crate::paniq::obf::Params;
+use crate::paniq::{
+    Draws,
+    obf::{Framer, Params},
+    preamble::{ClientAuth, ClientConfig, RateLimit, ServerConfig, SourcePort, Window},
+    timestamp::ServerKey,
+    transport::{Budget, Codec, Counting, Padding},
+};
 use sansbox_core::Target;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Settings, and what is odd about them.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,23 +26,31 @@ pub struct Checked<S> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shared {
     /// The framer's parameters.
-    pub params: Params,
+    pub params: Arc<Params>,
     /// How long one attempt of the preamble may take, and at the server, after how long without a
     /// datagram an unfinished one is forgotten.
     pub handshake_timeout: Duration,
-    /// How large packets are.
-    pub sizes: Sizes,
+    /// How long packets are; says as well whether they carry counters.
+    pub budget: Budget,
+    /// Random bytes behind QUIC packets.
+    pub padding: Padding,
+    /// Which counters are taken, if there are any.
+    pub counting: Counting,
     /// Interval of QUIC keep-alives.
     pub keepalive: Duration,
     /// After how long without a packet the QUIC connection is given up.
     pub idle_timeout: Duration,
     /// Streams that the client may have open at once.
     pub max_streams: u32,
-    /// Random bytes behind QUIC packets.
-    pub padding: PaddingPolicy,
-    /// The first counter that is refused, if Transport frames carry one; zero stands for the end
-    /// of the counter's range.
-    pub replay_limit: Option<u64>,
+}
+
+impl Shared {
+    /// How tunnels are framed.
+    #[must_use]
+    pub fn codec(&self) -> Codec {
+        let framer = Framer::new(Arc::clone(&self.params));
+        Codec::new(framer, self.budget, self.padding, self.counting)
+    }
 }
 
 /// What a client reads.
@@ -60,6 +72,29 @@ pub struct ClientSettings {
     pub jitter: Duration,
 }
 
+impl ClientSettings {
+    /// What the preamble needs to know.
+    #[must_use]
+    pub fn preamble(&self, source_port: SourcePort) -> ClientConfig {
+        let auth = match &self.server_key {
+            None => ClientAuth::Keyless,
+            Some(key) if self.encrypted_timestamp => {
+                ClientAuth::EncryptedTimestamp(*key.as_bytes())
+            }
+            Some(key) => ClientAuth::Mac(*key.as_bytes()),
+        };
+        ClientConfig {
+            framer: Framer::new(Arc::clone(&self.shared.params)),
+            auth,
+            attempts: self.attempts,
+            timeout: self.shared.handshake_timeout,
+            delay: self.delay,
+            jitter: self.jitter,
+            source_port,
+        }
+    }
+}
+
 /// What a server reads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerSettings {
@@ -76,24 +111,40 @@ pub struct ServerSettings {
     /// Whether a preamble needs one.
     pub require_encrypted_timestamp: bool,
     /// Until when preambles without a time are let in all the same, in Unix seconds.
-    pub legacy_until: Option<i64>,
+    pub legacy_until: Option<u64>,
     /// Clock difference from which on it is logged.
     pub skew_soft: Duration,
     /// Greatest clock difference.
     pub skew_hard: Duration,
-    /// How long a preamble is remembered.
+    /// How long the Go programs remember a preamble at least.
     pub replay_window: Duration,
     /// How many preambles are remembered.
-    pub replay_cache_len: u32,
+    pub replays_max: usize,
     /// Limit per source address, if any.
     pub rate_limit: Option<RateLimit>,
 }
 
-/// How many datagrams of preambles a source address may send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Per second, on average; at least 1.
-    pub per_second: u32,
-    /// At once; a whole preamble fits.
-    pub burst: u32,
+impl ServerSettings {
+    /// What the judge of preambles needs to know.
+    #[must_use]
+    pub fn preamble(&self, draws: Draws) -> ServerConfig {
+        let key = self.private_key.as_ref();
+        ServerConfig {
+            codec: self.shared.codec(),
+            key: key.map(|key| ServerKey::new(*key.as_bytes())),
+            draws,
+            encrypted_timestamp: self.encrypted_timestamp,
+            require_encrypted_timestamp: self.require_encrypted_timestamp,
+            require_timestamp: self.require_timestamp,
+            legacy_until: self.legacy_until,
+            signature_validate: self.signature_validate,
+            timestamp_window: Window {
+                past: self.skew_hard,
+                future: self.skew_hard,
+            },
+            timeout: self.shared.handshake_timeout,
+            replays_max: self.replays_max,
+            rate_limit: self.rate_limit,
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! What is refused, why, and under which name.
 use super::*;
+use crate::paniq::transport::Counting;
 use std::time::Duration;
 
 /// 2027-01-15T08:00:00Z.
-const NOW: i64 = 1_800_000_000;
+const NOW: u64 = 1_800_000_000;
 
 type Change = fn(&mut Profile);
 
@@ -80,7 +81,7 @@ const FOR_BOTH: &[(Change, &str)] = &[
             p.quic.max_packet_size = 1248;
             p.obfuscation.s[3] = 43;
         },
-        "quic.max_packet_size: leaves 1199 bytes for a QUIC packet, which needs 1200",
+        "quic.max_packet_size: leaves less than the 1200 bytes that a QUIC packet needs",
     ),
     (
         |p| p.quic.max_packet_size = 65_508,
@@ -101,7 +102,7 @@ const FOR_BOTH: &[(Change, &str)] = &[
     ),
     (
         |p| p.transport_padding.pad_max = Some(70_000),
-        "transport_padding.pad_max: must be at most 65535",
+        "transport_padding.pad_max: must be at most 65507",
     ),
     (
         |p| p.transport_padding.pad_burst_prob = Some(f64::NAN),
@@ -327,18 +328,22 @@ fn what_is_missing_has_its_default() {
         (shared.keepalive, shared.idle_timeout),
         (seconds(20), seconds(120))
     );
-    assert_eq!((shared.max_streams, shared.replay_limit), (256, None));
-    assert_eq!(shared.padding, PaddingPolicy::DEFAULT);
     assert_eq!(
-        shared.sizes,
-        Sizes {
-            max_packet_size: 1350,
-            overhead: 6,
-            budget: 1344,
-            quic_packet_size: 1344,
-            headroom: 0,
-        }
+        (shared.max_streams, shared.counting),
+        (256, Counting::default())
     );
+    let padding = &shared.padding;
+    assert_eq!(
+        (padding.min(), padding.max(), padding.burst()),
+        (0, 64, (128, 256))
+    );
+    assert_eq!(padding.burst_prob(), 0.02);
+    let budget = &shared.budget;
+    assert_eq!(
+        (budget.packet_len_max(), budget.inner_len_max()),
+        (1350, 1344)
+    );
+    assert_eq!((budget.head_len(), budget.headroom()), (6, 0));
     let clamped = |field: &str| Warning {
         field: format!("transport_padding.{field}"),
         kind: WarningKind::ClampedTo { headroom: 0 },
@@ -357,7 +362,7 @@ fn what_is_missing_has_its_default() {
         (seconds(15), seconds(30))
     );
     assert_eq!(
-        (server.replay_window, server.replay_cache_len),
+        (server.replay_window, server.replays_max),
         (seconds(30), 4096)
     );
     assert_eq!((server.rate_limit, server.legacy_until), (None, None));

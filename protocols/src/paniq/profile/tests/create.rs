@@ -1,5 +1,12 @@
 //! Drawn profiles.
 use super::*;
+use crate::paniq::{
+    Draws,
+    preamble::{Client, Heard, Rules, Server, SourcePort},
+    timestamp::UnixTime,
+};
+use bytes::BytesMut;
+use sansbox_core::Instant;
 use std::collections::BTreeSet;
 
 #[test]
@@ -99,4 +106,52 @@ fn keys_are_never_printed() {
         assert!(!shown.contains(&format!("{key:?}")));
     }
     assert!(shown.contains("PrivateKey(..)") && shown.contains("PublicKey(..)"));
+}
+
+/// The client of `profile` knocks at its server; true when the door opens.
+fn shakes_hands(profile: &Profile) -> bool {
+    let wall = UnixTime {
+        secs: 1_800_000_000,
+        nanos: 0,
+    };
+    let mut now = Instant::ZERO;
+    let settings = profile.server(wall.secs).unwrap().settings;
+    let config = settings.preamble(Draws::new(Seed::from_u64(2)));
+    let mut server = Server::new(config, Rules::default());
+    let settings = profile.for_clients().client().unwrap().settings;
+    let config = settings.preamble(SourcePort::Kept);
+    let mut client = Client::new(now, config, Seed::from_u64(3)).unwrap();
+    let source = std::net::SocketAddr::from(([192, 0, 2, 7], 4000));
+    let mut sent = 0;
+    while now < Instant::ZERO + std::time::Duration::from_secs(5) {
+        let mut datagram = BytesMut::new();
+        if client.poll_transmit(now, wall, &mut datagram).is_none() {
+            now = client.poll_timeout().unwrap();
+            continue;
+        }
+        sent += 1;
+        let mut answer = BytesMut::new();
+        let taken = server.handle_datagram(now, wall, source, &datagram, &mut answer);
+        if taken.is_ok() && !answer.is_empty() {
+            assert_eq!(sent, settings.shared.params.preamble_len());
+            return client.handle_datagram(&answer) == Heard::Response;
+        }
+    }
+    false
+}
+
+#[test]
+fn both_sides_of_a_drawn_profile_shake_hands() {
+    let profile = good();
+    assert!(shakes_hands(&profile));
+    // Also when it went through a link, and the server has its file from elsewhere.
+    let linked = Profile::from_link(&profile.to_link().unwrap()).unwrap();
+    let mut joined = profile.clone();
+    joined.obfuscation.h = linked.obfuscation.h;
+    joined.transport_padding = linked.transport_padding;
+    assert!(shakes_hands(&joined));
+    // Not with a key that is not the server's.
+    let mut other = profile;
+    other.obfuscation.server_public_key = Some(PublicKey::new([9; 32]));
+    assert!(!shakes_hands(&other));
 }
