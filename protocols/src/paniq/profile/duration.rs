@@ -63,11 +63,12 @@ impl Nanos {
         nanos.map(Duration::from_nanos)
     }
 
-    /// Whole milliseconds; none when it is zero or negative.
+    /// Whole milliseconds, rounded down, but at least one; none when it is zero or negative.
     #[must_use]
     pub fn positive_millis(self) -> Option<u64> {
         let nanos = u64::try_from(self.0).ok().filter(|nanos| *nanos > 0);
-        nanos.map(|nanos| nanos / MILLI)
+        // Zero would stand for the default.
+        nanos.map(|nanos| (nanos / MILLI).max(1))
     }
 
     /// `millis` as a duration, if it fits.

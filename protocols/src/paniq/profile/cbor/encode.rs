@@ -30,8 +30,8 @@ const USUAL_LEN: usize = 4096;
 impl Profile {
     /// The profile as canonical CBOR: definite lengths, sorted keys, shortest numbers. What is not
     /// given or equal to its default is left out; of the padding all five fields are written when
-    /// one is given, as those that are missing then would be read as zero. Durations lose what is
-    /// below a millisecond.
+    /// one is given, as those that are missing then would be read as zero. Durations are cut
+    /// to whole milliseconds, but never to zero.
     ///
     /// # Errors
     /// [`EncodeError`].

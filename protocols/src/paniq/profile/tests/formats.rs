@@ -175,6 +175,19 @@ fn what_is_written_reads_as_the_same() {
 }
 
 #[test]
+fn durations_become_milliseconds_but_never_none() {
+    for (nanos, read) in [(1, 1), (999_999, 1), (1_999_999, 1), (2_000_000, 2), (-5, 0)] {
+        let profile = Profile {
+            proxy_addr: "h".to_owned(),
+            handshake_timeout: Nanos(nanos),
+            ..Profile::default()
+        };
+        let again = Profile::from_cbor(&profile.to_cbor().unwrap()).unwrap();
+        assert_eq!(Some(again.handshake_timeout), Nanos::from_millis(read), "{nanos}");
+    }
+}
+
+#[test]
 fn floats_are_as_short_as_they_can_be() {
     for (value, hex) in [
         (0.0, "f90000"),
