@@ -1,5 +1,5 @@
 //! CBOR into a profile.
-use super::{VERSION, VERSION_KEY};
+use super::{VERSION, VERSION_KEY, skip::skip};
 use crate::paniq::profile::{
     duration::Nanos,
     fields::{Key, Object, Slot},
@@ -113,7 +113,7 @@ fn map(
             continue;
         }
         let Some((name, slot)) = object.slot(Key::Number(key)) else {
-            decoder.skip().map_err(|e| here(broken(&e)))?;
+            skip(decoder).map_err(here)?;
             continue;
         };
         let path = match path {
@@ -130,7 +130,7 @@ fn map(
 }
 
 /// What is wrong with bytes that are no CBOR.
-fn broken(error: &MiniError) -> CborReason {
+pub(super) fn broken(error: &MiniError) -> CborReason {
     match error.is_end_of_input() {
         true => CborReason::Truncated,
         false => CborReason::Malformed(error.position().unwrap_or_default()),

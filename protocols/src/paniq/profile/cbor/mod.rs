@@ -1,6 +1,7 @@
 //! Profiles as CBOR: maps with numbered keys (paniq.md section 8.5, RFC 7049 section 3.9).
 mod decode;
 mod encode;
+mod skip;
 
 pub use decode::{CborError, CborReason};
 pub use encode::EncodeError;

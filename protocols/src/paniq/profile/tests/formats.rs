@@ -176,14 +176,24 @@ fn what_is_written_reads_as_the_same() {
 
 #[test]
 fn durations_become_milliseconds_but_never_none() {
-    for (nanos, read) in [(1, 1), (999_999, 1), (1_999_999, 1), (2_000_000, 2), (-5, 0)] {
+    for (nanos, read) in [
+        (1, 1),
+        (999_999, 1),
+        (1_999_999, 1),
+        (2_000_000, 2),
+        (-5, 0),
+    ] {
         let profile = Profile {
             proxy_addr: "h".to_owned(),
             handshake_timeout: Nanos(nanos),
             ..Profile::default()
         };
         let again = Profile::from_cbor(&profile.to_cbor().unwrap()).unwrap();
-        assert_eq!(Some(again.handshake_timeout), Nanos::from_millis(read), "{nanos}");
+        assert_eq!(
+            Some(again.handshake_timeout),
+            Nanos::from_millis(read),
+            "{nanos}"
+        );
     }
 }
 
@@ -283,6 +293,17 @@ fn what_is_wrong_with_cbor_is_said_with_its_path() {
             "transport_padding.pad_burst_prob: must be a floating-point number",
         ),
         (b"\xa2\x00\x01\x18\x63\x1c", "malformed CBOR at byte 5"),
+        // A break without a beginning, and one between a key and its value.
+        (
+            b"\xa2\x00\x01\x18\x63\x82\x01\xff",
+            "malformed CBOR at byte 7",
+        ),
+        (
+            b"\xa2\x00\x01\x18\x63\xbf\x01\xff",
+            "malformed CBOR at byte 7",
+        ),
+        (b"\xa2\x00\x01\x18\x63\xc1\xff", "malformed CBOR at byte 6"),
+        (b"\xa2\x00\x01\x18\x63\x82\x01", "the CBOR is cut off"),
         (
             b"\xa2\x00\x01\x01\x7a\xff\xff\xff\xff",
             "name: the CBOR is cut off",
