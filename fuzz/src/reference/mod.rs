@@ -2,5 +2,6 @@
 //! in one pass over whole inputs, sharing no code with the product.
 pub(crate) mod cbor;
 pub(crate) mod http;
+pub(crate) mod paniq;
 pub(crate) mod router;
 pub(crate) mod socks;
