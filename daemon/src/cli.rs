@@ -1,5 +1,5 @@
 //! The command line: the commands, flags and exit codes of sing-box.
-use crate::{commands::Encoding, fatal::Fatal, load::Inputs};
+use crate::{commands::Encoding, fatal::Fatal, load::Inputs, paniq};
 use lexopt::{
     Arg::{Long, Short, Value},
     ValueExt as _,
@@ -24,6 +24,15 @@ Commands:
   generate rand LEN [--base64 | --hex]
                             print LEN random bytes
   generate recorder-keypair print a pair of keys: recordings are encrypted to the public one
+  paniq keygen              print a pair of keys for a paniq server
+  paniq create-profile [--mtu N] [--profile-name NAME] [--proxy-addr HOST:PORT]
+                       [--out FILE] [--client-out FILE]
+                            draw a profile with new keys: the server's, and with --client-out
+                            the one for its clients, which lacks the private key
+  paniq profile-cbor [--decode] [--base64] [--in FILE] [--out FILE]
+                            a profile from JSON to CBOR, or back
+  paniq link [--decode] [--in FILE] [--out FILE]
+                            a profile as a pnq:// link for clients, or back
   help                      print this
 
 Flags of all commands:
@@ -66,6 +75,7 @@ pub(crate) enum Action {
     Uuid,
     RecorderKeypair,
     Rand { len: u64, encoding: Encoding },
+    Paniq(paniq::Command),
 }
 
 /// A command line that was not.
@@ -95,6 +105,8 @@ struct Words {
     directory: Option<PathBuf>,
     disable_color: bool,
     help: bool,
+    /// All of the command line behind `paniq`.
+    paniq: Option<paniq::Command>,
 }
 
 impl Invocation {
@@ -104,11 +116,11 @@ impl Invocation {
         let own_name = args.peek().map(PathBuf::from);
         let is_sing_box =
             own_name.is_some_and(|path| path.file_stem() == Some("sing-box".as_ref()));
-        let words = Words::read(lexopt::Parser::from_iter(args))?;
-        let action = if words.help {
-            Action::Help
-        } else {
-            words.action(is_sing_box)?
+        let mut words = Words::read(lexopt::Parser::from_iter(args))?;
+        let action = match words.paniq.take() {
+            _ if words.help => Action::Help,
+            Some(command) => Action::Paniq(command),
+            None => words.action(is_sing_box)?,
         };
         Ok(Self {
             action,
@@ -141,6 +153,10 @@ impl Words {
                     if NOT_YET.contains(&&*command) {
                         return Err(not_yet(&command));
                     }
+                    if command == "paniq" {
+                        words.below_paniq(parser.raw_args()?)?;
+                        return Ok(words);
+                    }
                     words.command = Some(command);
                 }
                 Value(value) => {
@@ -155,6 +171,14 @@ impl Words {
             }
         }
         Ok(words)
+    }
+
+    fn below_paniq(&mut self, args: impl Iterator<Item = OsString>) -> Result<(), Refusal> {
+        let (command, globals) = paniq::parse(args)?;
+        self.paniq = Some(command);
+        self.directory = globals.directory.or_else(|| self.directory.take());
+        self.disable_color |= globals.disable_color;
+        Ok(())
     }
 
     fn action(&self, is_sing_box: bool) -> Result<Action, Refusal> {
@@ -290,6 +314,11 @@ mod tests {
             ("sansbox generate uuid", Action::Uuid),
             ("sansbox generate recorder-keypair", Action::RecorderKeypair),
             ("sansbox generate rand 3", rand(3, Encoding::Raw)),
+            (
+                "sansbox paniq keygen",
+                Action::Paniq(paniq::Command::Keygen),
+            ),
+            ("sansbox --help paniq keygen", Action::Help),
             ("sansbox generate rand --hex 3", rand(3, Encoding::Hex)),
             (
                 "sansbox generate rand 3 --hex --base64",

@@ -33,14 +33,14 @@ pub(crate) enum Encoding {
 }
 
 /// Writes what was asked for to stdout.
-fn print(data: &[u8]) -> Result<(), Fatal> {
+pub(crate) fn print(data: &[u8]) -> Result<(), Fatal> {
     let mut stdout = io::stdout().lock();
     let done = stdout.write_all(data).and_then(|()| stdout.flush());
     done.map_err(|e| Fatal::io("write to stdout", &e))
 }
 
 /// Names a file that was written.
-fn name_written(path: &Path) -> Result<(), Fatal> {
+pub(crate) fn name_written(path: &Path) -> Result<(), Fatal> {
     let done = writeln!(io::stderr(), "{}", absolute(path)?);
     done.map_err(|e| Fatal::io("write to stderr", &e))
 }
@@ -124,7 +124,8 @@ pub(crate) fn version(name_only: bool, sing_box: bool) -> Result<(), Fatal> {
     print(text.as_bytes())
 }
 
-fn fill(bytes: &mut [u8]) -> Result<(), Fatal> {
+/// Fills `bytes` from the system's randomness.
+pub(crate) fn fill(bytes: &mut [u8]) -> Result<(), Fatal> {
     getrandom::fill(bytes).map_err(|e| Fatal::new(format!("no randomness: {e}")))
 }
 

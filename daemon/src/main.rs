@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `cli` | the command line |
 //! | `commands` | the commands that end by themselves |
+//! | `paniq` | `sansbox paniq`: keys and profiles |
 //! | `run` | the proxy: start, signals, end |
 //! | `load` | configuration files, read and compiled |
 //! | `runtime` | the runtime that this build has |
@@ -17,6 +18,7 @@ mod commands;
 mod fatal;
 mod load;
 mod logger;
+mod paniq;
 mod recorder;
 mod report;
 mod run;
@@ -78,6 +80,7 @@ fn perform(invocation: &Invocation, began: Instant, colour: bool) -> Result<(), 
         Action::Uuid => commands::uuid(),
         Action::RecorderKeypair => commands::recorder_keypair(),
         Action::Rand { len, encoding } => commands::rand(*len, *encoding),
+        Action::Paniq(command) => command.perform(began, colour),
     }
 }
 

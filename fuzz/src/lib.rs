@@ -16,7 +16,9 @@ mod socks;
 pub use config::config_reader;
 pub use ffi::ffi_calls;
 pub use http::{http_request, http_response};
-pub use paniq::{paniq_frame, paniq_preamble, paniq_request, paniq_transport};
+pub use paniq::{
+    cbor, paniq_frame, paniq_link, paniq_preamble, paniq_profile, paniq_request, paniq_transport,
+};
 pub use router::router_rules;
 pub use sbx::sbx_reader;
 pub use scenario::scenario;

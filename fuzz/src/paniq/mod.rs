@@ -1,11 +1,13 @@
-//! paniq: frames, preambles, payloads, requests.
+//! paniq: frames, preambles, payloads, requests, profiles.
 mod frame;
 mod preamble;
+mod profile;
 mod request;
 mod transport;
 
 pub use frame::paniq_frame;
 pub use preamble::paniq_preamble;
+pub use profile::{cbor, paniq_link, paniq_profile};
 pub use request::paniq_request;
 pub use transport::paniq_transport;
 

@@ -2,6 +2,7 @@
 //!
 //! | part | holds |
 //! |---|---|
+//! | [`profile`] | the file that both ends share: JSON, CBOR, links, checks, new ones |
 //! | [`obf`] | the framer: random prefixes, header ranges, junk, signature chains |
 //! | [`preamble`] | what comes before QUIC: the client's attempts, the server's judgement |
 //! | [`mac`], [`timestamp`] | what proves that an Initiation is fresh and from one who knows the server |
@@ -90,6 +91,7 @@
 pub mod mac;
 pub mod obf;
 pub mod preamble;
+pub mod profile;
 pub mod proxy;
 mod random;
 pub mod timestamp;

@@ -9,6 +9,7 @@
 )]
 mod envelope;
 mod obf;
+mod profile;
 mod proxy;
 mod transcripts;
 

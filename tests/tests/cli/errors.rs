@@ -107,6 +107,11 @@ const CASES: &[Case] = &[
         says: &["vless", "not supported yet"],
     },
     Case {
+        text: "{\"inbounds\": [\n{\"type\": «\"paniq\", \"tag\": \"p\"}]}",
+        path: "inbounds[0].type",
+        says: &["paniq", "not supported yet"],
+    },
+    Case {
         text: "{\n«\"dns\": {\"final\": \"x\"}}",
         path: "dns",
         says: &["not supported yet"],

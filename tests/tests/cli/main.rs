@@ -2,4 +2,5 @@
 
 mod errors;
 mod lifecycle;
+mod paniq;
 mod recorded;

@@ -25,6 +25,7 @@ pub(crate) static INBOUNDS: Family = Family {
         planned("vless"),
         planned("tuic"),
         planned("anytls"),
+        planned("paniq"),
     ],
 };
 

@@ -31,6 +31,7 @@ pub(crate) static OUTBOUNDS: Family = Family {
         planned("vless"),
         planned("tuic"),
         planned("anytls"),
+        planned("paniq"),
     ],
 };
 

@@ -1,0 +1,196 @@
+//! `sansbox paniq`: keys and profiles of paniq tunnels, as the Go program `bf` makes them.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `words` | the command line below `paniq`, which has Go's flags |
+//! | `files` | what is read and written |
+mod files;
+mod words;
+
+pub(crate) use files::{Input, Output};
+pub(crate) use words::parse;
+
+use crate::{
+    commands::{fill, print},
+    fatal::Fatal,
+    logger::{Level, Logger},
+};
+use base64::{
+    Engine as _, alphabet,
+    engine::{GeneralPurpose, GeneralPurposeConfig},
+};
+use jiff::{Timestamp, tz::TimeZone};
+use sansbox_core::Seed;
+use sansbox_protocols::paniq::profile::{CborReason, NewProfile, PrivateKey, Profile};
+use std::{path::PathBuf, time::Instant};
+use zeroize::Zeroizing;
+
+/// Standard base64 with padding, as Go reads and writes it.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Help,
+    Keygen,
+    CreateProfile {
+        mtu: u32,
+        name: String,
+        proxy_addr: String,
+        output: Output,
+        client_output: Option<PathBuf>,
+    },
+    ProfileCbor {
+        decode: bool,
+        base64: bool,
+        input: Input,
+        output: Output,
+    },
+    Link {
+        decode: bool,
+        input: Input,
+        output: Output,
+    },
+}
+
+impl Command {
+    /// Does it.
+    pub(crate) fn perform(&self, began: Instant, colour: bool) -> Result<(), Fatal> {
+        match self {
+            Self::Help => crate::commands::help(),
+            Self::Keygen => keygen(),
+            Self::CreateProfile {
+                mtu,
+                name,
+                proxy_addr,
+                output,
+                client_output,
+            } => {
+                let new = NewProfile {
+                    name: &default_name(name),
+                    proxy_addr,
+                    mtu: *mtu,
+                };
+                if proxy_addr.is_empty() {
+                    let text = "proxy_addr is empty: a client needs it (--proxy-addr HOST:PORT)";
+                    let logger = Logger::on_stderr(began, colour)?;
+                    logger.write(Level::Warn, None, format_args!("{text}"));
+                }
+                create_profile(new, output, client_output.as_ref())
+            }
+            Self::ProfileCbor {
+                decode,
+                base64,
+                input,
+                output,
+            } => match decode {
+                true => from_cbor(input, *base64, output),
+                false => to_cbor(input, *base64, output),
+            },
+            Self::Link {
+                decode,
+                input,
+                output,
+            } => match decode {
+                true => from_link(input, output),
+                false => to_link(input, output),
+            },
+        }
+    }
+}
+
+/// A pair of keys for a server, as lines for a profile.
+fn keygen() -> Result<(), Fatal> {
+    let mut random = Zeroizing::new([0; 32]);
+    fill(&mut *random)?;
+    let private = PrivateKey::new(*random);
+    let (private, public) = (private.to_base64(), private.public().to_base64());
+    let lines = [
+        "server_private_key=",
+        &private,
+        "\nserver_public_key=",
+        &public,
+        "\n",
+    ];
+    print(Zeroizing::new(lines.concat()).as_bytes())
+}
+
+/// The name that was given, or one with today's date.
+fn default_name(given: &str) -> String {
+    match given {
+        "" => format!("bf-{}", Timestamp::now().to_zoned(TimeZone::UTC).date()),
+        given => given.to_owned(),
+    }
+}
+
+fn create_profile(
+    new: NewProfile<'_>,
+    output: &Output,
+    client_output: Option<&PathBuf>,
+) -> Result<(), Fatal> {
+    let mut random = Zeroizing::new([0; 32]);
+    fill(&mut *random)?;
+    let profile = new.draw(Seed::new(*random));
+    let profile = profile.map_err(|e| Fatal::new(format!("create-profile: {e}")))?;
+    output.text(&profile.to_json())?;
+    match client_output {
+        Some(path) => Output::to(path).text(&profile.for_clients().to_json()),
+        None => Ok(()),
+    }
+}
+
+/// The JSON profile of `input`.
+fn read_json(input: &Input) -> Result<Profile, Fatal> {
+    let bytes = input.read()?;
+    Profile::from_json(&bytes).map_err(|e| input.undecodable(&e))
+}
+
+fn to_cbor(input: &Input, base64: bool, output: &Output) -> Result<(), Fatal> {
+    let profile = read_json(input)?;
+    let cbor = profile.to_cbor().map_err(|e| input.refused(&e))?;
+    match base64 {
+        true => output.text(&Zeroizing::new(BASE64.encode(&*cbor))),
+        false => output.bytes(&cbor),
+    }
+}
+
+fn from_cbor(input: &Input, base64: bool, output: &Output) -> Result<(), Fatal> {
+    let mut bytes = input.read()?;
+    if base64 {
+        bytes.retain(|byte| !byte.is_ascii_whitespace());
+        if bytes.is_empty() {
+            return Err(input.undecodable(&"no base64 in it"));
+        }
+        let decoded = BASE64.decode(&*bytes);
+        bytes = Zeroizing::new(decoded.map_err(|e| input.undecodable(&e))?);
+    }
+    let mut read = Profile::from_cbor(&bytes);
+    // bf ends what it writes to stdout by a newline, also when it is no text.
+    if let (Err(error), Some((b'\n', rest))) = (&read, bytes.split_last())
+        && error.reason == CborReason::Trailing(1)
+    {
+        read = Profile::from_cbor(rest);
+    }
+    let profile = read.map_err(|e| input.undecodable(&e))?;
+    output.text(&profile.to_json())
+}
+
+fn to_link(input: &Input, output: &Output) -> Result<(), Fatal> {
+    let profile = read_json(input)?;
+    profile
+        .for_clients()
+        .client()
+        .map_err(|e| input.refused(&e))?;
+    let link = profile.to_link().map_err(|e| input.refused(&e))?;
+    output.text(&link)
+}
+
+fn from_link(input: &Input, output: &Output) -> Result<(), Fatal> {
+    let bytes = input.read()?;
+    let link = std::str::from_utf8(&bytes).map_err(|_| input.undecodable(&"not UTF-8"))?;
+    let profile = Profile::from_link(link).map_err(|e| input.undecodable(&e))?;
+    output.text(&profile.to_json())
+}

@@ -1,0 +1,12 @@
+//! Profiles as CBOR: maps with numbered keys (paniq.md section 8.5, RFC 7049 section 3.9).
+mod decode;
+mod encode;
+mod skip;
+
+pub use decode::{CborError, CborReason};
+pub use encode::EncodeError;
+
+/// The only version of the mapping.
+const VERSION: u64 = 1;
+/// The number of the version in the outer map.
+const VERSION_KEY: u64 = 0;
