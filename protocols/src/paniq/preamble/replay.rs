@@ -1,0 +1,65 @@
+//! Preambles that were accepted, for as long as they could be accepted again.
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
+
+/// What the Go server remembers of a preamble without an encrypted timestamp: SHA-256 of the
+/// seconds of its `<t>`, the hash of the Initiation's payload, and the first 16 octets of that
+/// payload where there is a MAC (`spec/paniq.md` 2.4).
+#[must_use]
+pub fn legacy_key(unix_seconds: u32, payload: &[u8], mac: &[u8]) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(unix_seconds.to_be_bytes())
+        .chain_update(Sha256::digest(payload))
+        .chain_update(mac)
+        .finalize()
+        .into()
+}
+
+/// A bounded set of preambles by their own time. One that makes no room for itself pushes out the
+/// oldest, and from then on nothing as old is taken: a full memory costs slow clocks, never safety.
+#[derive(Debug)]
+pub(super) struct Replays {
+    max: usize,
+    /// Unix seconds the preamble was made at, and what tells it from others of that second.
+    seen: BTreeSet<(u64, [u8; 32])>,
+    /// Preambles of this second and before are refused.
+    floor: Option<u64>,
+}
+
+impl Replays {
+    pub(super) const fn new(max: usize) -> Self {
+        Self {
+            max,
+            seen: BTreeSet::new(),
+            floor: None,
+        }
+    }
+
+    /// Could this preamble have been accepted before?
+    pub(super) fn knows(&self, made_at: u64, key: &[u8; 32]) -> bool {
+        self.floor.is_some_and(|floor| made_at <= floor) || self.seen.contains(&(made_at, *key))
+    }
+
+    /// Remembers a preamble; `oldest` is the oldest second that could still be accepted.
+    pub(super) fn insert(&mut self, made_at: u64, key: [u8; 32], oldest: u64) {
+        self.forget(oldest);
+        if self.seen.len() >= self.max.max(1)
+            && let Some((pushed_out, _)) = self.seen.pop_first()
+        {
+            self.floor = self.floor.max(Some(pushed_out));
+        }
+        self.seen.insert((made_at, key));
+    }
+
+    /// Forgets what is too old to be accepted again anyway.
+    fn forget(&mut self, oldest: u64) {
+        while self.seen.first().is_some_and(|(at, _)| *at < oldest) {
+            self.seen.pop_first();
+        }
+        self.floor = self.floor.filter(|floor| *floor >= oldest);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.seen.len()
+    }
+}

@@ -1,0 +1,507 @@
+//! The server's side: judges the preambles of every source and keeps the tunnels they lead to.
+//!
+//! Nothing is answered but an Initiation that passes every check, and that only once. What a
+//! source sent before its Initiation is remembered only where the judgement needs it.
+use super::{
+    limiter::Limiter,
+    replay::{Replays, legacy_key},
+    rules::{Rules, ServerConfig},
+    table::Table,
+};
+use crate::paniq::{
+    mac::MAC1_LEN,
+    obf::{FrameError, Kind},
+    timestamp::{self, BadTimestamp, UnixTime},
+    transport::{OpenError, Opener, SealError, Sealed, Sealer},
+};
+use blake2::{Blake2s256, Digest as _, digest::Update as _};
+use bytes::BytesMut;
+use sansbox_core::{Blame, Closing, Instant, ProtocolError};
+use std::{net::SocketAddr, ops::Range, time::Duration};
+use thiserror::Error;
+
+/// How exactly it is known when a tunnel was last used.
+const GRAIN: Duration = Duration::from_secs(1);
+
+/// What became of a datagram.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Part of a preamble, or nothing: junk, or a signature.
+    Junk {
+        /// Does it fit a signature chain?
+        is_signature: bool,
+    },
+    /// A Response was appended to `out`, for the datagram's source.
+    Answered {
+        /// Is the tunnel new? Not when the same Initiation was answered again.
+        is_new: bool,
+    },
+    /// Where in the datagram a QUIC datagram is.
+    Inner(Range<usize>),
+}
+
+/// Why a datagram was dropped. Nothing answers it, whatever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Dropped {
+    /// No octets.
+    #[error("empty datagram")]
+    Empty,
+    /// The source sends too much.
+    #[error("rate limit")]
+    RateLimited,
+    /// A frame that needs a tunnel, and there is none.
+    #[error("{0:?} without a tunnel")]
+    NoTunnel(Kind),
+    /// In a tunnel.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// An Initiation without the MAC of this server's key.
+    #[error("MAC1 invalid")]
+    Mac,
+    /// An Initiation before all signatures, where nothing else authenticates.
+    #[error("Initiation without its signatures")]
+    NoSignatures,
+    /// An encrypted timestamp that is not authentic.
+    #[error("encrypted timestamp: {0}")]
+    BadTimestamp(BadTimestamp),
+    /// No timestamp where one is required.
+    #[error("timestamp missing")]
+    NoTimestamp,
+    /// A timestamp outside of the window.
+    #[error("timestamp too far from this server's clock")]
+    Skew,
+    /// A preamble that was accepted before.
+    #[error("replayed preamble")]
+    Replayed,
+    /// The Response would be longer than all that came.
+    #[error("less came than the answer has")]
+    TooShortToAnswer,
+}
+
+impl ProtocolError for Dropped {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::RateLimited => Blame::Policy,
+            Self::Empty
+            | Self::NoTunnel(_)
+            | Self::Open(_)
+            | Self::Mac
+            | Self::NoSignatures
+            | Self::BadTimestamp(_)
+            | Self::NoTimestamp
+            | Self::Skew
+            | Self::Replayed
+            | Self::TooShortToAnswer => Blame::Peer,
+        }
+    }
+
+    fn closing(&self) -> Closing {
+        Closing::Silent
+    }
+}
+
+/// Why nothing can be sent to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum UnknownPeer {
+    /// It has no tunnel, or its tunnel was forgotten.
+    #[error("no tunnel")]
+    NoTunnel,
+    /// The datagram cannot be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+/// What a source sent before its Initiation.
+#[derive(Clone, Copy, Debug, Default)]
+struct HalfOpen {
+    last_seen: Instant,
+    octets: usize,
+    /// One bit for each signature chain, in their order.
+    signatures: u8,
+    timestamp: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Ready {
+    /// What was answered.
+    initiation: [u8; 32],
+    sealer: Sealer,
+    opener: Opener,
+}
+
+/// A preamble that passed, to be remembered under its own time.
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    made_at: u64,
+    key: [u8; 32],
+    oldest: u64,
+}
+
+/// Judges preambles and keeps tunnels, by source address.
+#[derive(Debug)]
+pub struct Server {
+    config: ServerConfig,
+    rules: Rules,
+    half_open: Table<SocketAddr, HalfOpen>,
+    ready: Table<SocketAddr, Ready>,
+    replays: Replays,
+    limiter: Option<Limiter>,
+    /// Octets that must come before an answer.
+    octets_needed: usize,
+    /// Need earlier octets of a source be counted?
+    counts_octets: bool,
+}
+
+impl Server {
+    /// A server without tunnels.
+    #[must_use]
+    pub fn new(config: ServerConfig, rules: Rules) -> Self {
+        let framer = config.codec.framer();
+        let params = framer.params();
+        let mac_len = if config.key.is_some() { MAC1_LEN } else { 0 };
+        let initiation = framer.head_len(Kind::Initiation) + mac_len;
+        let signatures: usize = params.signatures().map(|chain| chain.len()).sum();
+        let preamble = params.jc() * params.jmin() + signatures + initiation;
+        let octets_needed = match rules.bounded_answers {
+            true => framer.head_len(Kind::Response).min(preamble),
+            false => 0,
+        };
+        Self {
+            half_open: Table::new(rules.half_open_max, Duration::ZERO),
+            ready: Table::new(rules.ready_max, GRAIN),
+            replays: Replays::new(config.replays_max),
+            limiter: config
+                .rate_limit
+                .and_then(|limit| Limiter::new(limit, rules.limited_max)),
+            octets_needed,
+            counts_octets: initiation < octets_needed,
+            config,
+            rules,
+        }
+    }
+
+    /// Takes a datagram from `source`. What is to be sent back is appended to `out`; `wall` is
+    /// what the wall clock says now.
+    ///
+    /// # Errors
+    /// [`Dropped`], to be counted and never answered.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        wall: UnixTime,
+        source: SocketAddr,
+        datagram: &[u8],
+        out: &mut BytesMut,
+    ) -> Result<Taken, Dropped> {
+        if datagram.is_empty() {
+            return Err(Dropped::Empty);
+        }
+        let frame = self.config.codec.framer().decode(datagram);
+        if let Ok((Kind::Transport, at)) = frame
+            && let Some(ready) = self.ready.touch(now, source)
+        {
+            let codec = &self.config.codec;
+            let inner = codec.open_payload(&mut ready.opener, datagram, at)?;
+            return Ok(Taken::Inner(inner));
+        }
+        if !self.rules.rearms && self.ready.get(source).is_some() {
+            return Err(in_tunnel(frame).into());
+        }
+        let limiter = self.limiter.as_mut();
+        if limiter.is_some_and(|limiter| !limiter.allows(now, source.ip())) {
+            return Err(Dropped::RateLimited);
+        }
+        match frame {
+            Ok((Kind::Initiation, at)) => self.initiation(now, wall, source, datagram, at, out),
+            other => self.before_initiation(now, source, datagram, other),
+        }
+    }
+
+    /// Junk, a signature, or a frame that is neither.
+    fn before_initiation(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        datagram: &[u8],
+        frame: Result<(Kind, usize), FrameError>,
+    ) -> Result<Taken, Dropped> {
+        let validates = self.config.signature_validate;
+        let (mut signatures, mut timestamp) = (0, None);
+        let params = self.config.codec.framer().params();
+        for (nth, chain) in params.signatures().enumerate() {
+            let signature = match validates {
+                true => chain.read(datagram),
+                false => (datagram.len() == chain.len()).then(Default::default),
+            };
+            if let Some(signature) = signature {
+                signatures |= 1 << nth;
+                timestamp = signature.timestamp.or(timestamp);
+            }
+        }
+        let is_signature = signatures != 0;
+        if self.counts_octets || is_signature && self.needs_signatures() {
+            let half = self.half_open(now, source);
+            half.octets = half.octets.saturating_add(datagram.len());
+            half.signatures |= signatures;
+            half.timestamp = timestamp.or(half.timestamp);
+        }
+        match frame {
+            Ok((kind, _)) if !is_signature => self.without_tunnel(source, kind),
+            _ if !is_signature && self.ready.get(source).is_some() => Err(in_tunnel(frame).into()),
+            _ => Ok(Taken::Junk { is_signature }),
+        }
+    }
+
+    fn without_tunnel(&self, source: SocketAddr, kind: Kind) -> Result<Taken, Dropped> {
+        match self.ready.get(source) {
+            Some(_) => Err(OpenError::Unexpected(kind).into()),
+            None => Err(Dropped::NoTunnel(kind)),
+        }
+    }
+
+    /// Does an Initiation's fate depend on signatures? Not when it must prove its time by itself.
+    const fn needs_signatures(&self) -> bool {
+        self.config.key.is_none() || !self.config.require_encrypted_timestamp
+    }
+
+    /// What is known of a source, anew if it was silent for too long.
+    fn half_open(&mut self, now: Instant, source: SocketAddr) -> &mut HalfOpen {
+        let fresh = HalfOpen {
+            last_seen: now,
+            ..HalfOpen::default()
+        };
+        if self.half_open.touch(now, source).is_none() {
+            self.half_open.insert(now, source, fresh);
+        }
+        let half = self.half_open.touch(now, source);
+        let half = half.expect("it was just inserted");
+        if now > half.last_seen + self.config.timeout {
+            *half = fresh;
+        }
+        half.last_seen = now;
+        half
+    }
+
+    fn initiation(
+        &mut self,
+        now: Instant,
+        wall: UnixTime,
+        source: SocketAddr,
+        datagram: &[u8],
+        at: usize,
+        out: &mut BytesMut,
+    ) -> Result<Taken, Dropped> {
+        let payload = datagram.get(at..).unwrap_or_default();
+        let half = self.half_open.get(source).copied();
+        let half = half
+            .filter(|half| now <= half.last_seen + self.config.timeout)
+            .unwrap_or_default();
+        match &self.config.key {
+            Some(key) if payload.len() < MAC1_LEN || !key.mac().verifies(datagram) => {
+                return Err(Dropped::Mac);
+            }
+            Some(_) => {}
+            None => self.has_all_signatures(&half)?,
+        }
+        if half.octets + datagram.len() < self.octets_needed {
+            let half = self.half_open(now, source);
+            half.octets += datagram.len();
+            return Err(Dropped::TooShortToAnswer);
+        }
+        let initiation = <[u8; 32]>::from(Blake2s256::new().chain(datagram).finalize());
+        let known = self.ready.get(source);
+        let is_new = known.is_none_or(|ready| ready.initiation != initiation);
+        if is_new {
+            let passed = self.judge(wall, source, datagram, payload, half.timestamp)?;
+            if let Some(Passed {
+                made_at,
+                key,
+                oldest,
+            }) = passed
+            {
+                self.replays.insert(made_at, key, oldest);
+            }
+            let ready = Ready {
+                initiation,
+                sealer: Sealer::default(),
+                opener: Opener::default(),
+            };
+            self.ready.insert(now, source, ready);
+        } else {
+            self.ready.touch(now, source);
+        }
+        self.half_open.remove(source);
+        let framer = self.config.codec.framer();
+        framer.encode(&mut self.config.draws, Kind::Response, &[], out);
+        Ok(Taken::Answered { is_new })
+    }
+
+    fn has_all_signatures(&self, half: &HalfOpen) -> Result<(), Dropped> {
+        let params = self.config.codec.framer().params();
+        let all = (1_u8 << params.signatures().count()) - 1;
+        match half.signatures == all {
+            true => Ok(()),
+            false => Err(Dropped::NoSignatures),
+        }
+    }
+
+    /// Is the Initiation fresh? What is to be remembered, if it has a time.
+    fn judge(
+        &self,
+        wall: UnixTime,
+        source: SocketAddr,
+        datagram: &[u8],
+        payload: &[u8],
+        timestamp: Option<u32>,
+    ) -> Result<Option<Passed>, Dropped> {
+        if let Some(key) = self
+            .config
+            .key
+            .as_ref()
+            .filter(|_| self.config.encrypted_timestamp)
+        {
+            let without_mac = payload.len().saturating_sub(MAC1_LEN);
+            let payload = payload.get(..without_mac).unwrap_or_default();
+            if let Some(opened) = timestamp::open(key, payload).map_err(Dropped::BadTimestamp)? {
+                return self.judge_encrypted(wall, &opened);
+            }
+        }
+        if self.config.require_encrypted_timestamp {
+            return Err(Dropped::NoTimestamp);
+        }
+        let Some(seconds) = timestamp else {
+            let is_legacy = self
+                .config
+                .legacy_until
+                .is_some_and(|until| wall.secs <= until);
+            return match self.config.require_timestamp && !is_legacy {
+                true => Err(Dropped::NoTimestamp),
+                false => Ok(None),
+            };
+        };
+        let window = &self.config.timestamp_window;
+        let made_at = u64::from(seconds);
+        if !window.contains(made_at, wall.secs) {
+            return Err(Dropped::Skew);
+        }
+        let passed = Passed {
+            made_at,
+            key: self.replay_key(seconds, source, datagram, payload),
+            oldest: wall.secs.saturating_sub(window.past.as_secs()),
+        };
+        self.unless_known(passed)
+    }
+
+    fn judge_encrypted(
+        &self,
+        wall: UnixTime,
+        opened: &timestamp::Opened,
+    ) -> Result<Option<Passed>, Dropped> {
+        let Some(window) = &self.rules.encrypted_window else {
+            return Ok(None);
+        };
+        let made_at = opened.time.unix_seconds().ok_or(Dropped::Skew)?;
+        if !window.contains(made_at, wall.secs) {
+            return Err(Dropped::Skew);
+        }
+        self.unless_known(Passed {
+            made_at,
+            key: opened.ephemeral,
+            oldest: wall.secs.saturating_sub(window.past.as_secs()),
+        })
+    }
+
+    fn unless_known(&self, passed: Passed) -> Result<Option<Passed>, Dropped> {
+        match self.replays.knows(passed.made_at, &passed.key) {
+            true => Err(Dropped::Replayed),
+            false => Ok(Some(passed)),
+        }
+    }
+
+    /// What tells a preamble with `<t>` from others of its second: the MAC, which no two
+    /// Initiations share. Without one, the random prefix where it is long enough, or else the
+    /// source: two clients may well come in one second (`spec/paniq.md` 10.12).
+    fn replay_key(
+        &self,
+        seconds: u32,
+        source: SocketAddr,
+        datagram: &[u8],
+        payload: &[u8],
+    ) -> [u8; 32] {
+        /// Octets of prefix that no two Initiations share.
+        const UNIQUE_LEN: usize = 16;
+        if self.config.key.is_some() {
+            let mac = payload.get(..MAC1_LEN).unwrap_or_default();
+            return legacy_key(seconds, payload, mac);
+        }
+        if self.config.codec.framer().head_len(Kind::Initiation) >= UNIQUE_LEN + 4 {
+            return legacy_key(seconds, datagram, &[]);
+        }
+        legacy_key(seconds, payload, source.to_string().as_bytes())
+    }
+
+    /// Appends the frame of a QUIC datagram for `peer` to `out`.
+    ///
+    /// # Errors
+    /// [`UnknownPeer`]; `out` is as before then.
+    pub fn seal(
+        &mut self,
+        peer: SocketAddr,
+        inner: &[u8],
+        out: &mut BytesMut,
+    ) -> Result<Sealed, UnknownPeer> {
+        let ready = self.ready.get_mut(peer).ok_or(UnknownPeer::NoTunnel)?;
+        let ServerConfig { codec, draws, .. } = &mut self.config;
+        Ok(codec.seal(draws, &mut ready.sealer, inner, out)?)
+    }
+
+    /// Forgets a tunnel: its QUIC connection has ended.
+    pub fn forget(&mut self, peer: SocketAddr) {
+        self.ready.remove(peer);
+    }
+
+    /// Has `peer` a tunnel?
+    #[must_use]
+    pub fn is_ready(&self, peer: SocketAddr) -> bool {
+        self.ready.get(peer).is_some()
+    }
+
+    /// How many sources are in a preamble, have a tunnel, and are limited, and how many preambles
+    /// are remembered.
+    #[must_use]
+    pub fn occupancy(&self) -> [usize; 4] {
+        let limited = self.limiter.as_ref().map_or(0, Limiter::len);
+        [
+            self.half_open.len(),
+            self.ready.len(),
+            limited,
+            self.replays.len(),
+        ]
+    }
+
+    /// When something is to be forgotten.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let half_open = self.half_open.expiry(self.config.timeout);
+        let ready = self.ready.expiry(self.rules.idle);
+        let limited = self.limiter.as_ref().and_then(Limiter::expiry);
+        [half_open, ready, limited].into_iter().flatten().min()
+    }
+
+    /// Forgets who was silent for too long.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.half_open.expire(now, self.config.timeout);
+        self.ready.expire(now, self.rules.idle);
+        if let Some(limiter) = &mut self.limiter {
+            limiter.expire(now);
+        }
+    }
+}
+
+/// What a datagram is in a tunnel that takes Transport frames alone.
+fn in_tunnel(frame: Result<(Kind, usize), FrameError>) -> OpenError {
+    match frame {
+        Ok((kind, _)) => OpenError::Unexpected(kind),
+        Err(error) => OpenError::Frame(error),
+    }
+}
