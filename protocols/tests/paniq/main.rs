@@ -2,9 +2,14 @@
 //!
 //! `tests/vectors/paniq/` was made by running them. A case whose outcome differs here on purpose
 //! stands in a list with its reason, and a list with an entry too many fails as well.
-#![expect(clippy::unwrap_used, reason = "a test: a panic is its way to fail")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test: a panic is its way to fail"
+)]
 mod envelope;
 mod obf;
+mod proxy;
 mod transcripts;
 
 use serde_json::Value;

@@ -9,6 +9,7 @@
 mod client;
 mod initiation;
 mod limiter;
+mod outcome;
 mod replay;
 mod rules;
 mod server;
@@ -22,6 +23,7 @@ pub use client::{
 };
 pub use initiation::ClientAuth;
 pub use limiter::RateLimit;
+pub use outcome::{Dropped, Taken, UnknownPeer};
 pub use replay::legacy_key;
 pub use rules::{Rules, ServerConfig, Window};
-pub use server::{Dropped, Server, Taken, UnknownPeer};
+pub use server::Server;

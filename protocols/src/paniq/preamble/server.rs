@@ -4,6 +4,7 @@
 //! source sent before its Initiation is remembered only where the judgement needs it.
 use super::{
     limiter::Limiter,
+    outcome::{Dropped, Taken, UnknownPeer},
     replay::{Replays, legacy_key},
     rules::{Rules, ServerConfig},
     table::Table,
@@ -11,105 +12,16 @@ use super::{
 use crate::paniq::{
     mac::MAC1_LEN,
     obf::{FrameError, Kind},
-    timestamp::{self, BadTimestamp, UnixTime},
-    transport::{OpenError, Opener, SealError, Sealed, Sealer},
+    timestamp::{self, ENCRYPTED_LEN, UnixTime},
+    transport::{OpenError, Opener, Sealed, Sealer},
 };
 use blake2::{Blake2s256, Digest as _, digest::Update as _};
 use bytes::BytesMut;
-use sansbox_core::{Blame, Closing, Instant, ProtocolError};
-use std::{net::SocketAddr, ops::Range, time::Duration};
-use thiserror::Error;
+use sansbox_core::Instant;
+use std::{net::SocketAddr, time::Duration};
 
 /// How exactly it is known when a tunnel was last used.
 const GRAIN: Duration = Duration::from_secs(1);
-
-/// What became of a datagram.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// Part of a preamble, or nothing: junk, or a signature.
-    Junk {
-        /// Does it fit a signature chain?
-        is_signature: bool,
-    },
-    /// A Response was appended to `out`, for the datagram's source.
-    Answered {
-        /// Is the tunnel new? Not when the same Initiation was answered again.
-        is_new: bool,
-    },
-    /// Where in the datagram a QUIC datagram is.
-    Inner(Range<usize>),
-}
-
-/// Why a datagram was dropped. Nothing answers it, whatever it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Dropped {
-    /// No octets.
-    #[error("empty datagram")]
-    Empty,
-    /// The source sends too much.
-    #[error("rate limit")]
-    RateLimited,
-    /// A frame that needs a tunnel, and there is none.
-    #[error("{0:?} without a tunnel")]
-    NoTunnel(Kind),
-    /// In a tunnel.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// An Initiation without the MAC of this server's key.
-    #[error("MAC1 invalid")]
-    Mac,
-    /// An Initiation before all signatures, where nothing else authenticates.
-    #[error("Initiation without its signatures")]
-    NoSignatures,
-    /// An encrypted timestamp that is not authentic.
-    #[error("encrypted timestamp: {0}")]
-    BadTimestamp(BadTimestamp),
-    /// No timestamp where one is required.
-    #[error("timestamp missing")]
-    NoTimestamp,
-    /// A timestamp outside of the window.
-    #[error("timestamp too far from this server's clock")]
-    Skew,
-    /// A preamble that was accepted before.
-    #[error("replayed preamble")]
-    Replayed,
-    /// The Response would be longer than all that came.
-    #[error("less came than the answer has")]
-    TooShortToAnswer,
-}
-
-impl ProtocolError for Dropped {
-    fn blame(&self) -> Blame {
-        match self {
-            Self::RateLimited => Blame::Policy,
-            Self::Empty
-            | Self::NoTunnel(_)
-            | Self::Open(_)
-            | Self::Mac
-            | Self::NoSignatures
-            | Self::BadTimestamp(_)
-            | Self::NoTimestamp
-            | Self::Skew
-            | Self::Replayed
-            | Self::TooShortToAnswer => Blame::Peer,
-        }
-    }
-
-    fn closing(&self) -> Closing {
-        Closing::Silent
-    }
-}
-
-/// Why nothing can be sent to an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum UnknownPeer {
-    /// It has no tunnel, or its tunnel was forgotten.
-    #[error("no tunnel")]
-    NoTunnel,
-    /// The datagram cannot be sealed.
-    #[error(transparent)]
-    Seal(#[from] SealError),
-}
 
 /// What a source sent before its Initiation.
 #[derive(Clone, Copy, Debug, Default)]
@@ -158,8 +70,13 @@ impl Server {
     pub fn new(config: ServerConfig, rules: Rules) -> Self {
         let framer = config.codec.framer();
         let params = framer.params();
-        let mac_len = if config.key.is_some() { MAC1_LEN } else { 0 };
-        let initiation = framer.head_len(Kind::Initiation) + mac_len;
+        // The shortest that could pass.
+        let payload_len = match &config.key {
+            Some(_) if config.require_encrypted_timestamp => ENCRYPTED_LEN + MAC1_LEN,
+            Some(_) => MAC1_LEN,
+            None => 0,
+        };
+        let initiation = framer.head_len(Kind::Initiation) + payload_len;
         let signatures: usize = params.signatures().map(|chain| chain.len()).sum();
         let preamble = params.jc() * params.jmin() + signatures + initiation;
         let octets_needed = match rules.bounded_answers {

@@ -1,0 +1,11 @@
+//! What a client asks a server for on a stream (`spec/paniq.md` section 5).
+//!
+//! ```text
+//! request = 1 | ATYP | address | u16 port          then bytes of both directions,
+//! reply   = 1 | status | ATYP | address | u16 port    in a packet of the same or a later one
+//! ```
+//!
+//! ATYP, address and port are written as in SOCKS5, and read by its parser.
+#[cfg(test)]
+mod tests;
+pub mod wire;
