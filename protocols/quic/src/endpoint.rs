@@ -443,6 +443,8 @@ impl Endpoint {
                     of_host.remove();
                 }
             }
+            let peer = connection.quic.remote_address();
+            self.events.push_back(Event::Forgotten(id, peer));
             self.connections.remove(&id);
         }
     }

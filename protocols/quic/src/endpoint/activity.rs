@@ -34,6 +34,14 @@ impl Endpoint {
         Some(connection.quic.remote_address())
     }
 
+    /// Is somebody at `address` the peer of a connection?
+    #[must_use]
+    pub fn has_peer(&self, address: SocketAddr) -> bool {
+        let mut connections = self.connections.values();
+        self.hosts.contains_key(&address.ip())
+            && connections.any(|connection| connection.quic.remote_address() == address)
+    }
+
     /// Has [`Endpoint::exchange`] anything left to do for this stream?
     #[must_use]
     pub fn is_open(&self, stream: StreamId) -> bool {

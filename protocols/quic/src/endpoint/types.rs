@@ -1,4 +1,6 @@
 //! What an endpoint tells, and the names it gives.
+#[cfg(doc)]
+use super::Endpoint;
 use core::{fmt, net::SocketAddr};
 use quinn_proto as quic;
 
@@ -12,6 +14,15 @@ pub struct StreamId {
     /// Whose stream it is.
     pub connection: ConnectionId,
     pub(super) id: quic::StreamId,
+}
+
+impl StreamId {
+    /// No stream of `connection` comes before it, in order.
+    #[must_use]
+    pub fn first_of(connection: ConnectionId) -> Self {
+        let id = quic::StreamId::new(quic::Side::Client, quic::Dir::Bi, 0);
+        Self { connection, id }
+    }
 }
 
 /// What happened to connections and streams.
@@ -28,6 +39,8 @@ pub enum Event {
     Ready(StreamId),
     /// [`Endpoint::open`] may succeed where it did not.
     Available(ConnectionId),
+    /// The connection was lost, and nothing is sent any more to its peer, which was there.
+    Forgotten(ConnectionId, SocketAddr),
 }
 
 /// Why a connection is gone.

@@ -1,0 +1,20 @@
+//! The tunnel itself: QUIC inside envelopes, behind a preamble, and one target for each stream
+//! (`spec/paniq.md` sections 4 to 6).
+//!
+//! | part | holds |
+//! |---|---|
+//! | [`Client`] | a carrier to one server: streams to targets, over one connection at a time |
+//! | [`Server`] | all tunnels of one socket, and what their streams ask for |
+//! | [`Settings`] | what QUIC and TLS are told |
+mod batch;
+mod client;
+mod early;
+mod server;
+mod settings;
+
+pub use client::{Client, ClientConfig, Event as ClientEvent, Failure, Path, Stream};
+pub use sansbox_quic::{Identity, Outgoing, Pin};
+pub use server::{Event as ServerEvent, Limits, Server, ServerConfig, Stream as ServerStream};
+pub use settings::{
+    ALPN, IDLE_TIMEOUT_DEFAULT, KEEPALIVE_DEFAULT, STREAMS_MAX_DEFAULT, Settings, SettingsError,
+};
