@@ -178,11 +178,10 @@ impl Endpoint {
                 self.settle(now, id);
             }
             Some(quic::DatagramEvent::NewConnection(incoming)) => self.admit(now, incoming),
-            Some(quic::DatagramEvent::Response(transmit)) => {
-                if self.answers_strangers {
-                    self.respond(transmit, response);
-                }
+            Some(quic::DatagramEvent::Response(transmit)) if self.answers_strangers => {
+                self.respond(transmit, response);
             }
+            Some(quic::DatagramEvent::Response(_)) => {}
         }
     }
 
@@ -190,7 +189,7 @@ impl Endpoint {
         let mut response = Vec::new();
         let of_host = self.hosts.get(&incoming.remote_address().ip());
         let has_room = self.connections.len() < self.connections_max
-            && of_host.is_none_or(|n| *n < self.connections_per_host_max);
+            && of_host.copied().unwrap_or(0) < self.connections_per_host_max;
         if !has_room {
             let transmit = {
                 let _turn = self.sources.enter(now);

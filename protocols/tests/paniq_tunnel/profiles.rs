@@ -35,7 +35,7 @@ fn every_datagram_fits_with_any_profile() {
         let mut world = World::new(Profile::random(seed), seed);
         world.trace = Some(Vec::new());
         world.wire.loss_percent = seed % 3;
-        let data = pattern(1, 60_000);
+        let data = pattern(1, 100_000);
         let stream = world.open(ECHO, &data);
         world.run(World::all_done);
         assert!(world.apps[&stream].came == data, "profile {seed}");

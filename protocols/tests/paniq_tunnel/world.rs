@@ -107,6 +107,7 @@ pub(crate) struct World {
     /// Drops the next datagram of the server's that is not in a batch: a Response.
     pub(crate) drop_answers: usize,
     pub(crate) batches: usize,
+    pub(crate) cancelled: usize,
 }
 
 impl World {
@@ -138,6 +139,7 @@ impl World {
             server_downs: 0,
             drop_answers: 0,
             batches: 0,
+            cancelled: 0,
         }
     }
 
@@ -233,11 +235,8 @@ impl World {
                         port => self.accept(stream, port),
                     }
                 }
-                ServerEvent::Ready(stream) => {
-                    if self.server.is_gone(stream) && !self.upstreams.contains_key(&stream) {
-                        self.server.abandon(self.now, stream);
-                    }
-                }
+                ServerEvent::Ready(_) => {}
+                ServerEvent::Cancelled(_) => self.cancelled += 1,
             }
         }
         for (stream, upstream) in &mut self.upstreams {

@@ -70,6 +70,15 @@ impl Early {
         (received.peek(message_len_max), may_come)
     }
 
+    /// Has the other end given the stream up?
+    pub(super) fn is_reset(&self) -> bool {
+        let pipes = [&self.received, &self.to_send];
+        pipes
+            .into_iter()
+            .flatten()
+            .any(|pipe| pipe.end() == End::Reset)
+    }
+
     /// Drops the first `n` octets that came: the message.
     pub(super) fn skip(&mut self, n: usize) {
         if let Some(received) = &mut self.received {

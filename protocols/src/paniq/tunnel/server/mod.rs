@@ -76,8 +76,10 @@ pub enum Event {
     Down(SocketAddr, String),
     /// A client wants a connection to a target: [`Server::accept`] or [`Server::refuse`] answers.
     Request(Stream, SocketAddr, Target),
-    /// [`Server::exchange`] has something to do. For a stream that was not accepted yet: the client
-    /// gave it up.
+    /// The client gave a request up that was not answered yet, or lost its tunnel: the stream is
+    /// over.
+    Cancelled(Stream),
+    /// [`Server::exchange`] has something to do.
     Ready(Stream),
 }
 

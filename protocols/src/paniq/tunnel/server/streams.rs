@@ -64,7 +64,8 @@ impl Server {
         };
         match self.streams.get(&stream).map(|entry| entry.state) {
             Some(State::Request { deadline }) => self.follow_request(now, stream, deadline),
-            Some(State::Asked | State::Open) => self.events.push_back(Event::Ready(stream)),
+            Some(State::Asked) => self.follow_asked(now, stream),
+            Some(State::Open) => self.events.push_back(Event::Ready(stream)),
             Some(State::Refused) => self.finish_refused(now, stream),
             None => {}
         }
@@ -92,6 +93,18 @@ impl Server {
             }
             Said::Malformed => self.reply_failure(now, stream, Status::BadRequest),
             Said::Gone => self.abandon(now, stream),
+        }
+    }
+
+    /// Does the client still want what it asked for?
+    fn follow_asked(&mut self, now: Instant, stream: Stream) {
+        let Some(entry) = self.streams.get_mut(&stream) else {
+            return;
+        };
+        entry.early.flush(now, &mut self.endpoint);
+        if entry.early.is_reset() {
+            self.abandon(now, stream);
+            self.events.push_back(Event::Cancelled(stream));
         }
     }
 
@@ -186,15 +199,6 @@ impl Server {
         self.forget(stream);
     }
 
-    /// Has the client given this stream up, or lost its tunnel? To be asked while the target of a
-    /// request is dialed.
-    #[must_use]
-    pub fn is_gone(&self, stream: Stream) -> bool {
-        self.streams
-            .get(&stream)
-            .is_none_or(|entry| !self.endpoint.is_open(entry.early.id))
-    }
-
     fn forget(&mut self, stream: Stream) {
         if let Some(entry) = self.streams.remove(&stream) {
             self.by_quic.remove(&entry.early.id);
@@ -213,7 +217,11 @@ impl Server {
         let streams: Vec<Stream> = of_connection.map(|(_, stream)| *stream).collect();
         for stream in streams {
             match self.streams.get(&stream).map(|entry| entry.state) {
-                Some(State::Asked | State::Open) => self.events.push_back(Event::Ready(stream)),
+                Some(State::Open) => self.events.push_back(Event::Ready(stream)),
+                Some(State::Asked) => {
+                    self.forget(stream);
+                    self.events.push_back(Event::Cancelled(stream));
+                }
                 Some(State::Request { .. } | State::Refused) | None => self.forget(stream),
             }
         }
