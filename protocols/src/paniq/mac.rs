@@ -28,8 +28,8 @@ impl MacKey {
     /// `without_mac`: keyed BLAKE2s with 16 octets of output over it and 16 zeros.
     #[must_use]
     pub fn tag(&self, without_mac: &[u8]) -> [u8; MAC1_LEN] {
-        let key = (*self.0).into();
-        Blake2sMac::<U16>::new(&key)
+        let key: &[u8; 32] = &self.0;
+        Blake2sMac::<U16>::new(key.into())
             .chain(without_mac)
             .chain([0; MAC1_LEN])
             .finalize_fixed()

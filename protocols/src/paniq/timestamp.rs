@@ -236,5 +236,6 @@ fn cipher(private: &StaticSecret, public: [u8; 32]) -> Result<XChaCha20Poly1305,
     }
     let hash = Blake2s256::new().chain(LABEL).chain(shared.as_bytes());
     let key = Zeroizing::new(<[u8; 32]>::from(hash.finalize()));
-    Ok(XChaCha20Poly1305::new(&(*key).into()))
+    let key: &[u8; 32] = &key;
+    Ok(XChaCha20Poly1305::new(key.into()))
 }

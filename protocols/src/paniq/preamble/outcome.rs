@@ -40,6 +40,9 @@ pub enum Dropped {
     /// In a tunnel.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Not the signature or Initiation that was due, where the order is exact.
+    #[error("not what was due in the preamble")]
+    OutOfSequence,
     /// An Initiation without the MAC of this server's key.
     #[error("MAC1 invalid")]
     Mac,
@@ -69,6 +72,7 @@ impl ProtocolError for Dropped {
             Self::RateLimited => Blame::Policy,
             Self::Empty
             | Self::NoTunnel(_)
+            | Self::OutOfSequence
             | Self::Open(_)
             | Self::Mac
             | Self::NoSignatures

@@ -66,10 +66,23 @@ pub struct ServerConfig {
     pub rate_limit: Option<RateLimit>,
 }
 
+/// In which order a preamble must come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sequence {
+    /// In any: junk is not counted, and an Initiation that authenticates itself needs nothing before
+    /// it (`spec/paniq.md` 10.9). A datagram that is dropped leaves what came before as it is.
+    Any,
+    /// As it is sent: so much junk, each signature, the Initiation. Whatever else comes in between,
+    /// or is dropped, and the source begins anew. This is what the Go server does.
+    Exact,
+}
+
 /// Where a server may decide otherwise than the Go programs. `Default` is ours; nothing of it can
 /// be told by a correct client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
+    /// In which order a preamble must come. Go: [`Sequence::Exact`].
+    pub sequence: Sequence,
     /// How far the time of an encrypted timestamp may be away, and whether one is taken only once.
     /// Go: `None`, a recorded preamble is as good as a new one (`spec/paniq.md` 10.2).
     pub encrypted_window: Option<Window>,
@@ -94,6 +107,7 @@ impl Rules {
     #[must_use]
     pub const fn new(window: Window) -> Self {
         Self {
+            sequence: Sequence::Any,
             encrypted_window: Some(window),
             rearms: true,
             bounded_answers: true,
@@ -102,6 +116,21 @@ impl Rules {
             // QUIC between Go peers is dead after 120 s.
             idle: Duration::from_secs(150),
             limited_max: 16_384,
+        }
+    }
+
+    /// Those of the Go server.
+    #[must_use]
+    pub const fn go() -> Self {
+        Self {
+            sequence: Sequence::Exact,
+            encrypted_window: None,
+            rearms: false,
+            bounded_answers: false,
+            half_open_max: usize::MAX,
+            ready_max: usize::MAX,
+            idle: Duration::MAX,
+            limited_max: usize::MAX,
         }
     }
 }

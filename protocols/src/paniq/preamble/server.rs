@@ -6,12 +6,12 @@ use super::{
     limiter::Limiter,
     outcome::{Dropped, Taken, UnknownPeer},
     replay::{Replays, legacy_key},
-    rules::{Rules, ServerConfig},
+    rules::{Rules, Sequence, ServerConfig},
     table::Table,
 };
 use crate::paniq::{
     mac::MAC1_LEN,
-    obf::{FrameError, Kind},
+    obf::{Chain, FrameError, Kind, Signature},
     timestamp::{self, ENCRYPTED_LEN, UnixTime},
     transport::{OpenError, Opener, Sealed, Sealer},
 };
@@ -28,6 +28,8 @@ const GRAIN: Duration = Duration::from_secs(1);
 struct HalfOpen {
     last_seen: Instant,
     octets: usize,
+    /// Datagrams that were junk, where they are counted.
+    junk: usize,
     /// One bit for each signature chain, in their order.
     signatures: u8,
     timestamp: Option<u32>,
@@ -125,12 +127,57 @@ impl Server {
             return Err(in_tunnel(frame).into());
         }
         let limiter = self.limiter.as_mut();
-        if limiter.is_some_and(|limiter| !limiter.allows(now, source.ip())) {
+        let is_limited = limiter.is_some_and(|limiter| !limiter.allows(now, source.ip()));
+        if self.rules.sequence == Sequence::Exact {
+            let taken = match is_limited {
+                true => Err(Dropped::RateLimited),
+                false => self.in_sequence(now, wall, source, datagram, frame, out),
+            };
+            if taken.is_err() {
+                self.half_open.remove(source);
+            }
+            return taken;
+        }
+        if is_limited {
             return Err(Dropped::RateLimited);
         }
         match frame {
             Ok((Kind::Initiation, at)) => self.initiation(now, wall, source, datagram, at, out),
             other => self.before_initiation(now, source, datagram, other),
+        }
+    }
+
+    /// The next datagram of a preamble whose order is exact.
+    fn in_sequence(
+        &mut self,
+        now: Instant,
+        wall: UnixTime,
+        source: SocketAddr,
+        datagram: &[u8],
+        frame: Result<(Kind, usize), FrameError>,
+        out: &mut BytesMut,
+    ) -> Result<Taken, Dropped> {
+        let framer = self.config.codec.framer().clone();
+        let params = framer.params();
+        let validates = self.config.signature_validate;
+        let half = self.half_open(now, source);
+        if half.junk < params.jc() {
+            half.junk += 1;
+            return Ok(Taken::Junk {
+                is_signature: false,
+            });
+        }
+        let nth = half.signatures.trailing_ones();
+        let due = usize::try_from(nth).ok();
+        if let Some(chain) = due.and_then(|nth| params.signatures().nth(nth)) {
+            let signature = read(chain, datagram, validates).ok_or(Dropped::OutOfSequence)?;
+            half.signatures |= 1 << nth;
+            half.timestamp = signature.timestamp.or(half.timestamp);
+            return Ok(Taken::Junk { is_signature: true });
+        }
+        match frame {
+            Ok((Kind::Initiation, at)) => self.initiation(now, wall, source, datagram, at, out),
+            _ => Err(Dropped::OutOfSequence),
         }
     }
 
@@ -146,11 +193,7 @@ impl Server {
         let (mut signatures, mut timestamp) = (0, None);
         let params = self.config.codec.framer().params();
         for (nth, chain) in params.signatures().enumerate() {
-            let signature = match validates {
-                true => chain.read(datagram),
-                false => (datagram.len() == chain.len()).then(Default::default),
-            };
-            if let Some(signature) = signature {
+            if let Some(signature) = read(chain, datagram, validates) {
                 signatures |= 1 << nth;
                 timestamp = signature.timestamp.or(timestamp);
             }
@@ -396,22 +439,36 @@ impl Server {
         ]
     }
 
+    /// A source that is silent for so long begins anew: its timeout must have passed.
+    const fn silence_max(&self) -> Duration {
+        self.config.timeout.saturating_add(Duration::from_nanos(1))
+    }
+
     /// When something is to be forgotten.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let half_open = self.half_open.expiry(self.config.timeout);
+        let half_open = self.half_open.expiry(self.silence_max());
         let ready = self.ready.expiry(self.rules.idle);
         let limited = self.limiter.as_ref().and_then(Limiter::expiry);
-        [half_open, ready, limited].into_iter().flatten().min()
+        let all = [half_open, ready, limited].into_iter().flatten();
+        all.min().filter(|at| *at < Instant::FAR)
     }
 
     /// Forgets who was silent for too long.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.half_open.expire(now, self.config.timeout);
+        self.half_open.expire(now, self.silence_max());
         self.ready.expire(now, self.rules.idle);
         if let Some(limiter) = &mut self.limiter {
             limiter.expire(now);
         }
+    }
+}
+
+/// A signature; of one that is not validated, its length is enough.
+fn read(chain: &Chain, datagram: &[u8], validates: bool) -> Option<Signature> {
+    match validates {
+        true => chain.read(datagram),
+        false => (datagram.len() == chain.len()).then(Signature::default),
     }
 }
 

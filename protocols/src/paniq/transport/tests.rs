@@ -177,6 +177,26 @@ fn a_spoofed_counter_does_not_poison_the_window() {
 }
 
 #[test]
+fn a_buffer_that_is_used_again_is_never_replaced() {
+    let codec = codec(true, &PaddingSpec::default());
+    let (mut draws, mut sealer, mut opener) = (draws(1), Sealer::default(), Opener::default());
+    let mut out = BytesMut::with_capacity(1350);
+    let place = out.as_ptr();
+    for n in 0..10_000 {
+        out.clear();
+        codec
+            .seal(&mut draws, &mut sealer, &[7; 1200][n % 1200..], &mut out)
+            .unwrap();
+        assert_eq!(
+            (out.as_ptr(), out.capacity()),
+            (place, 1350),
+            "datagram {n}"
+        );
+        codec.open(&mut opener, &out).unwrap();
+    }
+}
+
+#[test]
 fn an_exhausted_counter_sends_nothing() {
     let mut codec = codec(true, &UNPADDED);
     codec.counting.limit = 2;

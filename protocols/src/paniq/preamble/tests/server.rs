@@ -79,13 +79,7 @@ fn a_preamble_opens_one_tunnel() {
 
 #[test]
 fn the_go_rules_take_a_recorded_preamble_and_never_arm_again() {
-    let rules = Rules {
-        encrypted_window: None,
-        rearms: false,
-        bounded_answers: false,
-        ..Rules::default()
-    };
-    let mut server = Server::new(server_config(&DOCS), rules);
+    let mut server = Server::new(server_config(&DOCS), Rules::go());
     let datagrams = preamble(&DOCS, ets(), ZERO, 1);
     assert_eq!(hand_all(&mut server, ZERO, source(1), &datagrams), NEW);
     let year = Duration::from_secs(365 * 86_400);
@@ -264,6 +258,26 @@ fn the_rate_limit_drops_and_resets_nothing() {
     assert_eq!(hand(later, &datagrams[5]), NEW);
     let again = hand(later, &datagrams[5]);
     assert_eq!(again, Err(Dropped::RateLimited));
+}
+
+/// `spec/paniq.md` 10.10: by Go's default burst of 5 a preamble of 6 never passes.
+#[test]
+fn by_the_go_rules_a_limited_datagram_resets_the_preamble() {
+    let config = ServerConfig {
+        rate_limit: Some(RateLimit {
+            per_second: 20,
+            burst: 0,
+        }),
+        ..server_config(&DOCS)
+    };
+    let mut server = Server::new(config, Rules::go());
+    let datagrams = preamble(&DOCS, ets(), ZERO, 1);
+    for attempt in 0..3 {
+        let at = Duration::from_secs(5 * attempt);
+        let taken = hand_all(&mut server, at, source(1), &datagrams);
+        assert_eq!(taken, Err(Dropped::RateLimited));
+    }
+    assert_eq!(server.occupancy()[..2], [0, 0]);
 }
 
 #[test]
