@@ -204,6 +204,7 @@ impl Endpoint {
         match accepted {
             Ok((handle, connection)) => {
                 let id = self.add(handle, connection);
+                self.events.push_back(Event::Incoming(id));
                 self.settle(now, id);
             }
             // A damaged first packet, or one that nothing can be made of.

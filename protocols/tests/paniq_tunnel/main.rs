@@ -8,5 +8,6 @@ mod hostile;
 mod outages;
 mod profile;
 mod profiles;
+mod raw;
 mod relay;
 mod world;

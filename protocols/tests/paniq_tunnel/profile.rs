@@ -23,6 +23,8 @@ pub(crate) struct Profile {
     pub(crate) key: Option<[u8; 32]>,
     pub(crate) encrypted_timestamp: bool,
     pub(crate) limits: Limits,
+    /// Does the server judge preambles as the Go server does?
+    pub(crate) has_go_server: bool,
 }
 
 impl Profile {
@@ -62,6 +64,7 @@ impl Profile {
             key: Some([7; 32]),
             encrypted_timestamp: true,
             limits: Limits::default(),
+            has_go_server: false,
         }
     }
 
@@ -194,7 +197,10 @@ impl Profile {
                 replays_max: 4096,
                 rate_limit: None,
             },
-            rules: Rules::new(window),
+            rules: match self.has_go_server {
+                true => Rules::go(),
+                false => Rules::new(window),
+            },
             padding: self.padding,
             settings: self.settings,
             limits: self.limits,

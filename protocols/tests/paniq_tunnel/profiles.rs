@@ -68,6 +68,23 @@ fn a_profile_without_keys_works() {
 }
 
 #[test]
+fn servers_that_judge_as_the_go_server_does_are_reached_through_loss() {
+    for seed in 0..10 {
+        let mut profile = Profile::random(seed);
+        profile.has_go_server = true;
+        let mut world = World::new(profile, seed);
+        world.wire.loss_percent = 3;
+        world.wire.reorder_percent = 3;
+        let stream = world.open(ECHO, b"hello");
+        world.run(|world| {
+            let app = &world.apps[&stream];
+            app.is_done() || app.refused.is_some()
+        });
+        assert_eq!(world.apps[&stream].came, b"hello", "profile {seed}");
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes() {
     let run = |seed| {
         let mut world = World::new(Profile::random(3), seed);

@@ -274,7 +274,7 @@ impl World {
         }
         let mut at = self.now + LATENCY;
         if wire.draws.below(100) < wire.reorder_percent {
-            at = at + Duration::from_micros(wire.draws.below(5_000));
+            at += Duration::from_micros(wire.draws.below(5_000));
         }
         self.flying
             .insert((at, self.sent), (from, to, datagram.to_vec()));

@@ -29,6 +29,8 @@ impl StreamId {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
+    /// A client begins a connection.
+    Incoming(ConnectionId),
     /// The handshake is complete.
     Connected(ConnectionId),
     /// The connection is gone, and its streams with it.

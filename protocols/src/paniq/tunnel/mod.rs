@@ -12,6 +12,11 @@ mod early;
 mod server;
 mod settings;
 
+use std::time::Duration;
+
+/// How long QUIC's handshake may take, as with the Go programs.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
 pub use client::{Client, ClientConfig, Event as ClientEvent, Failure, Path, Stream};
 pub use sansbox_quic::{Identity, Outgoing, Pin};
 pub use server::{Event as ServerEvent, Limits, Server, ServerConfig, Stream as ServerStream};

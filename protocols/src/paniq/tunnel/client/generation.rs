@@ -5,15 +5,15 @@ use crate::paniq::{
     preamble::{self, ClientEvent},
     timestamp::WallClock,
     transport::{OpenError, Opener, SealError, Sealer},
-    tunnel::batch::{Batch, Lengths},
+    tunnel::{
+        HANDSHAKE_TIMEOUT,
+        batch::{Batch, Lengths},
+    },
 };
 use bytes::{Buf as _, BytesMut};
 use sansbox_core::{Instant, Seed};
 use sansbox_quic::{Activity, ConnectionId, Endpoint, Event, Lost, Outgoing, Sources, StreamId};
 use std::{collections::VecDeque, time::Duration};
-
-/// How long QUIC's handshake may take, as with the Go programs.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a peer may wait with an acknowledgement (RFC 9000 section 18.2).
 const ACK_DELAY_MAX: Duration = Duration::from_millis(26);
@@ -252,7 +252,8 @@ impl Generation {
                         endpoint.abandon(now, stream);
                     }
                 }
-                _ => {}
+                // A client accepts nothing, and `is_gone` asks for what is forgotten.
+                Event::Incoming(_) | Event::Forgotten(..) | _ => {}
             }
         }
         self.look(now);

@@ -212,22 +212,21 @@ impl Client {
         }
     }
 
+    /// The reply to a stream that is requested says yes.
     fn accept(&mut self, stream: Stream, bound: SocketAddr) {
         let Some(entry) = self.streams.get_mut(&stream) else {
             return;
         };
-        match core::mem::replace(&mut entry.state, State::Lost) {
-            State::Requested {
-                path,
-                early,
-                deadline,
-            } => {
-                entry.state = State::Open { path, early };
-                self.deadlines.remove(&(deadline, stream));
-                self.events.push_back(Event::Accepted(stream, bound));
-                self.events.push_back(Event::Ready(stream));
-            }
-            other => entry.state = other,
+        if let State::Requested {
+            path,
+            early,
+            deadline,
+        } = core::mem::replace(&mut entry.state, State::Lost)
+        {
+            entry.state = State::Open { path, early };
+            self.deadlines.remove(&(deadline, stream));
+            self.events.push_back(Event::Accepted(stream, bound));
+            self.events.push_back(Event::Ready(stream));
         }
     }
 

@@ -5,7 +5,7 @@
 mod streams;
 
 use super::{
-    Settings, SettingsError,
+    HANDSHAKE_TIMEOUT, Settings, SettingsError,
     batch::{Batch, Lengths},
 };
 use crate::paniq::{
@@ -93,6 +93,8 @@ pub struct Server {
     batch: Batch,
     /// Where the peers of connected QUIC connections are.
     peers: BTreeMap<ConnectionId, SocketAddr>,
+    /// When handshakes must be complete, in order.
+    handshakes: VecDeque<(Instant, ConnectionId)>,
     streams: BTreeMap<Stream, Entry>,
     by_quic: BTreeMap<StreamId, Stream>,
     /// When requests must be complete.
@@ -142,6 +144,7 @@ impl Server {
             endpoint,
             batch: Batch::new(),
             peers: BTreeMap::new(),
+            handshakes: VecDeque::new(),
             streams: BTreeMap::new(),
             by_quic: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -268,6 +271,7 @@ impl Server {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let timers = [
             deadline,
+            self.handshakes.front().map(|(at, _)| *at),
             self.endpoint.poll_timeout(),
             self.preamble.poll_timeout(),
         ];
@@ -278,6 +282,15 @@ impl Server {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.preamble.handle_timeout(now);
         self.endpoint.handle_timeout(now);
+        while let Some((at, connection)) = self.handshakes.front().copied() {
+            if at > now {
+                break;
+            }
+            self.handshakes.pop_front();
+            if !self.peers.contains_key(&connection) {
+                self.endpoint.close(now, connection, 0, "");
+            }
+        }
         self.drive(now);
         self.expire(now);
     }
@@ -298,6 +311,10 @@ impl Server {
     fn drive(&mut self, now: Instant) {
         while let Some(event) = self.endpoint.poll_event() {
             match event {
+                QuicEvent::Incoming(connection) => {
+                    let deadline = now + HANDSHAKE_TIMEOUT;
+                    self.handshakes.push_back((deadline, connection));
+                }
                 QuicEvent::Connected(connection) => {
                     if let Some(peer) = self.endpoint.peer(connection) {
                         self.peers.insert(connection, peer);

@@ -134,10 +134,11 @@ impl Server {
         if !is_asked {
             return;
         }
-        match why {
+        if why == Refusal::Dropped {
             // A rule that wants silence: the stream is reset without a word.
-            Refusal::Dropped => self.abandon(now, stream),
-            _ => self.reply_failure(now, stream, Status::Failure),
+            self.abandon(now, stream);
+        } else {
+            self.reply_failure(now, stream, Status::Failure);
         }
     }
 
