@@ -4,6 +4,7 @@
 //! what happened is told by [`Endpoint::poll_event`]; bytes of a stream cross by
 //! [`Endpoint::exchange`].
 mod activity;
+mod told;
 mod types;
 
 pub use activity::Activity;
@@ -472,42 +473,4 @@ fn lose(received: &mut Pipe, to_send: &mut Pipe) -> Progress {
         End::Fin | End::Reset => Progress::NONE,
     };
     told | to_send.reset()
-}
-
-impl Connection {
-    fn tell(&mut self, id: ConnectionId, event: quic::Event, events: &mut VecDeque<Event>) {
-        use quic::StreamEvent::{Available, Finished, Opened, Readable, Stopped, Writable};
-        let of = |stream| StreamId {
-            connection: id,
-            id: stream,
-        };
-        match event {
-            quic::Event::HandshakeDataReady
-            | quic::Event::DatagramReceived
-            | quic::Event::DatagramsUnblocked
-            | quic::Event::Stream(Finished { .. }) => {}
-            quic::Event::Connected => events.push_back(Event::Connected(id)),
-            quic::Event::ConnectionLost { reason } => {
-                if !self.is_lost {
-                    self.is_lost = true;
-                    self.streams.clear();
-                    events.push_back(Event::Lost(id, reason.into()));
-                }
-            }
-            quic::Event::Stream(Opened { dir }) => {
-                while let Some(stream) = self.quic.streams().accept(dir) {
-                    self.streams.insert(stream, Stream::default());
-                    events.push_back(Event::Opened(of(stream)));
-                }
-            }
-            quic::Event::Stream(
-                Readable { id: stream } | Writable { id: stream } | Stopped { id: stream, .. },
-            ) => {
-                if self.streams.contains_key(&stream) {
-                    events.push_back(Event::Ready(of(stream)));
-                }
-            }
-            quic::Event::Stream(Available { .. }) => events.push_back(Event::Available(id)),
-        }
-    }
 }

@@ -6,7 +6,10 @@ use super::{
 };
 use bytes::BytesMut;
 use sansbox_core::Seed;
-use sansbox_protocols::paniq::Draws;
+use sansbox_protocols::paniq::{
+    Draws,
+    tunnel::{Failure, Pin, Server},
+};
 use std::net::SocketAddr;
 
 fn stranger() -> SocketAddr {
@@ -89,6 +92,18 @@ fn garbage_inside_a_tunnel_is_never_answered_and_ends_nothing() {
         world.run(|world| world.apps[&again].is_done());
         assert_eq!((world.ups, world.downs.len()), (1, 0));
     }
+}
+
+#[test]
+fn a_server_with_another_key_than_the_pinned_one_is_not_taken() {
+    let mut world = World::pinned(5, Server::pin);
+    let stream = world.open(ECHO, b"hello");
+    world.run(|world| world.apps[&stream].is_done());
+    let mut world = World::pinned(5, |_| Pin([1; 32]));
+    let stream = world.open(ECHO, b"hello");
+    world.run(|world| world.apps[&stream].refused.is_some());
+    assert_eq!((world.ups, world.requests.len()), (0, 0));
+    assert!(matches!(world.downs[0].0, Failure::Quic(_)));
 }
 
 #[test]

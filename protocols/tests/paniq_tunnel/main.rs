@@ -10,4 +10,5 @@ mod profile;
 mod profiles;
 mod raw;
 mod relay;
+mod sweep;
 mod world;

@@ -1,7 +1,7 @@
 //! Bytes, ends and refusals.
 use super::{
     profile::Profile,
-    world::{AT_END, App, BANNER, ECHO, REFUSES, RESETS, World},
+    world::{AT_END, App, BANNER, ECHO, LISTENS, REFUSES, RESETS, World},
 };
 use sansbox_core::Refusal;
 
@@ -43,6 +43,15 @@ fn an_answer_may_come_after_the_end_of_the_question() {
     let stream = world.open(AT_END, b"question");
     world.run(World::all_done);
     assert_eq!(world.apps[&stream].came, b"question");
+}
+
+#[test]
+fn a_target_may_listen_after_its_end() {
+    let mut world = World::new(Profile::new(), 7);
+    let data = pattern(1, 300_000);
+    world.open(LISTENS, &data);
+    world.run(|world| world.all_done() && world.upstreams() == 0);
+    assert!(world.kept == [data], "bytes were changed");
 }
 
 #[test]

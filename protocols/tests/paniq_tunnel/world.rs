@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use sansbox_core::{End, Host, Instant, Pipe, Refusal, Seed, Target};
 use sansbox_protocols::paniq::{
     Draws,
-    tunnel::{Client, ClientEvent, Failure, Path, Server, ServerEvent, ServerStream, Stream},
+    tunnel::{Client, ClientEvent, Failure, Path, Pin, Server, ServerEvent, ServerStream, Stream},
 };
 use std::{
     collections::BTreeMap,
@@ -25,6 +25,8 @@ pub(crate) const SILENT: u16 = 11;
 pub(crate) const AT_END: u16 = 80;
 /// Speaks first.
 pub(crate) const BANNER: u16 = 25;
+/// Says that it will say nothing, and listens.
+pub(crate) const LISTENS: u16 = 99;
 /// Resets when something comes.
 pub(crate) const RESETS: u16 = 66;
 
@@ -108,6 +110,8 @@ pub(crate) struct World {
     pub(crate) drop_answers: usize,
     pub(crate) batches: usize,
     pub(crate) cancelled: usize,
+    /// What targets kept that are over.
+    pub(crate) kept: Vec<Vec<u8>>,
 }
 
 impl World {
@@ -140,7 +144,22 @@ impl World {
             drop_answers: 0,
             batches: 0,
             cancelled: 0,
+            kept: Vec::new(),
         }
+    }
+
+    /// A client that trusts one key alone.
+    pub(crate) fn pinned(seed: u64, pin: impl FnOnce(&Server) -> Pin) -> Self {
+        let mut world = Self::new(Profile::new(), seed);
+        let mut config = world.profile.client(server_address());
+        config.pin = Some(pin(&world.server));
+        world.client = Client::new(world.now, WALL, config, Seed::from_u64(seed));
+        world
+    }
+
+    /// How many targets are connected.
+    pub(crate) fn upstreams(&self) -> usize {
+        self.upstreams.len()
     }
 
     /// The server loses all that it knows.
@@ -247,7 +266,10 @@ impl World {
             let _ = self.server.exchange(self.now, *stream, received, to_send);
         }
         let is_over = |u: &Upstream| u.ends.received.is_eof() && u.ends.to_send.is_eof();
-        self.upstreams.retain(|_, upstream| !is_over(upstream));
+        let over = self
+            .upstreams
+            .extract_if(.., |_, upstream| is_over(upstream));
+        self.kept.extend(over.map(|(_, upstream)| upstream.kept));
     }
 
     fn accept(&mut self, stream: ServerStream, port: u16) {
@@ -374,8 +396,9 @@ impl World {
 
 fn new_server(now: Instant, profile: &Profile, seed: u64) -> Server {
     let seed = Seed::from_u64(seed);
-    let identity = Server::identity(&seed.derive("identity"), WALL).unwrap();
-    Server::new(now, WALL, profile.server(9), &identity, seed).unwrap()
+    let wall = WALL + now.saturating_duration_since(Instant::ZERO);
+    let identity = Server::identity(&seed.derive("identity"), wall).unwrap();
+    Server::new(now, wall, profile.server(9), &identity, seed).unwrap()
 }
 
 impl Upstream {
@@ -385,6 +408,12 @@ impl Upstream {
             RESETS if !received.is_empty() => {
                 let _ = received.reset();
                 let _ = to_send.reset();
+            }
+            LISTENS => {
+                let _ = to_send.finish();
+                while let Some(bytes) = received.take(usize::MAX) {
+                    self.kept.extend_from_slice(&bytes);
+                }
             }
             AT_END => {
                 while let Some(bytes) = received.take(usize::MAX) {

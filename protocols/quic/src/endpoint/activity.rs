@@ -6,8 +6,8 @@ use quinn_proto as quic;
 /// What went over a connection so far. Two looks at it tell whether the peer answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Activity {
-    /// Frames that came in authentic packets.
-    pub heard: u64,
+    /// Acknowledgements that came. What else comes tells nothing of the way to the peer.
+    pub answers: u64,
     /// Frames sent that the peer must acknowledge.
     pub asked: u64,
     /// The round trip, as estimated.
@@ -21,7 +21,7 @@ impl Endpoint {
         let quic = &self.connections.get(&connection)?.quic;
         let stats = quic.stats();
         Some(Activity {
-            heard: stats.frame_rx.acks + eliciting(&stats.frame_rx),
+            answers: stats.frame_rx.acks,
             asked: eliciting(&stats.frame_tx),
             rtt: quic.rtt(),
         })

@@ -59,7 +59,7 @@ struct Liveness {
 
 impl Liveness {
     fn update(&mut self, now: Instant, activity: Activity) {
-        if activity.heard != self.last.heard {
+        if activity.answers != self.last.answers {
             self.asked_at = None;
         } else if activity.asked != self.last.asked && self.asked_at.is_none() {
             self.asked_at = Some(now);

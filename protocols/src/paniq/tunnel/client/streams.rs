@@ -75,6 +75,13 @@ impl Client {
         stream
     }
 
+    /// Is the stream not over? Its owner keeps the pipes until it is: what was taken from `to_send`
+    /// may still wait for room, and goes on its way with a later [`Client::exchange`].
+    #[must_use]
+    pub fn is_open(&self, stream: Stream) -> bool {
+        self.streams.contains_key(&stream)
+    }
+
     /// Gives a stream up in both directions; no event follows.
     pub fn abandon(&mut self, now: Instant, stream: Stream) {
         let entry = self.streams.get(&stream);
