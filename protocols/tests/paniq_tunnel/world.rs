@@ -265,10 +265,10 @@ impl World {
             let Ends { received, to_send } = &mut upstream.ends;
             let _ = self.server.exchange(self.now, *stream, received, to_send);
         }
-        let is_over = |u: &Upstream| u.ends.received.is_eof() && u.ends.to_send.is_eof();
+        let server = &self.server;
         let over = self
             .upstreams
-            .extract_if(.., |_, upstream| is_over(upstream));
+            .extract_if(.., |stream, _| !server.is_open(*stream));
         self.kept.extend(over.map(|(_, upstream)| upstream.kept));
     }
 
