@@ -80,11 +80,9 @@ fn run(seed: u64) {
     assert!(is_empty, "seed {seed}: {client:?} {server:?}");
 }
 
-/// `SANSBOX_PANIQ_SEEDS` says how many worlds to try.
 #[test]
 fn whatever_happens_streams_end_and_bytes_are_right() {
-    let seeds = std::env::var("SANSBOX_PANIQ_SEEDS").map_or(12, |n| n.parse().unwrap());
-    for seed in 0..seeds {
+    for seed in 0..12 {
         run(seed);
     }
 }
