@@ -127,6 +127,20 @@ fn a_server_that_is_not_there_is_told_in_bounded_time() {
 }
 
 #[test]
+fn a_host_without_sockets_is_told_at_once() {
+    let mut world = World::new(Profile::new(), 9);
+    world.has_no_sockets = true;
+    let stream = world.open(ECHO, b"x");
+    world.flush();
+    let (why, at) = world.apps[&stream].refused.unwrap();
+    assert_eq!((why, at), (Refusal::NetworkUnreachable, world.now));
+    assert_eq!(world.client.occupancy(), [0, 0]);
+    world.has_no_sockets = false;
+    let stream = world.open(ECHO, b"x");
+    world.run(|world| world.apps[&stream].is_done());
+}
+
+#[test]
 fn a_target_that_says_nothing_times_out_alone() {
     let mut world = World::new(Profile::new(), 7);
     let silent = world.open(SILENT, b"");

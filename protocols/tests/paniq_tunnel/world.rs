@@ -110,6 +110,8 @@ pub(crate) struct World {
     pub(crate) drop_answers: usize,
     pub(crate) batches: usize,
     pub(crate) cancelled: usize,
+    /// The client's host has no sockets left.
+    pub(crate) has_no_sockets: bool,
     /// What targets kept that are over.
     pub(crate) kept: Vec<Vec<u8>>,
 }
@@ -144,6 +146,7 @@ impl World {
             drop_answers: 0,
             batches: 0,
             cancelled: 0,
+            has_no_sockets: false,
             kept: Vec::new(),
         }
     }
@@ -198,6 +201,9 @@ impl World {
     fn client_turn(&mut self) {
         while let Some(event) = self.client.poll_event() {
             match event {
+                ClientEvent::NewSourcePort(path) if self.has_no_sockets => {
+                    self.client.path_failed(self.now, path);
+                }
                 ClientEvent::NewSourcePort(path) => {
                     let address = self.new_port();
                     self.paths.insert(path, address);

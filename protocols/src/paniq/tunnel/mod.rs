@@ -6,6 +6,10 @@
 //! | [`Client`] | a carrier to one server: streams to targets, over one connection at a time |
 //! | [`Server`] | all tunnels of one socket, and what their streams ask for |
 //! | [`Settings`] | what QUIC and TLS are told |
+//!
+//! Owners call `poll_event`, `exchange` for each stream that has something to do, and
+//! `poll_transmit`, until none of them has more; then they wait for a datagram or `poll_timeout`.
+//! Nothing is said of ECN, in either direction: the Go programs have none.
 mod batch;
 mod client;
 mod early;

@@ -88,13 +88,30 @@ pub enum Failure {
     /// QUIC cannot be set up with this configuration.
     #[error("{0}")]
     Settings(String),
+    /// The owner has no socket for it.
+    #[error("no socket")]
+    NoSocket,
+}
+
+impl Failure {
+    /// What streams are told that waited for it.
+    const fn refusal(&self) -> Refusal {
+        match self {
+            Self::Preamble(ClientError::TimedOut) | Self::HandshakeTimedOut => Refusal::TimedOut,
+            Self::NoSocket => Refusal::NetworkUnreachable,
+            Self::Quic(_) | Self::Silent | Self::Exhausted => Refusal::UpstreamProtocol,
+            Self::Preamble(ClientError::ServerKey(_) | ClientError::TooSlow)
+            | Self::Settings(_) => Refusal::General,
+        }
+    }
 }
 
 /// What the owner of a carrier is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A socket with a new source port is wanted for this path; one that it had is to be closed.
-    /// [`Client::source_port_changed`] tells that it is there.
+    /// [`Client::source_port_changed`] tells that it is there, [`Client::path_failed`] that it
+    /// cannot be.
     NewSourcePort(Path),
     /// The tunnel stands.
     Up(Path),
@@ -172,6 +189,16 @@ impl Client {
     pub fn source_port_changed(&mut self, now: Instant, path: Path) {
         if let Some(generation) = self.generations.get_mut(&path) {
             generation.source_port_changed(now, &self.config);
+        }
+        self.drive(now);
+    }
+
+    /// The owner cannot have a socket for `path`, or cannot send from the one it has. A tunnel that
+    /// stands is left to find out by itself whether it is dead: routes may come back.
+    pub fn path_failed(&mut self, now: Instant, path: Path) {
+        let generation = self.generations.get_mut(&path);
+        if let Some(generation) = generation.filter(|generation| generation.is_dialing()) {
+            generation.fail(now, Failure::NoSocket);
         }
         self.drive(now);
     }
@@ -314,10 +341,10 @@ impl Client {
             }
             Told::Failed(why) => {
                 let was_up = self.lose_streams(now, path);
-                self.events.push_back(Event::Down(path, why));
                 if !was_up {
-                    self.back_off(now);
+                    self.back_off(now, why.refusal());
                 }
+                self.events.push_back(Event::Down(path, why));
             }
             Told::Stream(id) => {
                 if let Some(stream) = self.by_quic.get(&(path, id)) {
@@ -328,7 +355,7 @@ impl Client {
         }
     }
 
-    fn back_off(&mut self, now: Instant) {
+    fn back_off(&mut self, now: Instant, why: Refusal) {
         let pause = BACKOFF_MIN.saturating_mul(1 << self.failures.min(16));
         let pause = pause.min(BACKOFF_MAX);
         let quarter = u64::try_from(pause.as_nanos() / 4).unwrap_or(u64::MAX);
@@ -337,7 +364,7 @@ impl Client {
         self.retry_at = now + pause + jitter;
         // Who waited for this dial learns that it failed, and does not wait for the next.
         for stream in core::mem::take(&mut self.waiting) {
-            self.refuse(stream, Refusal::TimedOut);
+            self.refuse(stream, why);
         }
     }
 
