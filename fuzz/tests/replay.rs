@@ -67,4 +67,4 @@ macro_rules! replays {
     };
 }
 
-replays! { config_reader ffi_calls http_request http_response router_rules sbx_reader scenario socks4 socks5 socks_udp }
+replays! { config_reader ffi_calls http_request http_response paniq_frame paniq_preamble paniq_request paniq_transport router_rules sbx_reader scenario socks4 socks5 socks_udp }

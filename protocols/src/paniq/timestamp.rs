@@ -182,8 +182,9 @@ pub fn seal(
 pub struct Opened {
     /// When the sender made it.
     pub time: Tai64N,
-    /// The sender's ephemeral public key: no two timestamps share one.
-    pub ephemeral: [u8; 32],
+    /// Its nonce and 8 octets of its tag: no two timestamps share them, and nobody can change them.
+    /// The ephemeral key would not do, as X25519 takes several spellings of one.
+    pub id: [u8; 32],
 }
 
 /// Why an encrypted timestamp is refused.
@@ -223,9 +224,13 @@ pub fn open(key: &ServerKey, payload: &[u8]) -> Result<Option<Opened>, BadTimest
     cipher
         .decrypt_inout_detached(&(*nonce).into(), &[], InOutBuf::from(&mut text[..]), &tag)
         .map_err(|_| BadTimestamp::NotAuthentic)?;
+    let mut id = [0; 32];
+    for (to, from) in id.iter_mut().zip(nonce.iter().chain(&tag)) {
+        *to = *from;
+    }
     Ok(Some(Opened {
         time: Tai64N::from_octets(text),
-        ephemeral: *ephemeral,
+        id,
     }))
 }
 
@@ -238,4 +243,86 @@ fn cipher(private: &StaticSecret, public: [u8; 32]) -> Result<XChaCha20Poly1305,
     let key = Zeroizing::new(<[u8; 32]>::from(hash.finalize()));
     let key: &[u8; 32] = &key;
     Ok(XChaCha20Poly1305::new(key.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed(server: &ServerKey) -> [u8; ENCRYPTED_LEN] {
+        let time = UnixTime {
+            secs: 1_700_000_000,
+            nanos: 5,
+        };
+        let ephemeral = Zeroizing::new([9; 32]);
+        seal(&server.public(), &ephemeral, [3; 24], Tai64N::new(time)).unwrap()
+    }
+
+    #[test]
+    fn only_the_server_reads_a_timestamp_and_only_whole() {
+        let server = ServerKey::new([7; 32]);
+        let sealed = sealed(&server);
+        let opened = open(&server, &sealed).unwrap().unwrap();
+        assert_eq!(opened.time.unix_seconds(), Some(1_700_000_000));
+        let other = open(&ServerKey::new([8; 32]), &sealed);
+        assert_eq!(other, Err(BadTimestamp::NotAuthentic));
+        for n in 0..sealed.len() {
+            assert_eq!(open(&server, &sealed[..n]), Ok(None), "{n} octets");
+            let mut tampered = sealed;
+            tampered[n] ^= 0x40;
+            assert!(
+                !matches!(open(&server, &tampered), Ok(Some(_))),
+                "octet {n}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_spelling_of_the_ephemeral_key_is_the_same_timestamp() {
+        let server = ServerKey::new([7; 32]);
+        let sealed = sealed(&server);
+        let mut spelled = sealed;
+        spelled[32] ^= 0x80;
+        assert_eq!(open(&server, &spelled), open(&server, &sealed));
+    }
+
+    #[test]
+    fn keys_of_low_order_are_refused_at_both_ends() {
+        // RFC 7748 section 6.1: with these the shared secret is zero whatever the private key.
+        let one = std::array::from_fn(|n| u8::from(n == 0));
+        for low in [[0; 32], one] {
+            let time = Tai64N::new(UnixTime::default());
+            let refused = seal(&low, &Zeroizing::new([9; 32]), [3; 24], time);
+            assert_eq!(refused, Err(LowOrder));
+            let server = ServerKey::new([7; 32]);
+            let mut sealed = sealed(&server);
+            sealed[1..33].copy_from_slice(&low);
+            assert_eq!(open(&server, &sealed), Err(LowOrder.into()));
+        }
+    }
+
+    #[test]
+    fn the_wall_clock_goes_on_with_the_machine() {
+        let clock = WallClock::new(Instant::from_nanos(500), Duration::new(1_700_000_000, 7));
+        let earlier = clock.at(Instant::ZERO);
+        assert_eq!((earlier.secs, earlier.nanos), (1_700_000_000, 7));
+        let later = clock.at(Instant::from_nanos(2_000_000_500));
+        assert_eq!((later.secs, later.nanos), (1_700_000_002, 7));
+    }
+
+    #[test]
+    fn times_before_1970_have_no_seconds() {
+        let epoch = Tai64N::new(UnixTime::default());
+        assert_eq!(epoch.unix_seconds(), Some(0));
+        assert_eq!(Tai64N::from_octets([0; 12]).unix_seconds(), None);
+    }
+
+    #[test]
+    fn keys_are_not_shown() {
+        let server = ServerKey::new([7; 32]);
+        assert_eq!(
+            format!("{server:?} {:?}", server.mac()),
+            "ServerKey(..) MacKey(..)"
+        );
+    }
 }

@@ -9,10 +9,12 @@ use bytes::{BufMut as _, BytesMut};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use sansbox_core::Seed;
+use std::fmt;
 use zeroize::Zeroizing;
 
-/// What a client has of the server's key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a client has of the server's key. `Debug` does not show it: to know it is all that a server
+/// asks of its clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuth {
     /// Nothing: the Initiation has no payload.
     Keyless,
@@ -31,6 +33,16 @@ impl ClientAuth {
             Self::Mac(_) => MAC1_LEN,
             Self::EncryptedTimestamp(_) => ENCRYPTED_LEN + MAC1_LEN,
         }
+    }
+}
+
+impl fmt::Debug for ClientAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keyless => "Keyless",
+            Self::Mac(_) => "Mac(..)",
+            Self::EncryptedTimestamp(_) => "EncryptedTimestamp(..)",
+        })
     }
 }
 

@@ -366,7 +366,7 @@ impl Server {
         }
         self.unless_known(Passed {
             made_at,
-            key: opened.ephemeral,
+            key: opened.id,
             oldest: wall.secs.saturating_sub(window.past.as_secs()),
         })
     }

@@ -146,3 +146,11 @@ fn one_seed_sends_the_same_and_two_do_not() {
     let (one, other) = (sent(1), sent(2));
     assert_ne!(one[5][343..375], other[5][343..375], "the ephemeral key");
 }
+
+#[test]
+fn what_a_client_knows_of_the_server_is_not_shown() {
+    let config = client_config(&DOCS);
+    let shown = format!("{:?} {config:?}", ClientAuth::Mac([7; 32]));
+    assert!(shown.starts_with("Mac(..) "), "{shown}");
+    assert!(shown.contains("EncryptedTimestamp(..)"), "{shown}");
+}

@@ -1,0 +1,3 @@
+#![no_main]
+//! See `sansbox_fuzz::paniq_frame`.
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sansbox_fuzz::paniq_frame(data));
