@@ -3,16 +3,26 @@
 //! Datagrams go in by [`Endpoint::handle_datagram`] and come out of [`Endpoint::poll_transmit`];
 //! what happened is told by [`Endpoint::poll_event`]; bytes of a stream cross by
 //! [`Endpoint::exchange`].
+mod activity;
+mod told;
+mod types;
+
+pub use activity::Activity;
+pub use types::{ConnectionId, Event, Lost, Outgoing, StreamId};
+
 use crate::{
     hooks::{Sources, from_std, to_std},
     streams::Stream,
 };
 use bytes::{Bytes, BytesMut};
-use core::{fmt, net::SocketAddr};
+use core::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 use quinn_proto as quic;
 use sansbox_core::{End, Instant, Pipe, Progress};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
     sync::Arc,
 };
 
@@ -20,95 +30,11 @@ use std::{
 /// reset) and that wait to be sent; more are dropped, as datagrams may be.
 const RESPONSES_MAX: usize = 64;
 
-/// Names a connection of an endpoint, and is never given to another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(u64);
-
-/// Names a stream of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamId {
-    /// Whose stream it is.
-    pub connection: ConnectionId,
-    id: quic::StreamId,
-}
-
-/// What happened to connections and streams.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event {
-    /// The handshake is complete.
-    Connected(ConnectionId),
-    /// The connection is gone, and its streams with it.
-    Lost(ConnectionId, Lost),
-    /// The peer opened a stream.
-    Opened(StreamId),
-    /// [`Endpoint::exchange`] has something to do for this stream.
-    Ready(StreamId),
-    /// [`Endpoint::open`] may succeed where it did not.
-    Available(ConnectionId),
-}
-
-/// Why a connection is gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Lost {
-    /// Nothing came for the idle timeout, or no answer to the handshake.
-    TimedOut,
-    /// The peer's application closed it, with this code.
-    Closed(u64),
-    /// The peer does not know it (any more).
-    Reset,
-    /// This side closed it.
-    Locally,
-    /// One of the two sides found a fault; the text says which, and quotes no payload.
-    Failed(String),
-}
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TimedOut => f.write_str("timed out"),
-            Self::Closed(code) => write!(f, "closed by the peer with code {code}"),
-            Self::Reset => f.write_str("reset by the peer"),
-            Self::Locally => f.write_str("closed"),
-            Self::Failed(why) => f.write_str(why),
-        }
-    }
-}
-
-impl core::error::Error for Lost {}
-
-impl From<quic::ConnectionError> for Lost {
-    fn from(error: quic::ConnectionError) -> Self {
-        match error {
-            quic::ConnectionError::TimedOut => Self::TimedOut,
-            quic::ConnectionError::ApplicationClosed(close) => {
-                Self::Closed(close.error_code.into_inner())
-            }
-            quic::ConnectionError::Reset => Self::Reset,
-            quic::ConnectionError::LocallyClosed => Self::Locally,
-            error @ (quic::ConnectionError::VersionMismatch
-            | quic::ConnectionError::TransportError(_)
-            | quic::ConnectionError::ConnectionClosed(_)
-            | quic::ConnectionError::CidsExhausted) => Self::Failed(error.to_string()),
-        }
-    }
-}
-
-/// How the next datagrams are to be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    /// Where to.
-    pub to: SocketAddr,
-    /// The two ECN bits.
-    pub ecn: u8,
-    /// Bytes of all but the last datagram.
-    pub segment: usize,
-}
-
 struct Connection {
     quic: quic::Connection,
     handle: quic::ConnectionHandle,
+    /// Where its peer was when it began.
+    host: IpAddr,
     streams: BTreeMap<quic::StreamId, Stream>,
     /// When its timer fires, as `timers` knows it.
     armed: Option<Instant>,
@@ -131,6 +57,10 @@ pub struct Endpoint {
     events: VecDeque<Event>,
     connections_made: u64,
     connections_max: usize,
+    connections_per_host_max: usize,
+    /// How many connections each host has, where it has any.
+    hosts: BTreeMap<IpAddr, usize>,
+    answers_strangers: bool,
 }
 
 impl fmt::Debug for Endpoint {
@@ -186,7 +116,24 @@ impl Endpoint {
             events: VecDeque::new(),
             connections_made: 0,
             connections_max,
+            connections_per_host_max: usize::MAX,
+            hosts: BTreeMap::new(),
+            answers_strangers: true,
         }
+    }
+
+    /// Refuses connections of a host (an IP address) that has `max` of them.
+    #[must_use]
+    pub const fn with_connections_per_host(mut self, max: usize) -> Self {
+        self.connections_per_host_max = max;
+        self
+    }
+
+    /// Answers nothing that belongs to no connection: no version negotiation, no stateless reset.
+    #[must_use]
+    pub const fn without_answers_to_strangers(mut self) -> Self {
+        self.answers_strangers = false;
+        self
     }
 
     /// Begins to connect to `to`, whose certificate is asked for as `name`.
@@ -232,15 +179,19 @@ impl Endpoint {
                 self.settle(now, id);
             }
             Some(quic::DatagramEvent::NewConnection(incoming)) => self.admit(now, incoming),
-            Some(quic::DatagramEvent::Response(transmit)) => {
+            Some(quic::DatagramEvent::Response(transmit)) if self.answers_strangers => {
                 self.respond(transmit, response);
             }
+            Some(quic::DatagramEvent::Response(_)) => {}
         }
     }
 
     fn admit(&mut self, now: Instant, incoming: quic::Incoming) {
         let mut response = Vec::new();
-        if self.connections.len() >= self.connections_max {
+        let of_host = self.hosts.get(&incoming.remote_address().ip());
+        let has_room = self.connections.len() < self.connections_max
+            && of_host.copied().unwrap_or(0) < self.connections_per_host_max;
+        if !has_room {
             let transmit = {
                 let _turn = self.sources.enter(now);
                 self.quic.refuse(incoming, &mut response)
@@ -254,6 +205,7 @@ impl Endpoint {
         match accepted {
             Ok((handle, connection)) => {
                 let id = self.add(handle, connection);
+                self.events.push_back(Event::Incoming(id));
                 self.settle(now, id);
             }
             // A damaged first packet, or one that nothing can be made of.
@@ -276,9 +228,12 @@ impl Endpoint {
         let id = ConnectionId(self.connections_made);
         self.connections_made += 1;
         self.by_handle.insert(handle.0, id);
+        let host = quic.remote_address().ip();
+        *self.hosts.entry(host).or_default() += 1;
         let connection = Connection {
             quic,
             handle,
+            host,
             streams: BTreeMap::new(),
             armed: None,
             is_queued: false,
@@ -483,6 +438,14 @@ impl Endpoint {
             if let Some(at) = connection.armed {
                 self.timers.remove(&(at, id));
             }
+            if let Entry::Occupied(mut of_host) = self.hosts.entry(connection.host) {
+                *of_host.get_mut() -= 1;
+                if *of_host.get() == 0 {
+                    of_host.remove();
+                }
+            }
+            let peer = connection.quic.remote_address();
+            self.events.push_back(Event::Forgotten(id, peer));
             self.connections.remove(&id);
         }
     }
@@ -510,42 +473,4 @@ fn lose(received: &mut Pipe, to_send: &mut Pipe) -> Progress {
         End::Fin | End::Reset => Progress::NONE,
     };
     told | to_send.reset()
-}
-
-impl Connection {
-    fn tell(&mut self, id: ConnectionId, event: quic::Event, events: &mut VecDeque<Event>) {
-        use quic::StreamEvent::{Available, Finished, Opened, Readable, Stopped, Writable};
-        let of = |stream| StreamId {
-            connection: id,
-            id: stream,
-        };
-        match event {
-            quic::Event::HandshakeDataReady
-            | quic::Event::DatagramReceived
-            | quic::Event::DatagramsUnblocked
-            | quic::Event::Stream(Finished { .. }) => {}
-            quic::Event::Connected => events.push_back(Event::Connected(id)),
-            quic::Event::ConnectionLost { reason } => {
-                if !self.is_lost {
-                    self.is_lost = true;
-                    self.streams.clear();
-                    events.push_back(Event::Lost(id, reason.into()));
-                }
-            }
-            quic::Event::Stream(Opened { dir }) => {
-                while let Some(stream) = self.quic.streams().accept(dir) {
-                    self.streams.insert(stream, Stream::default());
-                    events.push_back(Event::Opened(of(stream)));
-                }
-            }
-            quic::Event::Stream(
-                Readable { id: stream } | Writable { id: stream } | Stopped { id: stream, .. },
-            ) => {
-                if self.streams.contains_key(&stream) {
-                    events.push_back(Event::Ready(of(stream)));
-                }
-            }
-            quic::Event::Stream(Available { .. }) => events.push_back(Event::Available(id)),
-        }
-    }
 }

@@ -15,7 +15,7 @@ pub mod identity;
 mod streams;
 mod turn;
 
-pub use endpoint::{ConnectionId, Endpoint, Event, Lost, Outgoing, StreamId};
+pub use endpoint::{Activity, ConnectionId, Endpoint, Event, Lost, Outgoing, StreamId};
 pub use hooks::{Hook, Hooks, Sources};
 pub use identity::{Identity, Pin};
 pub use quinn_proto;

@@ -8,11 +8,12 @@
 //! | [`mac`], [`timestamp`] | what proves that an Initiation is fresh and from one who knows the server |
 //! | [`transport`] | the envelope of one QUIC datagram |
 //! | [`proxy`] | request and reply at the beginning of a stream |
+//! | `tunnel` | client and server, with QUIC (feature `quic`) |
 //! | [`Draws`] | where prefixes, headers, junk and padding come from |
 //!
 //! Both ends have the same profile. The client sends a preamble, the server answers with one
-//! datagram, and from then on each QUIC datagram travels in one frame of its own. QUIC itself is
-//! no part of this; how long its datagrams may be is [`transport::Budget`].
+//! datagram, and from then on each QUIC datagram travels in one frame of its own. How
+//! long those may be is [`transport::Budget`]; QUIC itself is in `tunnel`.
 //!
 //! # Example: a preamble, and one datagram behind it
 //!
@@ -96,5 +97,7 @@ pub mod proxy;
 mod random;
 pub mod timestamp;
 pub mod transport;
+#[cfg(feature = "quic")]
+pub mod tunnel;
 
 pub use random::Draws;

@@ -46,7 +46,11 @@ const PURE: &[&str] = &[
 pub const RULES: &[Rule] = &[
     rule("sansbox-core", Kind::Pure, &[]),
     rule("sansbox-quic", Kind::Hooked, &["sansbox-core"]),
-    rule("sansbox-protocols", Kind::Pure, &["sansbox-core"]),
+    rule(
+        "sansbox-protocols",
+        Kind::Pure,
+        &["sansbox-core", "sansbox-quic"],
+    ),
     rule("sansbox-stack", Kind::Pure, &["sansbox-core"]),
     rule(
         "sansbox-engine",

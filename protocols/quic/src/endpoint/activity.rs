@@ -1,0 +1,79 @@
+//! Whether a connection's peer still answers.
+use super::{ConnectionId, Endpoint, StreamId};
+use core::{net::SocketAddr, time::Duration};
+use quinn_proto as quic;
+
+/// What went over a connection so far. Two looks at it tell whether the peer answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Acknowledgements that came. What else comes tells nothing of the way to the peer.
+    pub answers: u64,
+    /// Frames sent that the peer must acknowledge.
+    pub asked: u64,
+    /// The round trip, as estimated.
+    pub rtt: Duration,
+}
+
+impl Endpoint {
+    /// What went over a connection; `None` when it is forgotten.
+    #[must_use]
+    pub fn activity(&self, connection: ConnectionId) -> Option<Activity> {
+        let quic = &self.connections.get(&connection)?.quic;
+        let stats = quic.stats();
+        Some(Activity {
+            answers: stats.frame_rx.acks,
+            asked: eliciting(&stats.frame_tx),
+            rtt: quic.rtt(),
+        })
+    }
+
+    /// Where the peer of a connection is; `None` when the connection is forgotten.
+    #[must_use]
+    pub fn peer(&self, connection: ConnectionId) -> Option<SocketAddr> {
+        let connection = self.connections.get(&connection)?;
+        Some(connection.quic.remote_address())
+    }
+
+    /// Is somebody at `address` the peer of a connection?
+    #[must_use]
+    pub fn has_peer(&self, address: SocketAddr) -> bool {
+        let mut connections = self.connections.values();
+        self.hosts.contains_key(&address.ip())
+            && connections.any(|connection| connection.quic.remote_address() == address)
+    }
+
+    /// Has [`Endpoint::exchange`] anything left to do for this stream?
+    #[must_use]
+    pub fn is_open(&self, stream: StreamId) -> bool {
+        let connection = self.connections.get(&stream.connection);
+        connection.is_some_and(|connection| connection.streams.contains_key(&stream.id))
+    }
+}
+
+/// Frames that elicit an acknowledgement (RFC 9000 section 13.2): all but ACK, PADDING and
+/// CONNECTION_CLOSE.
+fn eliciting(frames: &quic::FrameStats) -> u64 {
+    [
+        frames.crypto,
+        frames.ping,
+        frames.stream,
+        frames.reset_stream,
+        frames.stop_sending,
+        frames.max_data,
+        frames.max_stream_data,
+        frames.max_streams_bidi,
+        frames.max_streams_uni,
+        frames.data_blocked,
+        frames.stream_data_blocked,
+        frames.streams_blocked_bidi,
+        frames.streams_blocked_uni,
+        frames.new_connection_id,
+        frames.retire_connection_id,
+        frames.new_token,
+        frames.path_challenge,
+        frames.path_response,
+        frames.handshake_done.into(),
+    ]
+    .iter()
+    .sum()
+}

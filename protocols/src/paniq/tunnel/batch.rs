@@ -1,0 +1,112 @@
+//! QUIC's datagrams on their way into envelopes.
+use crate::paniq::transport::{Budget, Padding};
+use bytes::BytesMut;
+use sansbox_core::Instant;
+use sansbox_quic::{Endpoint, Outgoing};
+use std::net::SocketAddr;
+
+/// Most datagrams that are asked of QUIC in one go.
+const SEGMENTS_MAX: usize = 64;
+
+/// How long envelopes are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lengths {
+    head: usize,
+    packet: usize,
+    /// Padding is never shorter or longer than this, apart from clamping.
+    padding_min: usize,
+    padding_max: usize,
+}
+
+impl Lengths {
+    pub(super) fn new(budget: &Budget, padding: &Padding) -> Self {
+        let (burst_min, burst_max) = padding.burst();
+        let (mut padding_min, mut padding_max) = (padding.min(), padding.max());
+        if padding.burst_prob() >= 1.0 {
+            (padding_min, padding_max) = (burst_min, burst_max);
+        } else if padding.burst_prob() > 0.0 {
+            (padding_min, padding_max) = (padding_min.min(burst_min), padding_max.max(burst_max));
+        }
+        Self {
+            head: budget.head_len(),
+            packet: budget.packet_len_max(),
+            padding_min,
+            padding_max,
+        }
+    }
+
+    /// Have all envelopes of QUIC datagrams of `inner` octets one length, and those of shorter
+    /// ones no greater one?
+    fn is_fixed(&self, inner: usize) -> bool {
+        let headroom = self.packet.saturating_sub(self.head + inner);
+        self.padding_min == self.padding_max || headroom <= self.padding_min
+    }
+}
+
+/// Datagrams that QUIC has written in one go, and how many of them are sealed.
+#[derive(Debug)]
+pub(super) struct Batch {
+    to: SocketAddr,
+    segment: usize,
+    plain: Vec<u8>,
+    sealed: usize,
+}
+
+impl Batch {
+    pub(super) const fn new() -> Self {
+        let nowhere = std::net::Ipv4Addr::UNSPECIFIED;
+        Self {
+            to: SocketAddr::new(std::net::IpAddr::V4(nowhere), 0),
+            segment: 0,
+            plain: Vec::new(),
+            sealed: 0,
+        }
+    }
+
+    /// Seals what `endpoint` has to send into `out`, which is cleared first: one datagram, or up to
+    /// `segments_max` where their lengths are known to be equal. What `seal` refuses is dropped, as
+    /// on the way.
+    pub(super) fn poll<S, E>(
+        &mut self,
+        now: Instant,
+        lengths: &Lengths,
+        endpoint: &mut Endpoint,
+        segments_max: usize,
+        out: &mut BytesMut,
+        mut seal: impl FnMut(SocketAddr, &[u8], &mut BytesMut) -> Result<S, E>,
+    ) -> Option<Outgoing> {
+        out.clear();
+        loop {
+            while self.sealed < self.plain.len() {
+                let segments_max = match lengths.is_fixed(self.segment) {
+                    true => segments_max.max(1),
+                    false => 1,
+                };
+                let left = self.plain.get(self.sealed..).unwrap_or_default();
+                let mut segment = 0;
+                for inner in left.chunks(self.segment.max(1)).take(segments_max) {
+                    self.sealed += inner.len();
+                    let sealed = seal(self.to, inner, out);
+                    if segment == 0 && sealed.is_ok() {
+                        segment = out.len();
+                    }
+                }
+                if segment > 0 {
+                    let to = self.to;
+                    return Some(Outgoing {
+                        to,
+                        ecn: 0,
+                        segment,
+                    });
+                }
+            }
+            self.sealed = 0;
+            let segments_max = segments_max.clamp(1, SEGMENTS_MAX);
+            let Some(written) = endpoint.poll_transmit(now, segments_max, &mut self.plain) else {
+                self.plain.clear();
+                return None;
+            };
+            (self.to, self.segment) = (written.to, written.segment);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Streams of a carrier, from the wish for a target to its end.
+use super::{Client, Event, Path, Stream};
+use crate::{
+    paniq::{
+        proxy::wire::{Reply, Request, Status},
+        tunnel::early::{Early, message},
+    },
+    socks::wire::{Address, Name},
+};
+use sansbox_core::{Instant, Refusal, Target};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// A stream.
+#[derive(Debug)]
+pub(super) struct Entry {
+    target: Target,
+    pub(super) state: State,
+    /// Its request was lost once with a tunnel.
+    is_retried: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// For a tunnel, until the deadline.
+    Waiting { deadline: Instant },
+    /// The request is on its way.
+    Requested {
+        path: Path,
+        early: Early,
+        deadline: Instant,
+    },
+    /// The target is connected.
+    Open { path: Path, early: Early },
+    /// The tunnel is gone; the owner's pipes do not know it yet.
+    Lost,
+}
+
+impl State {
+    const fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Waiting { deadline } | Self::Requested { deadline, .. } => Some(*deadline),
+            Self::Open { .. } | Self::Lost => None,
+        }
+    }
+}
+
+/// What a reply says.
+enum Said {
+    Nothing,
+    Accepted(SocketAddr, usize),
+    Refused(Refusal),
+}
+
+impl Client {
+    /// Asks the server for a connection to `target`, as soon as there is a tunnel, which this
+    /// makes when there is none. [`Event::Accepted`] or [`Event::Refused`] follows.
+    pub fn open(&mut self, now: Instant, target: Target) -> Stream {
+        let stream = Stream(self.streams_made);
+        self.streams_made += 1;
+        if self.waiting.len() >= self.config.waiting_max {
+            let refused = Event::Refused(stream, Refusal::Exhausted);
+            self.events.push_back(refused);
+            return stream;
+        }
+        let deadline = now + self.config.open_timeout;
+        let entry = Entry {
+            target,
+            state: State::Waiting { deadline },
+            is_retried: false,
+        };
+        self.streams.insert(stream, entry);
+        self.deadlines.insert((deadline, stream));
+        self.waiting.insert(stream);
+        self.drive(now);
+        stream
+    }
+
+    /// Is the stream not over? Its owner keeps the pipes until it is: what was taken from `to_send`
+    /// may still wait for room, and goes on its way with a later [`Client::exchange`].
+    #[must_use]
+    pub fn is_open(&self, stream: Stream) -> bool {
+        self.streams.contains_key(&stream)
+    }
+
+    /// Gives a stream up in both directions; no event follows.
+    pub fn abandon(&mut self, now: Instant, stream: Stream) {
+        let entry = self.streams.get(&stream);
+        let place = match entry.map(|entry| &entry.state) {
+            Some(State::Requested { path, early, .. } | State::Open { path, early }) => {
+                Some((*path, early.id))
+            }
+            Some(State::Waiting { .. } | State::Lost) | None => None,
+        };
+        if let Some((path, id)) = place
+            && let Some(endpoint) = self.generations.get_mut(&path).and_then(|g| g.endpoint())
+        {
+            endpoint.abandon(now, id);
+        }
+        self.forget(stream);
+        self.drive(now);
+    }
+
+    /// Forgets all about a stream.
+    pub(super) fn forget(&mut self, stream: Stream) {
+        self.leave(stream);
+        self.streams.remove(&stream);
+    }
+
+    /// Takes a stream out of whatever it waits for or uses.
+    fn leave(&mut self, stream: Stream) {
+        let Some(entry) = self.streams.get(&stream) else {
+            return;
+        };
+        if let Some(deadline) = entry.state.deadline() {
+            self.deadlines.remove(&(deadline, stream));
+        }
+        self.waiting.remove(&stream);
+        if let State::Requested { path, early, .. } | State::Open { path, early } = &entry.state {
+            self.by_quic.remove(&(*path, early.id));
+            if let Some(generation) = self.generations.get_mut(path) {
+                generation.streams -= 1;
+            }
+        }
+    }
+
+    pub(super) fn refuse(&mut self, stream: Stream, why: Refusal) {
+        self.forget(stream);
+        self.events.push_back(Event::Refused(stream, why));
+    }
+
+    fn set_state(&mut self, stream: Stream, state: State) {
+        self.leave(stream);
+        if let Some(deadline) = state.deadline() {
+            self.deadlines.insert((deadline, stream));
+        }
+        if let State::Waiting { .. } = state {
+            self.waiting.insert(stream);
+        }
+        if let State::Requested { path, early, .. } | State::Open { path, early } = &state {
+            self.by_quic.insert((*path, early.id), stream);
+            if let Some(generation) = self.generations.get_mut(path) {
+                generation.streams += 1;
+            }
+        }
+        if let Some(entry) = self.streams.get_mut(&stream) {
+            entry.state = state;
+        }
+    }
+
+    /// Begins what waits, in its order, as far as the peer allows streams.
+    pub(super) fn place_waiting(&mut self, now: Instant) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let Some(path) = self.usable(now) else {
+            return;
+        };
+        while let Some(stream) = self.waiting.first().copied() {
+            let Some(entry) = self.streams.get(&stream) else {
+                self.waiting.remove(&stream);
+                continue;
+            };
+            let request = message(|out| Request::from(&entry.target).emit(out));
+            let Some(generation) = self.generations.get_mut(&path) else {
+                return;
+            };
+            let Some(id) = generation.open(now) else {
+                return;
+            };
+            let mut early = Early::new(id);
+            early.say(&request);
+            if let Some(endpoint) = generation.endpoint() {
+                early.flush(now, endpoint);
+            }
+            let patience = self.config.dial_timeout + self.config.preamble.timeout;
+            let deadline = now + patience;
+            self.set_state(
+                stream,
+                State::Requested {
+                    path,
+                    early,
+                    deadline,
+                },
+            );
+        }
+    }
+
+    /// Something came over a stream, or it has room.
+    pub(super) fn follow_stream(&mut self, now: Instant, stream: Stream) {
+        let said = match self.streams.get_mut(&stream).map(|entry| &mut entry.state) {
+            Some(State::Open { .. }) => {
+                return self.events.push_back(Event::Ready(stream));
+            }
+            Some(State::Requested { path, early, .. }) => {
+                let generation = self.generations.get_mut(path);
+                // A connection that is lost tells so by itself.
+                let Some(generation) = generation.filter(|g| g.is_alive()) else {
+                    return;
+                };
+                let Some(endpoint) = generation.endpoint() else {
+                    return;
+                };
+                let (octets, may_come) = early.listen(now, endpoint, Reply::LEN_MAX);
+                let said = read(octets, may_come);
+                if let Said::Accepted(_, n) = said {
+                    early.skip(n);
+                }
+                if let Said::Refused(_) = said {
+                    endpoint.abandon(now, early.id);
+                }
+                said
+            }
+            Some(State::Waiting { .. } | State::Lost) | None => return,
+        };
+        match said {
+            Said::Nothing => {}
+            Said::Refused(why) => self.refuse(stream, why),
+            Said::Accepted(bound, _) => self.accept(stream, bound),
+        }
+    }
+
+    /// The reply to a stream that is requested says yes.
+    fn accept(&mut self, stream: Stream, bound: SocketAddr) {
+        let Some(entry) = self.streams.get_mut(&stream) else {
+            return;
+        };
+        if let State::Requested {
+            path,
+            early,
+            deadline,
+        } = core::mem::replace(&mut entry.state, State::Lost)
+        {
+            entry.state = State::Open { path, early };
+            self.deadlines.remove(&(deadline, stream));
+            self.events.push_back(Event::Accepted(stream, bound));
+            self.events.push_back(Event::Ready(stream));
+        }
+    }
+
+    /// A tunnel is gone: what had no answer is asked for again, once; what had one is lost. Returns
+    /// whether there was a tunnel at all.
+    pub(super) fn lose_streams(&mut self, now: Instant, path: Path) -> bool {
+        let was_up = self.generations.get(&path).is_some_and(|g| g.was_up);
+        let of_path = self.by_quic.iter().filter(|((p, _), _)| *p == path);
+        let streams: Vec<Stream> = of_path.map(|(_, stream)| *stream).collect();
+        for stream in streams {
+            let Some(entry) = self.streams.get_mut(&stream) else {
+                continue;
+            };
+            let is_requested = matches!(entry.state, State::Requested { .. });
+            if is_requested && entry.is_retried {
+                self.refuse(stream, Refusal::HostUnreachable);
+            } else if is_requested {
+                entry.is_retried = true;
+                let deadline = now + self.config.open_timeout;
+                self.set_state(stream, State::Waiting { deadline });
+            } else {
+                self.set_state(stream, State::Lost);
+                self.events.push_back(Event::Ready(stream));
+            }
+        }
+        was_up
+    }
+
+    /// Refuses what waited for too long, for a tunnel or for a reply.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some((at, stream)) = self.deadlines.first().copied() {
+            if at > now {
+                return;
+            }
+            self.deadlines.pop_first();
+            if let Some(State::Requested { path, early, .. }) =
+                self.streams.get(&stream).map(|entry| &entry.state)
+                && let Some(endpoint) = self.generations.get_mut(path).and_then(|g| g.endpoint())
+            {
+                endpoint.abandon(now, early.id);
+            }
+            self.refuse(stream, Refusal::TimedOut);
+        }
+    }
+}
+
+fn read(octets: &[u8], may_come: bool) -> Said {
+    match Reply::parse(octets) {
+        Ok(Some((reply, n))) => match reply.status {
+            Status::Success => Said::Accepted(socket_addr(&reply.address), n),
+            Status::BadRequest => Said::Refused(Refusal::UpstreamProtocol),
+            Status::Failure | Status::Other(_) => Said::Refused(Refusal::General),
+        },
+        Ok(None) if may_come => Said::Nothing,
+        Ok(None) | Err(_) => Said::Refused(Refusal::UpstreamProtocol),
+    }
+}
+
+/// The address in a reply; nothing depends on it.
+fn socket_addr(address: &Address<'_>) -> SocketAddr {
+    let ip = match address.name {
+        Name::Ip(ip) => ip,
+        Name::Domain(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(ip, address.port)
+}

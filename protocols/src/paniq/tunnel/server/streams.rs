@@ -1,0 +1,260 @@
+//! Streams of clients, from the request to their end.
+use super::{Event, Server, Stream};
+use crate::paniq::{
+    proxy::wire::{Reply, Request, Status},
+    tunnel::early::{Early, message},
+};
+use sansbox_core::{Instant, Pipe, Progress, Refusal, Target};
+use sansbox_quic::{ConnectionId, StreamId};
+use std::net::SocketAddr;
+
+/// A stream.
+#[derive(Debug)]
+pub(super) struct Entry {
+    early: Early,
+    peer: SocketAddr,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Its request must be complete at the deadline.
+    Request {
+        deadline: Instant,
+    },
+    /// The owner knows the request, and has not answered.
+    Asked,
+    Open,
+    /// Refused; what remains is to send the reply.
+    Refused,
+}
+
+/// What came over a stream.
+enum Said {
+    Nothing,
+    Wants(Target, usize),
+    Malformed,
+    /// It ended before its request was complete.
+    Gone,
+}
+
+impl Server {
+    pub(super) fn begin(&mut self, now: Instant, id: StreamId) {
+        let Some(peer) = self.endpoint.peer(id.connection) else {
+            return;
+        };
+        let stream = Stream(self.streams_made);
+        self.streams_made += 1;
+        let deadline = now + self.timeout;
+        let entry = Entry {
+            early: Early::new(id),
+            peer,
+            state: State::Request { deadline },
+        };
+        self.streams.insert(stream, entry);
+        self.by_quic.insert(id, stream);
+        self.deadlines.insert((deadline, stream));
+        self.follow_request(now, stream, deadline);
+    }
+
+    /// Something came over a stream, or it has room.
+    pub(super) fn follow(&mut self, now: Instant, id: StreamId) {
+        let Some(stream) = self.by_quic.get(&id).copied() else {
+            return;
+        };
+        match self.streams.get(&stream).map(|entry| entry.state) {
+            Some(State::Request { deadline }) => self.follow_request(now, stream, deadline),
+            Some(State::Asked) => self.follow_asked(now, stream),
+            Some(State::Open) => self.events.push_back(Event::Ready(stream)),
+            Some(State::Refused) => self.finish_refused(now, stream),
+            None => {}
+        }
+    }
+
+    fn follow_request(&mut self, now: Instant, stream: Stream, deadline: Instant) {
+        let Some(entry) = self.streams.get_mut(&stream) else {
+            return;
+        };
+        // A connection that is lost tells so by itself.
+        if !self.endpoint.is_alive(entry.early.id.connection) {
+            return;
+        }
+        let (octets, may_come) = entry
+            .early
+            .listen(now, &mut self.endpoint, Request::LEN_MAX);
+        match read(octets, may_come) {
+            Said::Nothing => {}
+            Said::Wants(target, n) => {
+                entry.early.skip(n);
+                entry.state = State::Asked;
+                let peer = entry.peer;
+                self.deadlines.remove(&(deadline, stream));
+                self.events.push_back(Event::Request(stream, peer, target));
+            }
+            Said::Malformed => self.reply_failure(now, stream, Status::BadRequest),
+            Said::Gone => self.abandon(now, stream),
+        }
+    }
+
+    /// Does the client still want what it asked for?
+    fn follow_asked(&mut self, now: Instant, stream: Stream) {
+        let Some(entry) = self.streams.get_mut(&stream) else {
+            return;
+        };
+        entry.early.flush(now, &mut self.endpoint);
+        if entry.early.is_reset() {
+            self.abandon(now, stream);
+            self.events.push_back(Event::Cancelled(stream));
+        }
+    }
+
+    /// The target of a stream is connected, from `bound`, which the client is told; `0.0.0.0:0`
+    /// tells nothing.
+    pub fn accept(&mut self, now: Instant, stream: Stream, bound: SocketAddr) {
+        let Some(entry) = self.streams.get_mut(&stream) else {
+            return;
+        };
+        if entry.state != State::Asked {
+            return;
+        }
+        let reply = message(|out| Reply::success(bound).emit(out));
+        entry.early.say(&reply);
+        entry.state = State::Open;
+        entry.early.flush(now, &mut self.endpoint);
+        self.events.push_back(Event::Ready(stream));
+    }
+
+    /// The target of a stream is not connected: the client is told, and the stream is over. All
+    /// reasons look alike to it (status 1), as with the Go programs.
+    pub fn refuse(&mut self, now: Instant, stream: Stream, why: Refusal) {
+        let is_asked = self
+            .streams
+            .get(&stream)
+            .is_some_and(|entry| entry.state == State::Asked);
+        if !is_asked {
+            return;
+        }
+        if why == Refusal::Dropped {
+            // A rule that wants silence: the stream is reset without a word.
+            self.abandon(now, stream);
+        } else {
+            self.reply_failure(now, stream, Status::Failure);
+        }
+    }
+
+    fn reply_failure(&mut self, now: Instant, stream: Stream, status: Status) {
+        let Some(entry) = self.streams.get_mut(&stream) else {
+            return;
+        };
+        if let State::Request { deadline } = entry.state {
+            self.deadlines.remove(&(deadline, stream));
+        }
+        let reply = message(|out| Reply::failure(status).emit(out));
+        entry.early.say(&reply);
+        entry.early.finish();
+        entry.state = State::Refused;
+        self.finish_refused(now, stream);
+    }
+
+    /// Sends the rest of a refusal; nothing more is taken from the client.
+    fn finish_refused(&mut self, now: Instant, stream: Stream) {
+        let Some(entry) = self.streams.get_mut(&stream) else {
+            return;
+        };
+        entry.early.refuse_more(now, &mut self.endpoint);
+        if !self.endpoint.is_open(entry.early.id) {
+            self.forget(stream);
+        }
+    }
+
+    /// Moves octets and ends of a stream that was accepted: what came into `received`, and what
+    /// `to_send` holds on its way; a reset of `to_send` resets the stream. When the client or its
+    /// tunnel is gone, both pipes are reset.
+    pub fn exchange(
+        &mut self,
+        now: Instant,
+        stream: Stream,
+        received: &mut Pipe,
+        to_send: &mut Pipe,
+    ) -> Progress {
+        let Some(entry) = self.streams.get_mut(&stream) else {
+            return Progress::NONE;
+        };
+        if entry.state != State::Open {
+            return Progress::NONE;
+        }
+        let progress = entry
+            .early
+            .exchange(now, &mut self.endpoint, received, to_send);
+        if entry.early.is_over(&self.endpoint) {
+            self.forget(stream);
+        }
+        progress
+    }
+
+    /// Is the stream not over? Its owner keeps the pipes until it is: what was taken from `to_send`
+    /// may still wait for room, and goes on its way with a later [`Server::exchange`].
+    #[must_use]
+    pub fn is_open(&self, stream: Stream) -> bool {
+        self.streams.contains_key(&stream)
+    }
+
+    /// Gives a stream up in both directions; no event follows.
+    pub fn abandon(&mut self, now: Instant, stream: Stream) {
+        if let Some(entry) = self.streams.get(&stream) {
+            self.endpoint.abandon(now, entry.early.id);
+        }
+        self.forget(stream);
+    }
+
+    fn forget(&mut self, stream: Stream) {
+        if let Some(entry) = self.streams.remove(&stream) {
+            self.by_quic.remove(&entry.early.id);
+            if let State::Request { deadline } = entry.state {
+                self.deadlines.remove(&(deadline, stream));
+            }
+        }
+    }
+
+    /// A connection is gone: its owner's streams are told, the others forgotten.
+    pub(super) fn lose_streams(&mut self, connection: ConnectionId) {
+        let of_connection = self
+            .by_quic
+            .range(StreamId::first_of(connection)..)
+            .take_while(|(id, _)| id.connection == connection);
+        let streams: Vec<Stream> = of_connection.map(|(_, stream)| *stream).collect();
+        for stream in streams {
+            match self.streams.get(&stream).map(|entry| entry.state) {
+                Some(State::Open) => self.events.push_back(Event::Ready(stream)),
+                Some(State::Asked) => {
+                    self.forget(stream);
+                    self.events.push_back(Event::Cancelled(stream));
+                }
+                Some(State::Request { .. } | State::Refused) | None => self.forget(stream),
+            }
+        }
+    }
+
+    /// Gives up what did not say in time what it wants, with the answer to a malformed request.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some((at, stream)) = self.deadlines.first().copied() {
+            if at > now {
+                return;
+            }
+            self.deadlines.pop_first();
+            self.reply_failure(now, stream, Status::BadRequest);
+        }
+    }
+}
+
+fn read(octets: &[u8], may_come: bool) -> Said {
+    match Request::parse(octets) {
+        Ok(Some((request, n))) => match request.address.to_target() {
+            Ok(target) => Said::Wants(target, n),
+            Err(_) => Said::Malformed,
+        },
+        Ok(None) if may_come => Said::Nothing,
+        Ok(None) => Said::Gone,
+        Err(_) => Said::Malformed,
+    }
+}

@@ -1,0 +1,172 @@
+//! Servers that restart, ports that change, paths that end.
+use super::{
+    profile::{Profile, TIMEOUT},
+    relay::pattern,
+    world::{ECHO, LATENCY, SILENT, World},
+};
+use sansbox_core::{Instant, Refusal};
+use sansbox_protocols::paniq::{preamble::ClientError, tunnel::Failure};
+use std::time::Duration;
+
+/// Round trip, its variation at first (half a round trip, four times), and the delay of
+/// acknowledgements: RFC 9002 section 6.2.1.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(2 * 10 * 3 + 26);
+
+/// Preamble with its pauses (five of 10 ms at most), one round trip for the Response, two for QUIC,
+/// and the timer's grain.
+const HANDSHAKE: Duration = Duration::from_millis(5 * 10 + 3 * 2 * 10 + 10);
+
+#[test]
+fn a_lost_response_costs_one_attempt() {
+    let mut world = World::new(Profile::new(), 1);
+    world.drop_answers = 1;
+    let stream = world.open(ECHO, b"hello");
+    world.run(World::all_done);
+    assert_eq!(world.apps[&stream].came, b"hello");
+    assert!(world.now < Instant::ZERO + TIMEOUT + Duration::from_secs(1));
+    assert_eq!(world.paths.len(), 1);
+}
+
+#[test]
+fn a_restarted_server_is_found_again() {
+    let mut world = World::new(Profile::new(), 2);
+    let before = world.open(ECHO, b"before");
+    world.run(World::all_done);
+    let lost = world.open(ECHO, &pattern(1, 5_000_000));
+    world.run(|world| world.apps[&lost].came.len() > 10_000);
+    world.restart_server(77);
+    let began = world.now;
+    let after = world.open(ECHO, b"after");
+    world.run(|world| world.apps[&after].is_done() && world.apps[&lost].is_reset());
+    assert_eq!(world.apps[&before].came, b"before");
+    assert_eq!(world.apps[&after].came, b"after", "asked for again");
+    assert_eq!(world.downs.len(), 1);
+    assert_eq!(world.downs[0].0, Failure::Silent);
+    assert!(world.now < began + 3 * PROBE_TIMEOUT + HANDSHAKE + 5 * LATENCY);
+    assert_eq!(world.client.occupancy()[1], 0);
+}
+
+#[test]
+fn a_tunnel_that_is_idle_is_replaced_when_it_is_needed() {
+    let mut world = World::new(Profile::new(), 3);
+    let _ = world.open(ECHO, b"before");
+    world.run(World::all_done);
+    world.rebind();
+    let was_done = world.run_for(Duration::from_secs(300), |world| !world.downs.is_empty());
+    assert!(was_done, "an idle connection times out");
+    assert_eq!(world.client.occupancy()[0], 0);
+    let after = world.open(ECHO, b"after");
+    world.run(World::all_done);
+    assert_eq!(world.apps[&after].came, b"after");
+    assert_eq!(world.ups, 2);
+}
+
+#[test]
+fn a_new_port_in_the_middle_of_an_upload_is_survived_by_the_carrier() {
+    let mut world = World::new(Profile::new(), 4);
+    let upload = world.open(ECHO, &pattern(1, 20_000_000));
+    world.run(|world| world.apps[&upload].came.len() > 50_000);
+    world.rebind();
+    let began = world.now;
+    world.run(|world| world.ups == 2);
+    let needed = world.now.saturating_duration_since(began);
+    let bound = 3 * PROBE_TIMEOUT + HANDSHAKE;
+    assert!(needed <= bound, "{needed:?} is above {bound:?}");
+    let after = world.open(ECHO, b"after");
+    world.run(|world| world.apps[&after].is_done());
+    assert!(world.apps[&upload].is_reset());
+}
+
+#[test]
+fn an_outage_shorter_than_the_idle_timeout_loses_nothing() {
+    let mut world = World::new(Profile::new(), 5);
+    let data = pattern(1, 2_000_000);
+    let stream = world.open(ECHO, &data);
+    world.run(|world| world.apps[&stream].came.len() > 50_000);
+    world.wire.is_cut = true;
+    let _ = world.run_for(Duration::from_secs(20), |_| false);
+    world.wire.is_cut = false;
+    // Whichever of the two is heard first wins; a tunnel that lives is not given up for a new one
+    // unless it stays silent.
+    world.run(|world| world.apps[&stream].is_done() || world.apps[&stream].is_reset());
+    assert!(world.client.occupancy()[0] <= 2);
+    let after = world.open(ECHO, b"after");
+    world.run(|world| world.apps[&after].is_done());
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_in_bounded_time() {
+    let mut world = World::new(Profile::new(), 6);
+    world.wire.is_cut = true;
+    let streams: Vec<_> = (0..5).map(|_| world.open(ECHO, b"x")).collect();
+    world.run(|world| world.apps.values().all(|app| app.refused.is_some()));
+    assert!(world.now <= Instant::ZERO + 3 * TIMEOUT);
+    let timed_out = Failure::Preamble(ClientError::TimedOut);
+    assert_eq!(world.downs, [(timed_out, world.now)]);
+    for stream in streams {
+        assert_eq!(world.apps[&stream].refused.unwrap().0, Refusal::TimedOut);
+    }
+    // Dials go on only while somebody wants them, with pauses.
+    assert_eq!(world.client.poll_timeout(world.now), None);
+    for _ in 0..10 {
+        let stream = world.open(ECHO, b"x");
+        world.run(|world| world.apps[&stream].refused.is_some());
+    }
+    let gaps = world
+        .downs
+        .windows(2)
+        .map(|pair| pair[1].1.saturating_duration_since(pair[0].1));
+    assert!(gaps.clone().all(|gap| gap <= Duration::from_secs(34)));
+    assert!(
+        gaps.clone()
+            .any(|gap| gap > 3 * TIMEOUT + Duration::from_secs(1))
+    );
+    world.wire.is_cut = false;
+    let stream = world.open(ECHO, b"back");
+    world.run(|world| world.apps[&stream].is_done());
+}
+
+#[test]
+fn a_host_without_sockets_is_told_at_once() {
+    let mut world = World::new(Profile::new(), 9);
+    world.has_no_sockets = true;
+    let stream = world.open(ECHO, b"x");
+    world.flush();
+    let (why, at) = world.apps[&stream].refused.unwrap();
+    assert_eq!((why, at), (Refusal::NetworkUnreachable, world.now));
+    assert_eq!(world.client.occupancy(), [0, 0]);
+    world.has_no_sockets = false;
+    let stream = world.open(ECHO, b"x");
+    world.run(|world| world.apps[&stream].is_done());
+}
+
+#[test]
+fn a_target_that_says_nothing_times_out_alone() {
+    let mut world = World::new(Profile::new(), 7);
+    let silent = world.open(SILENT, b"");
+    let echo = world.open(ECHO, b"hello");
+    world.run(|world| world.apps[&silent].refused.is_some());
+    let (why, at) = world.apps[&silent].refused.unwrap();
+    assert_eq!(why, Refusal::TimedOut);
+    assert!(at > Instant::ZERO + 2 * TIMEOUT && at < Instant::ZERO + 2 * TIMEOUT + TIMEOUT / 5);
+    assert!(world.apps[&echo].is_done());
+    assert_eq!((world.ups, world.downs.len()), (1, 0));
+    world.run(|world| world.server.occupancy()[1] == 0);
+    assert_eq!(world.cancelled, 1, "the server's owner is told");
+}
+
+#[test]
+fn counters_that_run_out_make_a_new_tunnel() {
+    let mut profile = Profile::random(8);
+    profile.sizes.has_counter = true;
+    profile.counting.limit = 400;
+    let mut world = World::new(profile, 8);
+    for n in 0..40 {
+        let data = pattern(n, 20_000);
+        let stream = world.open(ECHO, &data);
+        world.run(|world| world.apps[&stream].is_done());
+        assert!(world.apps[&stream].came == data);
+    }
+    assert!(world.ups > 2, "{} tunnels", world.ups);
+    assert_eq!(world.downs, [], "each was replaced in time");
+}

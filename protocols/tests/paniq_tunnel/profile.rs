@@ -1,0 +1,209 @@
+//! Profiles: what both ends know.
+use sansbox_core::Seed;
+use sansbox_protocols::paniq::{
+    Draws,
+    obf::{Framer, Kind, Params, Spec},
+    preamble::{self, ClientAuth, Rules, SourcePort, Window},
+    timestamp::ServerKey,
+    transport::{Budget, Codec, Counting, Padding, PaddingSpec, Sizes},
+    tunnel::{ClientConfig, Limits, ServerConfig, Settings},
+};
+use std::{net::SocketAddr, time::Duration};
+
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
+const SKEW: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+pub(crate) struct Profile {
+    pub(crate) params: Params,
+    pub(crate) sizes: Sizes,
+    pub(crate) padding: Padding,
+    pub(crate) counting: Counting,
+    pub(crate) settings: Settings,
+    pub(crate) key: Option<[u8; 32]>,
+    pub(crate) encrypted_timestamp: bool,
+    pub(crate) limits: Limits,
+    /// Does the server judge preambles as the Go server does?
+    pub(crate) has_go_server: bool,
+}
+
+impl Profile {
+    /// Like the one in the documents of the Go programs.
+    pub(crate) fn new() -> Self {
+        let params = Params::parse(&Spec {
+            jc: 4,
+            jmin: 500,
+            jmax: 1202,
+            s: [339, 432, 215, 37],
+            h: ["100-611", "1000-1511", "2000-2511", "3000-3511"],
+            i: ["<t>", "", "", "", ""],
+        })
+        .unwrap();
+        Self::with(params, 1350, 0, false, PaddingSpec::default())
+    }
+
+    pub(crate) fn with(
+        params: Params,
+        packet: i64,
+        payload: i64,
+        has_counter: bool,
+        padding: PaddingSpec,
+    ) -> Self {
+        let sizes = Sizes {
+            max_packet_size: packet,
+            max_payload: payload,
+            prefix: params.prefix_len(Kind::Transport),
+            has_counter,
+        };
+        Self {
+            params,
+            sizes,
+            padding: Padding::resolve(&padding).unwrap(),
+            counting: Counting::default(),
+            settings: Settings::default(),
+            key: Some([7; 32]),
+            encrypted_timestamp: true,
+            limits: Limits::default(),
+            has_go_server: false,
+        }
+    }
+
+    /// No key, no obfuscation but a time.
+    pub(crate) fn keyless() -> Self {
+        let params = Params::parse(&Spec {
+            jc: 2,
+            jmin: 10,
+            jmax: 20,
+            s: [20, 20, 0, 0],
+            i: ["<t><r 10>", "<b 0x0102>", "", "", ""],
+            ..Spec::default()
+        })
+        .unwrap();
+        let mut profile = Self::with(params, 1300, 0, false, PaddingSpec::default());
+        profile.key = None;
+        profile.encrypted_timestamp = false;
+        profile
+    }
+
+    /// Anything that is allowed, with its extremes.
+    pub(crate) fn random(seed: u64) -> Self {
+        let mut draws = Draws::new(Seed::from_u64(seed));
+        let mut pick = |min: u64, max: u64| min + draws.below(max - min + 1);
+        let mut int = |min: u64, max: u64| i64::try_from(pick(min, max)).unwrap();
+        let s4 = int(0, 80);
+        let has_counter = int(0, 1) == 1;
+        let packet = 1214 + s4 + int(0, 400);
+        let payload = [0, 1200][usize::try_from(int(0, 1)).unwrap()];
+        let top = int(16, 60);
+        let h = [3, 1, 4, 2].map(|n| {
+            let start = (top * n) << 24;
+            format!("{start}-{}", start + 2000)
+        });
+        let params = Params::parse(&Spec {
+            jc: int(0, 6),
+            jmin: int(1, 300),
+            jmax: int(300, 1200),
+            s: [int(0, 600), int(0, 600), int(0, 300), s4],
+            h: [&h[0], &h[1], &h[2], &h[3]],
+            i: ["<t>", "", "<r 9><rc 3>", "", "<b 0xabcd><rd 4>"],
+        })
+        .unwrap();
+        let burst = int(0, 2000);
+        let padding = [
+            PaddingSpec::default(),
+            PaddingSpec {
+                pad_min: Some(0),
+                ..PaddingSpec::default()
+            },
+            PaddingSpec {
+                pad_max: Some(2000),
+                ..PaddingSpec::default()
+            },
+            PaddingSpec {
+                pad_burst_min: Some(burst),
+                pad_burst_max: Some(burst + 10),
+                pad_burst_prob: Some(1.0),
+                ..PaddingSpec::default()
+            },
+            PaddingSpec {
+                pad_max: Some(3),
+                pad_burst_max: Some(burst + 1),
+                pad_burst_prob: Some(0.5),
+                ..PaddingSpec::default()
+            },
+        ][usize::try_from(seed % 5).unwrap()];
+        let mut profile = Self::with(params, packet, payload, has_counter, padding);
+        profile.encrypted_timestamp = int(0, 3) > 0;
+        profile
+    }
+
+    fn codec(&self) -> Codec {
+        let budget = Budget::new(&self.sizes, &self.padding).unwrap();
+        let framer = Framer::new(self.params.clone().into());
+        Codec::new(framer, budget, self.padding, self.counting)
+    }
+
+    pub(crate) fn budget(&self) -> Budget {
+        *self.codec().budget()
+    }
+
+    pub(crate) fn client(&self, server: SocketAddr) -> ClientConfig {
+        let public = self.key.map(|key| ServerKey::new(key).public());
+        let auth = match public {
+            None => ClientAuth::Keyless,
+            Some(public) if self.encrypted_timestamp => ClientAuth::EncryptedTimestamp(public),
+            Some(public) => ClientAuth::Mac(public),
+        };
+        let codec = self.codec();
+        ClientConfig {
+            server,
+            preamble: preamble::ClientConfig {
+                framer: codec.framer().clone(),
+                auth,
+                attempts: 3,
+                timeout: TIMEOUT,
+                delay: Duration::from_millis(5),
+                jitter: Duration::from_millis(5),
+                source_port: SourcePort::Fresh,
+            },
+            codec,
+            padding: self.padding,
+            counting: self.counting,
+            settings: self.settings,
+            pin: None,
+            dial_timeout: TIMEOUT,
+            open_timeout: Duration::from_secs(20),
+            waiting_max: 1000,
+        }
+    }
+
+    pub(crate) fn server(&self, seed: u64) -> ServerConfig {
+        let window = Window::new(SKEW, TIMEOUT, 3);
+        ServerConfig {
+            preamble: preamble::ServerConfig {
+                codec: self.codec(),
+                key: self.key.map(ServerKey::new),
+                draws: Draws::new(Seed::from_u64(seed)),
+                encrypted_timestamp: self.key.is_some(),
+                require_encrypted_timestamp: false,
+                require_timestamp: true,
+                legacy_until: None,
+                signature_validate: true,
+                timestamp_window: Window {
+                    past: SKEW,
+                    future: SKEW,
+                },
+                timeout: TIMEOUT,
+                replays_max: 4096,
+                rate_limit: None,
+            },
+            rules: match self.has_go_server {
+                true => Rules::go(),
+                false => Rules::new(window),
+            },
+            padding: self.padding,
+            settings: self.settings,
+            limits: self.limits,
+        }
+    }
+}
