@@ -5,8 +5,8 @@
 //! one rule with a thousand.
 //!
 //! Records lie in one byte arena in the order of their hash bucket. A directory holds where each
-//! bucket starts, and another array a small filter over each bucket's hashes: a probe that finds nothing
-//! nearly always ends at that one word, and one that finds something reads the arena once. A record
+//! bucket starts and a small filter over the bucket's hashes: a probe that finds nothing nearly
+//! always ends there, and one that finds something reads the arena once. A record
 //! costs its name, two bytes and its share of the directory. The hash runs over the name backwards,
 //! so that each label boundary costs one more probe and no more hashing. Its seed is fixed: what is
 //! in the table comes from the configuration, and a peer that picks names decides only which bucket
@@ -120,32 +120,30 @@ impl<'a> Builder<'a> {
             .map(|r| 2 + extra_len + r.key.len())
             .sum();
         let mut arena = Vec::with_capacity(arena_len);
-        let mut starts = vec![0; buckets + 1];
-        let mut filters = vec![0; buckets];
+        let mut table = vec![Bucket::default(); buckets + 1];
         let mut started = 0;
         for record in &self.records {
             let start = u32::try_from(arena.len()).map_err(|_| TooLarge)?;
             let index = bucket_of(record.hash, buckets);
             // Empty buckets before this one start, and end, where it starts.
-            for place in starts.iter_mut().take(index + 1).skip(started) {
-                *place = start;
+            for bucket in table.iter_mut().take(index + 1).skip(started) {
+                bucket.start = start;
             }
             started = index + 1;
-            if let Some(filter) = filters.get_mut(index) {
-                *filter |= filter_of(record.hash);
+            if let Some(bucket) = table.get_mut(index) {
+                bucket.filter |= filter_of(record.hash);
             }
             record.emit(extra_len, &mut arena);
         }
         let end = u32::try_from(arena.len()).map_err(|_| TooLarge)?;
-        for place in starts.iter_mut().skip(started) {
-            *place = end;
+        for bucket in table.iter_mut().skip(started) {
+            bucket.start = end;
         }
         Ok(DomainTable {
             records: self.records.len(),
             depths: self.depths,
             extra_len,
-            starts: starts.into(),
-            filters: filters.into(),
+            buckets: table.into(),
             arena: arena.into(),
         })
     }
@@ -172,17 +170,24 @@ fn filter_of(hash: u32) -> u32 {
     1 << (hash & 31) | 1 << (hash >> 5 & 31)
 }
 
+/// A bucket's place in the directory: one read for a probe that finds nothing, and no other read
+/// between the filter and the arena for one that finds something.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bucket {
+    /// Where its run of records starts in the arena.
+    start: u32,
+    /// The union of its records' [`filter_of`].
+    filter: u32,
+}
+
 /// The compiled names of all rules.
 #[derive(Debug)]
 pub(super) struct DomainTable {
     records: usize,
     depths: Depths,
     extra_len: usize,
-    /// Where each bucket's run of records starts in the arena, and where the last one ends.
-    starts: Box<[u32]>,
-    /// For each bucket the union of its records' [`filter_of`]. Apart from the starts, so that
-    /// probes that find nothing, which most do, stay in a small array.
-    filters: Box<[u32]>,
+    /// One more than there are buckets: the last one says where the one before it ends.
+    buckets: Box<[Bucket]>,
     arena: Box<[u8]>,
 }
 
@@ -196,9 +201,13 @@ impl DomainTable {
         self.records
     }
 
+    fn bucket_of(&self, hash: u32) -> usize {
+        bucket_of(hash, self.buckets.len().saturating_sub(1))
+    }
+
     /// Heap bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.starts) + size_of_val(&*self.filters) + size_of_val(&*self.arena)
+        size_of_val(&*self.buckets) + size_of_val(&*self.arena)
     }
 
     /// The lowest atoms from `from` on that list `name` or a suffix of it, in order.
@@ -246,8 +255,8 @@ impl DomainTable {
         let mut passed = 0_u32;
         for (number, probe) in probes.gathered().enumerate() {
             let filter = filter_of(probe.hash);
-            let bucket = self.filters.get(bucket_of(probe.hash, self.filters.len()));
-            let passes = bucket.is_some_and(|bucket| bucket & filter == filter);
+            let bucket = self.buckets.get(self.bucket_of(probe.hash));
+            let passes = bucket.is_some_and(|bucket| bucket.filter & filter == filter);
             passed |= u32::from(passes) << number;
         }
         for (number, probe) in probes.gathered().enumerate() {
@@ -260,13 +269,13 @@ impl DomainTable {
     }
 
     fn search(&self, hash: u32, key: &[u8], kind: u8, found: &mut impl FnMut(Atom)) {
-        let index = bucket_of(hash, self.filters.len());
-        let Some([start, end]) = self.starts.get(index..index + 2) else {
+        let index = self.bucket_of(hash);
+        let Some([bucket, next]) = self.buckets.get(index..index + 2) else {
             return;
         };
         let mut rest = self
             .arena
-            .get(*start as usize..*end as usize)
+            .get(bucket.start as usize..next.start as usize)
             .unwrap_or_default();
         let mut is_found = false;
         while let [len, tag, tail @ ..] = rest {
