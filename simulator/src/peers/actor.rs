@@ -459,7 +459,12 @@ impl Actor {
                 Err(Now::Ended("FIN")) if !may_be_fin => {
                     return Now::Failed("got FIN".into());
                 }
-                Err(Now::Ended(_)) => return Now::Next,
+                Err(Now::Ended("FIN")) => return Now::Next,
+                Err(Now::Ended(_)) => {
+                    // Expected or not, a FIN that was on its way will not come any more.
+                    self.fail_flows(cx);
+                    return Now::Next;
+                }
                 Err(now) => return now,
             }
         }

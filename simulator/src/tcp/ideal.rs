@@ -151,7 +151,7 @@ impl Tcp {
             return None;
         }
         let Some(conn) = self.conns.get_mut(&number) else {
-            return self.over.accept(core, number);
+            return self.accept_over(core, host, number);
         };
         let local = conn.end(Side::Acceptor).addr;
         if !self.listeners.contains_key(&local) {

@@ -128,7 +128,7 @@ impl Over {
         end.is_open.then_some(end.host)
     }
 
-    pub(super) fn accept(&mut self, core: &mut Core, number: u32) -> Option<(HostId, HostInput)> {
+    fn accept(&mut self, core: &mut Core, number: u32) -> Option<(HostId, HostInput)> {
         let end = self.ends.get_mut(&number)?;
         end.is_open = true;
         let socket = SocketId {
@@ -285,6 +285,24 @@ impl Tcp {
             request: None,
         };
         self.dials.insert(id, dial);
+    }
+
+    /// A host accepts a connection whose handshake is over.
+    pub(super) fn accept_over(
+        &mut self,
+        core: &mut Core,
+        host: HostId,
+        number: u32,
+    ) -> Option<(HostId, HostInput)> {
+        let end = self.over.ends.get(&number)?;
+        if self.listeners.get(&end.local) == Some(&host) {
+            return self.over.accept(core, number);
+        }
+        // Nobody is left to accept it: its program is gone since the handshake began.
+        let side = end.side;
+        let socket = SocketId { conn: number, side };
+        self.end_over(core, host, socket, Tag::Abort);
+        None
     }
 
     pub(super) fn read_over(

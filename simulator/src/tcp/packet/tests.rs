@@ -1,8 +1,9 @@
 //! Connections on ways that reorder.
 use crate::{
     World,
+    fault::{Crash, Fault, HostFault},
     net::link::{Jitter, Link, Settings},
-    peers::{Script, ScriptHost},
+    peers::{Script, ScriptHost, Step},
     tcp::{Path, Segments, Tier},
 };
 use core::{net::SocketAddr, time::Duration};
@@ -22,6 +23,26 @@ fn a_dial_that_cannot_be_sent_fails_at_once() {
     let said = world.run(LIMIT).unwrap_err();
     assert!(said.detail.contains("host unreachable"), "{said}");
     assert!(world.now().as_nanos() < 1_000_000_000, "{said}");
+}
+
+#[test]
+fn a_handshake_that_outlives_its_listener_ends_in_a_reset() {
+    let latency = Duration::from_millis(50);
+    let mut world = World::new(1);
+    world.tier(Tier::Packet);
+    world.default_path(Path {
+        latency,
+        ..Path::default()
+    });
+    let server: SocketAddr = "10.0.0.2:80".parse().unwrap();
+    let client = ScriptHost::new().dial(server, Script::new().then(Step::ExpectReset));
+    world.host("client", &["10.0.0.1".parse().unwrap()], client);
+    let listener = ScriptHost::new().serve(server, |_| Script::new());
+    let host = world.host("server", &[server.ip()], listener);
+    // Behind the request, which comes after 50 ms, and before what completes the handshake.
+    let fault = HostFault::Crash(Crash::Process);
+    world.at(5 * latency / 2, Fault::Host { host, fault });
+    world.run(LIMIT).unwrap();
 }
 
 /// How long two hosts take that talk at once, on small windows, one of them behind a link.
