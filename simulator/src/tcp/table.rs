@@ -1,8 +1,11 @@
 //! The connections of a host: what every stack over packets keeps of them.
-use super::stack::{ConnId, StackCx};
-use crate::rng::StreamId;
+use super::stack::{ConnId, StackCx, StackEvent};
+use crate::{
+    net::packet::{Icmp, IcmpKind},
+    rng::StreamId,
+};
 use core::net::SocketAddr;
-use sansbox_core::Instant;
+use sansbox_core::{Instant, Refusal};
 use std::collections::BTreeMap;
 
 /// Own and other address.
@@ -24,6 +27,12 @@ pub(super) trait Entry {
 
     /// Nothing is left to do or to remember.
     fn is_gone(&self, now: Instant) -> bool;
+
+    /// It dials, and nobody has answered yet.
+    fn is_asking(&self) -> bool;
+
+    /// Packets of more octets than `mtu` do not pass.
+    fn shrink(&mut self, cx: &mut StackCx<'_>, mtu: usize);
 
     /// When it has something to do on its own.
     fn poll_timeout(&self) -> Option<Instant>;
@@ -64,10 +73,22 @@ impl<C: Entry> Table<C> {
     }
 
     /// From now on segments of its pair are for this end; returns the one they were for.
-    pub(super) fn insert(&mut self, id: ConnId, conn: C) -> Option<ConnId> {
+    fn put(&mut self, id: ConnId, conn: C) -> Option<ConnId> {
         let pair = conn.pair();
         self.conns.insert(id, conn);
         self.pairs.insert(pair, id)
+    }
+
+    /// From now on segments of its pair are for this end. Another one finishes without them.
+    pub(super) fn insert(&mut self, id: ConnId, conn: C) {
+        self.put(id, conn);
+    }
+
+    /// From now on segments of its pair are for this end. Another one is forgotten.
+    pub(super) fn replace(&mut self, id: ConnId, conn: C) {
+        if let Some(old) = self.put(id, conn) {
+            self.conns.remove(&old);
+        }
     }
 
     pub(super) fn remove(&mut self, id: ConnId) {
@@ -98,6 +119,26 @@ impl<C: Entry> Table<C> {
             self.remove(id);
         }
         Some(result)
+    }
+
+    /// A router says something about a packet of one of these ends.
+    pub(super) fn handle_icmp(&mut self, cx: &mut StackCx<'_>, icmp: &Icmp) {
+        let pair = (icmp.about_source, icmp.about_destination);
+        let Some((id, conn)) = self.find(pair) else {
+            return;
+        };
+        match icmp.kind {
+            IcmpKind::PacketTooBig { mtu } => {
+                self.with(cx.now(), id, |conn| conn.shrink(cx, mtu));
+            }
+            // Of an open connection it is a passing trouble (RFC 1122 section 4.2.3.9).
+            IcmpKind::Unreachable if conn.is_asking() => {
+                self.remove(id);
+                let event = StackEvent::Failed(id, Refusal::HostUnreachable);
+                cx.tell(cx.now(), event);
+            }
+            IcmpKind::Unreachable => {}
+        }
     }
 
     /// The first deadline of all ends.

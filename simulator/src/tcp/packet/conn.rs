@@ -462,16 +462,6 @@ impl Conn {
             self.exchange(cx);
         }
     }
-
-    /// A router says that packets may only be so long. What was lost comes again with the timer.
-    pub(super) fn shrink(&mut self, cx: &mut StackCx<'_>, mtu: usize) {
-        let mtu = mtu.max(MTU_MIN);
-        if mtu < self.device.mtu() && self.owner != Owner::Vanished {
-            self.device = Device::new(mtu);
-            self.iface = interface(&mut self.device, self.seed, self.local, cx.now());
-            self.poll(cx, None);
-        }
-    }
 }
 
 impl Entry for Conn {
@@ -484,6 +474,20 @@ impl Entry for Conn {
         let is_over = socket.state() == State::Closed || self.phase == Phase::Dead;
         let is_late = self.forget_at.is_some_and(|at| at <= now);
         self.owner == Owner::Closed && (is_over || is_late)
+    }
+
+    fn is_asking(&self) -> bool {
+        self.phase == Phase::Asking
+    }
+
+    // What was lost comes again with the timer.
+    fn shrink(&mut self, cx: &mut StackCx<'_>, mtu: usize) {
+        let mtu = mtu.max(MTU_MIN);
+        if mtu < self.device.mtu() && self.owner != Owner::Vanished {
+            self.device = Device::new(mtu);
+            self.iface = interface(&mut self.device, self.seed, self.local, cx.now());
+            self.poll(cx, None);
+        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -25,12 +25,12 @@ mod tests;
 mod wire;
 
 use super::{
-    stack::{ConnId, Stack, StackCx, StackEvent},
+    stack::{ConnId, Stack, StackCx},
     table::{Owner, Pair, Table},
 };
 use crate::{
     host::{Read, WasReset},
-    net::packet::{Body, Flags, Icmp, IcmpKind, Packet, Segment},
+    net::packet::{Body, Flags, Packet, Segment},
 };
 use conn::{Conn, Phase};
 use core::net::SocketAddr;
@@ -67,24 +67,6 @@ impl PacketTcp {
             cx.send(now, pair.0, pair.1, reset);
         }
     }
-
-    fn icmp(&mut self, cx: &mut StackCx<'_>, icmp: Icmp) {
-        let pair = (icmp.about_source, icmp.about_destination);
-        let Some((id, conn)) = self.conns.find(pair) else {
-            return;
-        };
-        match icmp.kind {
-            IcmpKind::PacketTooBig { mtu } => {
-                self.conns.with(cx.now(), id, |conn| conn.shrink(cx, mtu));
-            }
-            IcmpKind::Unreachable if conn.phase == Phase::Asking => {
-                self.conns.remove(id);
-                let event = StackEvent::Failed(id, Refusal::HostUnreachable);
-                cx.tell(cx.now(), event);
-            }
-            IcmpKind::Unreachable => {}
-        }
-    }
 }
 
 impl Stack for PacketTcp {
@@ -96,9 +78,7 @@ impl Stack for PacketTcp {
     ) -> Result<ConnId, Refusal> {
         let (id, stream) = self.conns.name(cx, "->", to);
         let conn = Conn::new(cx, id, (from, to), stream, Phase::Asking);
-        if let Some(old) = self.conns.insert(id, conn) {
-            self.conns.remove(old);
-        }
+        self.conns.replace(id, conn);
         if self.conns.with(cx.now(), id, |conn| conn.dial(cx)) == Some(false) {
             self.conns.remove(id);
             return Err(Refusal::HostUnreachable);
@@ -137,7 +117,7 @@ impl Stack for PacketTcp {
         let pair = (packet.destination, packet.source);
         match packet.body {
             Body::Tcp(segment) => self.segment(cx, pair, segment, listens),
-            Body::Icmp(icmp) => self.icmp(cx, icmp),
+            Body::Icmp(icmp) => self.conns.handle_icmp(cx, &icmp),
             Body::Udp(_) => {}
         }
     }

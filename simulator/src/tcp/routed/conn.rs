@@ -7,7 +7,7 @@ use crate::{
     tcp::{
         Path, Segments,
         stack::{ConnId, StackCx, StackEvent},
-        table::Owner,
+        table::{Entry, Owner, Pair},
     },
 };
 use bytes::BytesMut;
@@ -270,9 +270,22 @@ impl Conn {
             self.forget_at = Some(cx.now() + LINGER);
         }
     }
+}
 
-    /// A router says that packets may only be so long.
-    pub(super) fn shrink(&mut self, cx: &mut StackCx<'_>, mtu: usize) {
+impl Entry for Conn {
+    fn pair(&self) -> Pair {
+        (self.local, self.remote)
+    }
+
+    fn is_gone(&self, _now: Instant) -> bool {
+        self.phase == Phase::Dead && self.owner == Owner::Closed
+    }
+
+    fn is_asking(&self) -> bool {
+        self.phase == Phase::SynSent
+    }
+
+    fn shrink(&mut self, cx: &mut StackCx<'_>, mtu: usize) {
         let ip = if self.remote.is_ipv4() {
             IPV4_HEADER_LEN
         } else {
@@ -285,5 +298,9 @@ impl Conn {
             self.send.next = self.send.acked;
             self.pump(cx);
         }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline()
     }
 }

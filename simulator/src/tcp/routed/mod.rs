@@ -8,12 +8,12 @@ mod send;
 mod timers;
 
 use super::{
-    stack::{ConnId, Stack, StackCx, StackEvent},
+    stack::{ConnId, Stack, StackCx},
     table::{Owner, Table},
 };
 use crate::{
     host::{Read, WasReset},
-    net::packet::{Body, Flags, Icmp, IcmpKind, Packet},
+    net::packet::{Body, Flags, Packet},
 };
 use conn::{Conn, Phase};
 use core::{net::SocketAddr, time::Duration};
@@ -66,25 +66,6 @@ impl Routed {
             }
         }
     }
-
-    fn icmp(&mut self, cx: &mut StackCx<'_>, icmp: Icmp) {
-        let pair = (icmp.about_source, icmp.about_destination);
-        let Some((id, conn)) = self.conns.find(pair) else {
-            return;
-        };
-        match icmp.kind {
-            IcmpKind::PacketTooBig { mtu } => {
-                self.conns.with(cx.now(), id, |conn| conn.shrink(cx, mtu));
-            }
-            // Of an open connection it is a passing trouble (RFC 1122 section 4.2.3.9).
-            IcmpKind::Unreachable if conn.phase == Phase::SynSent => {
-                self.conns.remove(id);
-                let event = StackEvent::Failed(id, Refusal::HostUnreachable);
-                cx.tell(cx.now(), event);
-            }
-            IcmpKind::Unreachable => {}
-        }
-    }
 }
 
 impl Stack for Routed {
@@ -97,9 +78,7 @@ impl Stack for Routed {
         let (id, stream) = self.conns.name(cx, "->", to);
         let mut conn = Conn::new(cx, id, (from, to), stream, Phase::SynSent);
         conn.send_syn(cx);
-        if let Some(old) = self.conns.insert(id, conn) {
-            self.conns.remove(old);
-        }
+        self.conns.replace(id, conn);
         Ok(id)
     }
 
@@ -141,7 +120,7 @@ impl Stack for Routed {
     fn handle_packet(&mut self, cx: &mut StackCx<'_>, packet: Packet, listens: bool) {
         match packet.body {
             Body::Tcp(_) => self.segment(cx, packet, listens),
-            Body::Icmp(icmp) => self.icmp(cx, icmp),
+            Body::Icmp(icmp) => self.conns.handle_icmp(cx, &icmp),
             Body::Udp(_) => {}
         }
     }

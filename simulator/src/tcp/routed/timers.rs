@@ -1,9 +1,6 @@
 //! Retransmission, window probes and keep-alive (RFC 6298, RFC 1122 section 4.2.3.6).
 use super::conn::{Conn, Phase};
-use crate::tcp::{
-    stack::StackCx,
-    table::{Entry, Owner, Pair},
-};
+use crate::tcp::{stack::StackCx, table::Owner};
 use core::time::Duration;
 use sansbox_core::{Instant, Refusal};
 
@@ -142,6 +139,21 @@ impl Timers {
 }
 
 impl Conn {
+    /// When this end has something to do on its own.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.owner == Owner::Vanished || self.forget_at.is_some() {
+            return None;
+        }
+        match self.phase {
+            Phase::Dead => None,
+            Phase::SynSent | Phase::SynReceived => self.clock.rto_at,
+            Phase::Open => Some(match self.clock.rto_at {
+                Some(at) => at,
+                None => self.keep_alive_at(),
+            }),
+        }
+    }
+
     fn keep_alive_at(&self) -> Instant {
         // Half of the time idle, the rest in probes.
         let half = self.path.keep_alive / 2;
@@ -150,7 +162,7 @@ impl Conn {
 
     pub(super) fn handle_timeout(&mut self, cx: &mut StackCx<'_>) {
         let now = cx.now();
-        if self.poll_timeout().is_none_or(|at| at > now) {
+        if self.deadline().is_none_or(|at| at > now) {
             return;
         }
         if self.clock.rto_at.is_none() {
@@ -193,29 +205,5 @@ impl Timers {
     /// Somebody answered within the last wait.
     fn heard_lately(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.heard_at) <= RTO_MAX
-    }
-}
-
-impl Entry for Conn {
-    fn pair(&self) -> Pair {
-        (self.local, self.remote)
-    }
-
-    fn is_gone(&self, _now: Instant) -> bool {
-        self.phase == Phase::Dead && self.owner == Owner::Closed
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        if self.owner == Owner::Vanished || self.forget_at.is_some() {
-            return None;
-        }
-        match self.phase {
-            Phase::Dead => None,
-            Phase::SynSent | Phase::SynReceived => self.clock.rto_at,
-            Phase::Open => Some(match self.clock.rto_at {
-                Some(at) => at,
-                None => self.keep_alive_at(),
-            }),
-        }
     }
 }
