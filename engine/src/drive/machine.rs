@@ -1,6 +1,7 @@
 //! The loop around one machine. Small: an idle connection is little more than this.
 use super::{
-    Driver, Pool, Recorded, Sockets,
+    Driver, Pool, Recorded, SessionBirth, Sockets,
+    link::Link,
     relay::{Moved, Over, Relay},
     slots::{Slots, Socket},
     stream::{Stream, StreamIo},
@@ -52,7 +53,15 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
     /// Drives the machine of an accepted connection. The driver wakes it by `number`, which is
     /// what [`Timers`](super::Timers) says when a deadline has come.
     pub fn session(machine: M, number: usize, client: K::Stream) -> Self {
-        Self::new(machine, number, Socket::Stream(Stream::new(client)))
+        let client = Stream::new(Link::Socket(client));
+        Self::new(machine, number, Socket::Stream(client))
+    }
+
+    /// Drives the session of a stream that a carrier offers.
+    pub fn carried(machine: M, number: usize, birth: SessionBirth) -> Self {
+        birth.joint.join(number);
+        let client = Stream::new(Link::Joint(birth.joint));
+        Self::new(machine, number, Socket::Stream(client))
     }
 
     /// Drives the machine of one client of a UDP listener.
@@ -225,7 +234,7 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
             }
             Socket::Connecting(stream, id) => {
                 let id = *id;
-                let Poll::Ready(decided) = driver.poll_dial(stream) else {
+                let Poll::Ready(decided) = stream.poll_decided(driver) else {
                     return false;
                 };
                 self.connected(now, slot, id, decided);

@@ -2,6 +2,7 @@
 mod paths;
 
 use crate::{
+    carrier::CarrierPlan,
     config::model::{self, Config, Dial, Listen, Networks, OutboundKind, SocksVersion, Span},
     ids::{InboundId, OutboundId},
     router::{CompileError, Metadata, Router, Verdict},
@@ -31,6 +32,34 @@ pub struct InboundPlan {
     pub service: Service,
     /// Who may use it; empty: everybody.
     pub users: Users,
+    /// What receives its datagrams, where that is a carrier.
+    pub carrier: Option<CarrierPlan>,
+    /// Which targets its clients may reach directly.
+    pub reach: Reach,
+}
+
+/// Which addresses may be dialled for a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// All of them.
+    #[default]
+    All,
+    /// Those of the internet alone: none of this machine, of its networks, or of several machines.
+    Public,
+}
+
+impl Reach {
+    /// Whether this address may be dialled.
+    #[must_use]
+    pub fn admits(self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let is_broadcast = match ip {
+            IpAddr::V4(ip) => ip.is_broadcast(),
+            IpAddr::V6(_) => false,
+        };
+        self == Self::All
+            || (is_public(ip) && !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast)
+    }
 }
 
 /// What an inbound speaks.
@@ -51,6 +80,8 @@ pub enum Service {
         /// TCP, UDP or both.
         networks: Networks,
     },
+    /// A carrier's own protocol: its streams say where they go.
+    Carried,
 }
 
 impl InboundPlan {
@@ -59,6 +90,10 @@ impl InboundPlan {
     pub const fn listeners(&self) -> Networks {
         match self.service {
             Service::Direct { networks, .. } => networks,
+            Service::Carried => Networks {
+                tcp: false,
+                udp: true,
+            },
             Service::Socks | Service::Http | Service::Mixed => Networks {
                 tcp: true,
                 udp: false,
@@ -67,10 +102,12 @@ impl InboundPlan {
     }
 
     /// Without users and without the key that says so on purpose, an inbound serves no public
-    /// sources (protected mode).
+    /// sources (protected mode). A carrier's protocol knows its clients by keys.
     #[must_use]
     pub const fn is_protected(&self) -> bool {
-        self.users.is_empty() && !self.listen.allow_public
+        self.users.is_empty()
+            && !self.listen.allow_public
+            && !matches!(self.service, Service::Carried)
     }
 
     /// Whether a client at `source` is served.
@@ -102,6 +139,8 @@ pub struct OutboundPlan {
     pub dial: Dial,
     /// The proxy that it speaks to; `None` for outbounds that speak no protocol of their own.
     pub proxy: Option<Proxy>,
+    /// What its streams go through, where that is a carrier.
+    pub carrier: Option<CarrierPlan>,
     /// How a connection through it is made.
     pub path: Path,
 }
@@ -218,6 +257,13 @@ pub enum Path {
         /// Whose dial options the socket gets.
         dial: OutboundId,
         /// Outbounds whose handshake runs on the connection.
+        proxies: Vec<OutboundId>,
+    },
+    /// Open a stream to the first proxy, or the target where there is none. Only TCP.
+    Carried {
+        /// Whose carrier.
+        carrier: OutboundId,
+        /// Outbounds whose handshake runs on the stream.
         proxies: Vec<OutboundId>,
     },
 }
@@ -359,6 +405,14 @@ impl Plan {
         &self.outbounds
     }
 
+    /// Whether it needs carriers: an event loop that has none cannot run it.
+    #[must_use]
+    pub fn has_carriers(&self) -> bool {
+        let mut inbounds = self.inbounds.iter().map(|inbound| &inbound.carrier);
+        let mut outbounds = self.outbounds.iter().map(|outbound| &outbound.carrier);
+        inbounds.any(Option::is_some) || outbounds.any(Option::is_some)
+    }
+
     /// An inbound.
     ///
     /// # Panics
@@ -401,6 +455,7 @@ fn plan_outbound(
         tag: outbound.tag.clone(),
         dial: outbound.dial.clone(),
         proxy: Proxy::new(&outbound.kind).map_err(bad)?,
+        carrier: None,
         path: paths.find(id, &mut Vec::new())?,
     })
 }
@@ -428,6 +483,8 @@ fn plan_inbound(inbound: &model::Inbound) -> InboundPlan {
         listen: inbound.listen.clone(),
         service,
         users,
+        carrier: None,
+        reach: Reach::All,
     }
 }
 

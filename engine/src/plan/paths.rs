@@ -74,6 +74,16 @@ impl Paths<'_> {
                 proxies.push(id);
                 Path::Through { dial, proxies }
             }
+            (
+                OutboundKind::Socks { .. } | OutboundKind::Http { .. },
+                Path::Carried {
+                    carrier,
+                    mut proxies,
+                },
+            ) => {
+                proxies.push(id);
+                Path::Carried { carrier, proxies }
+            }
             (OutboundKind::Direct | OutboundKind::Selector { .. }, below) => below,
         })
     }

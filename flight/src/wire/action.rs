@@ -1,5 +1,5 @@
 //! Actions as bytes, to be hashed: one way only, and the same in every build and on every target.
-use super::{put_bytes, put_end, put_number, put_refusal, put_socket_addr};
+use super::{put_bytes, put_end, put_number, put_refusal, put_socket_addr, put_target};
 use bytes::BufMut as _;
 use sansbox_engine::{
     ids::{ActionId, OutboundId, Slot},
@@ -66,6 +66,31 @@ pub fn put_action(out: &mut Vec<u8>, action: &Action) {
         Action::Log(stage) => {
             out.put_u8(8);
             put_stage(out, *stage);
+        }
+        Action::OpenStream {
+            id,
+            slot,
+            outbound,
+            target,
+        } => {
+            out.put_u8(9);
+            put_id(out, *id);
+            put_slot(out, *slot);
+            put_outbound(out, Some(*outbound));
+            put_target(out, target);
+        }
+        Action::Answer(answer) => {
+            out.put_u8(10);
+            match answer {
+                Ok(bound) => {
+                    out.put_u8(0);
+                    put_socket_addr(out, *bound);
+                }
+                Err(why) => {
+                    out.put_u8(1);
+                    put_refusal(out, *why);
+                }
+            }
         }
     }
 }

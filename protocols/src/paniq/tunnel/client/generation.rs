@@ -13,7 +13,7 @@ use crate::paniq::{
 use bytes::{Buf as _, BytesMut};
 use sansbox_core::{Instant, Seed};
 use sansbox_quic::{Activity, ConnectionId, Endpoint, Event, Lost, Outgoing, Sources, StreamId};
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 /// How long a peer may wait with an acknowledgement (RFC 9000 section 18.2).
 const ACK_DELAY_MAX: Duration = Duration::from_millis(26);
@@ -76,6 +76,7 @@ impl Liveness {
 
 pub(super) struct Generation {
     pub(super) path: Path,
+    pub(super) server: SocketAddr,
     pub(super) stage: Stage,
     seed: Seed,
     preamble: Option<preamble::Client>,
@@ -99,6 +100,7 @@ impl Generation {
     pub(super) fn new(path: Path, config: &ClientConfig, seed: Seed) -> Self {
         Self {
             path,
+            server: config.server,
             stage: Stage::Port,
             preamble: None,
             quic: None,
@@ -121,6 +123,11 @@ impl Generation {
             self.stage,
             Stage::Port | Stage::Preamble | Stage::Handshake { .. }
         )
+    }
+
+    /// Is the server's address not fixed yet?
+    pub(super) const fn is_before_quic(&self) -> bool {
+        matches!(self.stage, Stage::Port | Stage::Preamble)
     }
 
     /// Has nothing answered for too long?
@@ -191,7 +198,7 @@ impl Generation {
         let inner = config.codec.open(&mut self.opener, &data)?;
         data.truncate(inner.end);
         data.advance(inner.start);
-        endpoint.handle_datagram(now, config.server, 0, data);
+        endpoint.handle_datagram(now, self.server, 0, data);
         self.follow_quic(now);
         Ok(())
     }
@@ -223,8 +230,8 @@ impl Generation {
         let mut endpoint =
             Endpoint::client(sources, endpoint, client).without_answers_to_strangers();
         // As an address it is not told to the server (no SNI).
-        let name = config.server.ip().to_string();
-        match endpoint.connect(now, config.server, &name) {
+        let name = self.server.ip().to_string();
+        match endpoint.connect(now, self.server, &name) {
             Ok(connection) => {
                 let deadline = now + HANDSHAKE_TIMEOUT;
                 self.stage = Stage::Handshake { deadline };
@@ -322,7 +329,7 @@ impl Generation {
         if let Some(preamble) = &mut self.preamble {
             out.clear();
             let segment = preamble.poll_transmit(now, wall.at(now), out)?;
-            let to = config.server;
+            let to = self.server;
             return Some(Outgoing {
                 to,
                 ecn: 0,

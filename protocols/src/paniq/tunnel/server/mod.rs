@@ -67,6 +67,20 @@ pub struct ServerConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stream(u64);
 
+impl Stream {
+    /// The stream that has this number.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// What the owner of a server is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -293,6 +307,15 @@ impl Server {
         }
         self.drive(now);
         self.expire(now);
+    }
+
+    /// Tells all clients that this end is gone. Nothing but [`Server::poll_transmit`] is to be called
+    /// any more.
+    pub fn close(&mut self, now: Instant) {
+        let connections: Vec<ConnectionId> = self.peers.keys().copied().collect();
+        for connection in connections {
+            self.endpoint.close(now, connection, 0, "");
+        }
     }
 
     /// How many QUIC connections there are, and how many streams.
