@@ -196,9 +196,10 @@ impl Proxy {
                 });
                 (server, ProxyProtocol::Http(options?))
             }
-            OutboundKind::Direct | OutboundKind::Block | OutboundKind::Selector { .. } => {
-                return Ok(None);
-            }
+            OutboundKind::Direct
+            | OutboundKind::Block
+            | OutboundKind::Selector { .. }
+            | OutboundKind::Paniq(_) => return Ok(None),
         };
         Ok(Some(Self {
             server: server.clone(),
@@ -303,7 +304,7 @@ impl Plan {
             model::InboundKind::Socks { users }
             | model::InboundKind::Http { users }
             | model::InboundKind::Mixed { users } => users.len(),
-            model::InboundKind::Direct { .. } => 0,
+            model::InboundKind::Direct { .. } | model::InboundKind::Paniq(_) => 0,
         });
         for (what, len) in [
             ("inbounds", config.inbounds.len()),
@@ -315,7 +316,7 @@ impl Plan {
             }
         }
         let paths = Paths::new(&outbounds);
-        let mut errors = Vec::new();
+        let mut errors = without_carrier(config);
         let mut planned = Vec::new();
         for (outbound, id) in outbounds.iter().zip(0..) {
             match plan_outbound(outbound, OutboundId(id), &paths) {
@@ -332,7 +333,7 @@ impl Plan {
         let default = default.unwrap_or(OutboundId(0));
         match Router::compile(&config.route, &inbound_tags, &outbound_tags, default) {
             Ok(router) if errors.is_empty() => {
-                let inbounds = config.inbounds.iter().map(plan_inbound).collect();
+                let inbounds = config.inbounds.iter().filter_map(plan_inbound).collect();
                 Ok(Self {
                     inbounds,
                     outbounds: planned,
@@ -405,7 +406,22 @@ fn plan_outbound(
     })
 }
 
-fn plan_inbound(inbound: &model::Inbound) -> InboundPlan {
+/// Inbounds and outbounds that need the carrier, which is not there yet.
+fn without_carrier(config: &Config) -> Vec<PlanError> {
+    let inbounds = config.inbounds.iter().filter_map(|inbound| {
+        matches!(inbound.kind, model::InboundKind::Paniq(_)).then_some(inbound.span)
+    });
+    let outbounds = config.outbounds.iter().filter_map(|outbound| {
+        matches!(outbound.kind, OutboundKind::Paniq(_)).then_some(outbound.span)
+    });
+    let reason = "paniq tunnels are not supported yet";
+    let spans = inbounds.chain(outbounds);
+    spans
+        .map(|span| PlanError::BadOutbound { reason, span })
+        .collect()
+}
+
+fn plan_inbound(inbound: &model::Inbound) -> Option<InboundPlan> {
     let (service, users) = match &inbound.kind {
         model::InboundKind::Socks { users } => (Service::Socks, Users::new(users)),
         model::InboundKind::Http { users } => (Service::Http, Users::new(users)),
@@ -422,13 +438,14 @@ fn plan_inbound(inbound: &model::Inbound) -> InboundPlan {
             };
             (service, Users::default())
         }
+        model::InboundKind::Paniq(_) => return None,
     };
-    InboundPlan {
+    Some(InboundPlan {
         tag: inbound.tag.clone(),
         listen: inbound.listen.clone(),
         service,
         users,
-    }
+    })
 }
 
 fn default_direct() -> model::Outbound {

@@ -74,7 +74,10 @@ impl Paths<'_> {
                 proxies.push(id);
                 Path::Through { dial, proxies }
             }
-            (OutboundKind::Direct | OutboundKind::Selector { .. }, below) => below,
+            (
+                OutboundKind::Direct | OutboundKind::Selector { .. } | OutboundKind::Paniq(_),
+                below,
+            ) => below,
         })
     }
 
