@@ -151,6 +151,10 @@ impl Profile {
                 skew_hard: seconds(skew_hard),
                 replay_window: seconds(window),
                 replays_max: usize::try_from(replays_max).unwrap_or(usize::MAX),
+                attempts: match self.handshake_attempts {
+                    ..=0 => ATTEMPTS_DEFAULT,
+                    given => u32::try_from(given).unwrap_or(COUNT_MAX),
+                },
                 rate_limit,
             })
         })
