@@ -167,6 +167,7 @@ impl Labels {
                 InboundKind::Http { .. } => "http",
                 InboundKind::Mixed { .. } => "mixed",
                 InboundKind::Direct { .. } => "direct",
+                InboundKind::Paniq(_) => "paniq",
             };
             format!("inbound/{kind}[{}]", inbound.tag)
         });
@@ -177,6 +178,7 @@ impl Labels {
                 OutboundKind::Socks { .. } => "socks",
                 OutboundKind::Http { .. } => "http",
                 OutboundKind::Selector { .. } => "selector",
+                OutboundKind::Paniq(_) => "paniq",
             };
             format!("outbound/{kind}[{}]", outbound.tag)
         });

@@ -21,7 +21,7 @@ use base64::{
 };
 use jiff::{Timestamp, tz::TimeZone};
 use sansbox_core::Seed;
-use sansbox_protocols::paniq::profile::{CborReason, NewProfile, PrivateKey, Profile};
+use sansbox_protocols::paniq::profile::{NewProfile, PrivateKey, Profile};
 use std::{path::PathBuf, time::Instant};
 use zeroize::Zeroizing;
 
@@ -167,13 +167,7 @@ fn from_cbor(input: &Input, base64: bool, output: &Output) -> Result<(), Fatal> 
         let decoded = BASE64.decode(&*bytes);
         bytes = Zeroizing::new(decoded.map_err(|e| input.undecodable(&e))?);
     }
-    let mut read = Profile::from_cbor(&bytes);
-    // bf ends what it writes to stdout by a newline, also when it is no text.
-    if let (Err(error), Some((b'\n', rest))) = (&read, bytes.split_last())
-        && error.reason == CborReason::Trailing(1)
-    {
-        read = Profile::from_cbor(rest);
-    }
+    let read = Profile::from_printed_cbor(&bytes);
     let profile = read.map_err(|e| input.undecodable(&e))?;
     output.text(&profile.to_json())
 }

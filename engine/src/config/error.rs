@@ -118,6 +118,45 @@ pub enum ErrorKind {
         /// The key.
         key: &'static str,
     },
+    /// None of several keys is there, of which one has to be.
+    #[error("missing one of {}", .keys.join(", "))]
+    MissingOneOf {
+        /// The keys.
+        keys: &'static [&'static str],
+    },
+    /// Two keys of which only one can be.
+    #[error("{key:?} and {other:?} exclude each other")]
+    Exclusive {
+        /// The key that stands here.
+        key: &'static str,
+        /// The other one.
+        other: &'static str,
+    },
+    /// A key that is known, but not with this type.
+    #[error("key {key:?} cannot be used here: {reason}")]
+    Unusable {
+        /// The key.
+        key: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A file that the configuration names and that cannot be read.
+    #[error("cannot read {path:?}: {reason}")]
+    File {
+        /// Its path as written.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Something is wrong in a profile.
+    #[error("profile{}: {problem}", InFile(.file))]
+    Profile {
+        /// The file that holds it, with line and column if they are known; empty when it stands in
+        /// the configuration.
+        file: String,
+        /// The field and what is wrong with it.
+        problem: String,
+    },
     /// Two inbounds, or two outbounds, with one tag.
     #[error("duplicate {noun} tag {tag:?}")]
     DuplicateTag {
@@ -183,6 +222,14 @@ pub enum WarningKind {
         /// Why.
         reason: &'static str,
     },
+    /// Something is odd in a profile.
+    #[error("profile{}: {problem}", InFile(.file))]
+    Profile {
+        /// As in [`ErrorKind::Profile`].
+        file: String,
+        /// The field and what is odd about it.
+        problem: String,
+    },
     /// An error that the lenient mode lets pass.
     #[error("{0}")]
     Tolerated(ErrorKind),
@@ -216,6 +263,17 @@ impl fmt::Display for Nearest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0
             .map_or(Ok(()), |name| write!(f, "; did you mean {name:?}?"))
+    }
+}
+
+struct InFile<'a>(&'a str);
+
+impl fmt::Display for InFile<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        write!(f, " {}", self.0)
     }
 }
 

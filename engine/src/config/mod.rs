@@ -12,16 +12,19 @@
 //! );
 //! ```
 //!
-//! Nothing here opens a file: [`Sources`] holds what the caller has read. The way is text -> tree
+//! Nothing here opens a file: [`Sources`] holds what the caller has read, and [`Outside`] reads what
+//! it names. The way is text -> tree
 //! with places (`reader`) -> records checked against tables (`schema`) -> model (`build`).
 mod build;
 mod error;
 pub mod model;
+mod outside;
 mod reader;
 mod schema;
 mod source;
 
 pub use error::{ConfigError, ERRORS_MAX, ErrorKind, Found, Warning, WarningKind};
+pub use outside::{Files, NAMED_FILE_BYTES_MAX, Outside};
 pub use reader::{DEPTH_MAX, FILE_BYTES_MAX};
 pub use source::{Source, Sources};
 
@@ -41,7 +44,7 @@ pub struct ReadOptions {
 }
 
 /// Reads all files into one configuration; several are merged as [`merge`] does. At most
-/// [`ERRORS_MAX`] warnings come with it.
+/// [`ERRORS_MAX`] warnings come with it. They may name no further files: [`read_with`] takes those.
 ///
 /// # Errors
 /// What is wrong, in the order of the text, at most [`ERRORS_MAX`]; never empty.
@@ -49,11 +52,24 @@ pub fn read(
     sources: &Sources,
     options: &ReadOptions,
 ) -> Result<(Config, Vec<Warning>), Vec<ConfigError>> {
+    read_with(sources, options, &Outside::default())
+}
+
+/// As [`read`], with files that the configuration names and the time.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with(
+    sources: &Sources,
+    options: &ReadOptions,
+    outside: &Outside<'_>,
+) -> Result<(Config, Vec<Warning>), Vec<ConfigError>> {
     let (root, record, decoder) = decode_all(sources)?;
     let mut builder = Builder {
         problems: decoder.problems,
         warnings: decoder.warnings,
         lenient: options.lenient,
+        outside: *outside,
     };
     let config = build(record, &mut builder);
     if builder.problems.is_empty() {

@@ -8,6 +8,8 @@ use core::{
 };
 use ipnet::IpNet;
 use sansbox_core::{Host, Target};
+use sansbox_protocols::paniq::profile::{ClientSettings, ServerSettings};
+use std::sync::Arc;
 
 /// Where a value stood: a file of the input and a byte range in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,7 +125,7 @@ pub enum LogLevel {
 }
 
 /// One of `inbounds`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Inbound {
     /// `tag`, or the decimal index when absent.
     pub tag: String,
@@ -136,7 +138,7 @@ pub struct Inbound {
 }
 
 /// `type` of an inbound and its own fields.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum InboundKind {
     /// SOCKS4, 4a and 5.
     Socks {
@@ -162,6 +164,17 @@ pub enum InboundKind {
         /// Destination port; the listening port when absent.
         override_port: Option<u16>,
     },
+    /// A paniq server.
+    Paniq(Box<PaniqInbound>),
+}
+
+/// The own fields of a `paniq` inbound.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PaniqInbound {
+    /// What its profile means to a server.
+    pub profile: Arc<ServerSettings>,
+    /// `allow_private`: clients may reach addresses of private networks and of this machine.
+    pub allow_private: bool,
 }
 
 /// One of `users`.
@@ -239,7 +252,7 @@ impl Default for Listen {
 }
 
 /// One of `outbounds`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Outbound {
     /// `tag`, or the decimal index when absent.
     pub tag: String,
@@ -252,7 +265,7 @@ pub struct Outbound {
 }
 
 /// `type` of an outbound and its own fields.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum OutboundKind {
     /// Dials the target itself.
     Direct,
@@ -289,6 +302,18 @@ pub enum OutboundKind {
         /// End inbound connections when the selection changes.
         interrupt_exist_connections: bool,
     },
+    /// Through a paniq server.
+    Paniq(Box<PaniqOutbound>),
+}
+
+/// The own fields of a `paniq` outbound.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PaniqOutbound {
+    /// What its profile means to a client. Its `server` is the one below.
+    pub profile: Arc<ClientSettings>,
+    /// `server` and `server_port`; each of them that is absent is that of the profile's
+    /// `proxy_addr`.
+    pub server: Target,
 }
 
 /// `version` of a SOCKS outbound.

@@ -2,16 +2,20 @@
 mod paths;
 
 use crate::{
-    carrier::CarrierPlan,
+    carrier::{CarrierPlan, paniq},
     config::model::{self, Config, Dial, Listen, Networks, OutboundKind, SocksVersion, Span},
     ids::{InboundId, OutboundId},
     router::{CompileError, Metadata, Router, Verdict},
     users::Users,
 };
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use paths::Paths;
 use sansbox_core::Target;
-use sansbox_protocols::{http, socks};
+use sansbox_protocols::{http, paniq::tunnel::ClientConfig, socks};
+use std::sync::Arc;
+
+/// Where a server is while its name is not looked up.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Everything a configuration decides. Immutable; a reload builds a new one.
 #[derive(Debug)]
@@ -235,9 +239,10 @@ impl Proxy {
                 });
                 (server, ProxyProtocol::Http(options?))
             }
-            OutboundKind::Direct | OutboundKind::Block | OutboundKind::Selector { .. } => {
-                return Ok(None);
-            }
+            OutboundKind::Direct
+            | OutboundKind::Block
+            | OutboundKind::Selector { .. }
+            | OutboundKind::Paniq(_) => return Ok(None),
         };
         Ok(Some(Self {
             server: server.clone(),
@@ -349,7 +354,7 @@ impl Plan {
             model::InboundKind::Socks { users }
             | model::InboundKind::Http { users }
             | model::InboundKind::Mixed { users } => users.len(),
-            model::InboundKind::Direct { .. } => 0,
+            model::InboundKind::Direct { .. } | model::InboundKind::Paniq(_) => 0,
         });
         for (what, len) in [
             ("inbounds", config.inbounds.len()),
@@ -455,12 +460,29 @@ fn plan_outbound(
         tag: outbound.tag.clone(),
         dial: outbound.dial.clone(),
         proxy: Proxy::new(&outbound.kind).map_err(bad)?,
-        carrier: None,
+        carrier: plan_carrier(outbound),
         path: paths.find(id, &mut Vec::new())?,
     })
 }
 
+/// The carrier of an outbound that has one.
+fn plan_carrier(outbound: &model::Outbound) -> Option<CarrierPlan> {
+    let OutboundKind::Paniq(paniq) = &outbound.kind else {
+        return None;
+    };
+    let dial = &outbound.dial;
+    let plan = paniq::ClientPlan {
+        server: paniq.server.clone(),
+        domain_strategy: dial.domain_strategy,
+        inet4_bind_address: dial.inet4_bind_address,
+        inet6_bind_address: dial.inet6_bind_address,
+        config: ClientConfig::new(&paniq.profile, UNKNOWN),
+    };
+    Some(CarrierPlan::PaniqClient(Arc::new(plan)))
+}
+
 fn plan_inbound(inbound: &model::Inbound) -> InboundPlan {
+    let (mut carrier, mut reach) = (None, Reach::All);
     let (service, users) = match &inbound.kind {
         model::InboundKind::Socks { users } => (Service::Socks, Users::new(users)),
         model::InboundKind::Http { users } => (Service::Http, Users::new(users)),
@@ -477,14 +499,23 @@ fn plan_inbound(inbound: &model::Inbound) -> InboundPlan {
             };
             (service, Users::default())
         }
+        model::InboundKind::Paniq(paniq) => {
+            let settings = Arc::clone(&paniq.profile);
+            let plan = paniq::ServerPlan { settings };
+            carrier = Some(CarrierPlan::PaniqServer(Arc::new(plan)));
+            if !paniq.allow_private {
+                reach = Reach::Public;
+            }
+            (Service::Carried, Users::default())
+        }
     };
     InboundPlan {
         tag: inbound.tag.clone(),
         listen: inbound.listen.clone(),
         service,
         users,
-        carrier: None,
-        reach: Reach::All,
+        carrier,
+        reach,
     }
 }
 

@@ -60,6 +60,10 @@ impl Paths<'_> {
         }
         let below = match &outbound.dial.detour {
             Some(tag) => self.find(self.id_of(tag)?, visited)?,
+            None if matches!(outbound.kind, OutboundKind::Paniq(_)) => Path::Carried {
+                carrier: id,
+                proxies: Vec::new(),
+            },
             None => Path::Through {
                 dial: id,
                 proxies: Vec::new(),
@@ -84,7 +88,11 @@ impl Paths<'_> {
                 proxies.push(id);
                 Path::Carried { carrier, proxies }
             }
-            (OutboundKind::Direct | OutboundKind::Selector { .. }, below) => below,
+            // A carrier has no detour: the configuration refuses it.
+            (
+                OutboundKind::Direct | OutboundKind::Selector { .. } | OutboundKind::Paniq(_),
+                below,
+            ) => below,
         })
     }
 

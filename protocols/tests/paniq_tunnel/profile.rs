@@ -3,8 +3,8 @@ use sansbox_core::Seed;
 use sansbox_protocols::paniq::{
     Draws,
     obf::{Framer, Kind, Params, Spec},
-    preamble::{self, ClientAuth, Rules, SourcePort, Window},
-    timestamp::ServerKey,
+    preamble::Rules,
+    profile::{ClientSettings, PrivateKey, ServerSettings, Shared},
     transport::{Budget, Codec, Counting, Padding, PaddingSpec, Sizes},
     tunnel::{ClientConfig, Limits, ServerConfig, Settings},
 };
@@ -147,63 +147,58 @@ impl Profile {
         *self.codec().budget()
     }
 
-    pub(crate) fn client(&self, server: SocketAddr) -> ClientConfig {
-        let public = self.key.map(|key| ServerKey::new(key).public());
-        let auth = match public {
-            None => ClientAuth::Keyless,
-            Some(public) if self.encrypted_timestamp => ClientAuth::EncryptedTimestamp(public),
-            Some(public) => ClientAuth::Mac(public),
-        };
-        let codec = self.codec();
-        ClientConfig {
-            server,
-            preamble: preamble::ClientConfig {
-                framer: codec.framer().clone(),
-                auth,
-                attempts: 3,
-                timeout: TIMEOUT,
-                delay: Duration::from_millis(5),
-                jitter: Duration::from_millis(5),
-                source_port: SourcePort::Fresh,
-            },
-            codec,
+    /// What the settings of a profile with all this are.
+    fn shared(&self) -> Shared {
+        Shared {
+            params: self.params.clone().into(),
+            handshake_timeout: TIMEOUT,
+            budget: self.budget(),
             padding: self.padding,
             counting: self.counting,
-            settings: self.settings,
-            pin: None,
-            dial_timeout: TIMEOUT,
+            keepalive: self.settings.keepalive,
+            idle_timeout: self.settings.idle_timeout,
+            max_streams: self.settings.streams_max,
+        }
+    }
+
+    pub(crate) fn client(&self, server: SocketAddr) -> ClientConfig {
+        let key = self.key.map(PrivateKey::new);
+        let settings = ClientSettings {
+            shared: self.shared(),
+            server: server.into(),
+            encrypted_timestamp: self.encrypted_timestamp,
+            server_key: key.map(|key| key.public()),
+            attempts: 3,
+            delay: Duration::from_millis(5),
+            jitter: Duration::from_millis(5),
+        };
+        ClientConfig {
             open_timeout: Duration::from_secs(20),
-            waiting_max: 1000,
+            ..ClientConfig::new(&settings, server)
         }
     }
 
     pub(crate) fn server(&self, seed: u64) -> ServerConfig {
-        let window = Window::new(SKEW, TIMEOUT, 3);
-        ServerConfig {
-            preamble: preamble::ServerConfig {
-                codec: self.codec(),
-                key: self.key.map(ServerKey::new),
-                draws: Draws::new(Seed::from_u64(seed)),
-                encrypted_timestamp: self.key.is_some(),
-                require_encrypted_timestamp: false,
-                require_timestamp: true,
-                legacy_until: None,
-                signature_validate: true,
-                timestamp_window: Window {
-                    past: SKEW,
-                    future: SKEW,
-                },
-                timeout: TIMEOUT,
-                replays_max: 4096,
-                rate_limit: None,
-            },
-            rules: match self.has_go_server {
-                true => Rules::go(),
-                false => Rules::new(window),
-            },
-            padding: self.padding,
-            settings: self.settings,
-            limits: self.limits,
+        let settings = ServerSettings {
+            shared: self.shared(),
+            private_key: self.key.map(PrivateKey::new),
+            signature_validate: true,
+            require_timestamp: true,
+            encrypted_timestamp: self.key.is_some(),
+            require_encrypted_timestamp: false,
+            legacy_until: None,
+            skew_soft: SKEW / 2,
+            skew_hard: SKEW,
+            replay_window: SKEW,
+            replays_max: 4096,
+            attempts: 3,
+            rate_limit: None,
+        };
+        let mut config = ServerConfig::new(&settings, Draws::new(Seed::from_u64(seed)));
+        if self.has_go_server {
+            config.rules = Rules::go();
         }
+        config.limits = self.limits;
+        config
     }
 }

@@ -2,12 +2,17 @@
 use super::{
     profile::Profile,
     relay::pattern,
-    world::{ECHO, World},
+    world::{ECHO, World, server_address},
 };
+use sansbox_core::Seed;
 use sansbox_protocols::paniq::{
+    Draws,
     obf::{Framer, Kind},
+    profile,
     transport::INNER_LEN_MAX,
+    tunnel::{ClientConfig, ServerConfig, Settings},
 };
+use std::time::Duration;
 
 /// Transport frames of the trace, and the longest QUIC datagram in them.
 fn check_sizes(world: &World) -> (usize, usize) {
@@ -98,4 +103,66 @@ fn the_same_seed_gives_the_same_bytes() {
     };
     assert!(run(1) == run(1), "the same seed");
     assert!(run(1) != run(2), "another seed");
+}
+
+const DOCUMENTED: &str = include_str!("../vectors/paniq/docs_profile.json");
+
+#[test]
+fn a_profile_as_it_is_written_makes_both_ends() {
+    let written = profile::Profile::from_json(DOCUMENTED.as_bytes()).unwrap();
+    let mut world = World::of_profile(&written, 1);
+    let data = pattern(1, 100_000);
+    let stream = world.open(ECHO, &data);
+    world.run(World::all_done);
+    assert!(world.apps[&stream].came == data);
+}
+
+#[test]
+fn what_a_profile_says_arrives_in_both_ends() {
+    let mut written = profile::Profile::from_json(DOCUMENTED.as_bytes()).unwrap();
+    written.handshake_attempts = 4;
+    written.handshake_timeout = profile::Nanos::parse("3s").unwrap();
+    written.quic.keepalive = profile::Nanos::parse("7s").unwrap();
+    written.quic.idle_timeout = profile::Nanos::parse("70s").unwrap();
+    written.quic.max_streams = 17;
+    written.obfuscation.transport_replay = true;
+    written.obfuscation.transport_replay_limit = 1_000_000;
+    let settings = Settings {
+        keepalive: Duration::from_secs(7),
+        idle_timeout: Duration::from_secs(70),
+        streams_max: 17,
+    };
+    let at = server_address();
+    let client = ClientConfig::from_profile(&written.for_clients(), at).unwrap();
+    assert_eq!((client.server, client.settings), (at, settings));
+    assert_eq!(client.preamble.attempts, 4);
+    assert_eq!(client.preamble.timeout, Duration::from_secs(3));
+    assert_eq!(client.preamble.delay, Duration::from_millis(5));
+    assert_eq!(client.open_timeout, Duration::from_secs(4 * 3 + 10));
+    assert_eq!(client.codec.padding(), &client.padding);
+    assert_eq!(
+        (client.padding.max(), client.padding.burst()),
+        (96, (96, 104))
+    );
+    assert_eq!(client.codec.counting(), &client.counting);
+    assert_eq!(client.counting.limit, 1_000_000);
+    assert!(client.codec.budget().has_counter() && client.pin.is_none());
+
+    let wall = Duration::from_secs(1_700_000_000);
+    let draws = || Draws::new(Seed::from_u64(1));
+    let server = ServerConfig::from_profile(&written, wall, draws()).unwrap();
+    assert_eq!(server.settings, settings);
+    assert_eq!(server.padding, client.padding);
+    assert_eq!(server.preamble.codec.counting(), &client.counting);
+    assert_eq!(server.preamble.timeout, Duration::from_secs(3));
+    let limit = server.preamble.rate_limit.unwrap();
+    assert_eq!((limit.per_second, limit.burst), (200, 500));
+    let window = server.rules.encrypted_window.unwrap();
+    assert_eq!(window.past, Duration::from_secs(30 + 4 * 3));
+    assert_eq!(window.future, Duration::from_secs(30));
+
+    // The server's own key is no client's business; a client's profile has no limits to serve.
+    assert!(ClientConfig::from_profile(&written, at).is_err());
+    written.obfuscation.rate_limit_burst = 2;
+    assert!(ServerConfig::from_profile(&written, wall, draws()).is_err());
 }

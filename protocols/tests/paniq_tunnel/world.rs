@@ -3,8 +3,11 @@ use super::profile::Profile;
 use bytes::BytesMut;
 use sansbox_core::{End, Host, Instant, Pipe, Refusal, Seed, Target};
 use sansbox_protocols::paniq::{
-    Draws,
-    tunnel::{Client, ClientEvent, Failure, Path, Pin, Server, ServerEvent, ServerStream, Stream},
+    Draws, profile,
+    tunnel::{
+        Client, ClientConfig, ClientEvent, Failure, Path, Pin, Server, ServerConfig, ServerEvent,
+        ServerStream, Stream,
+    },
 };
 use std::{
     collections::BTreeMap,
@@ -157,6 +160,19 @@ impl World {
         let mut config = world.profile.client(server_address());
         config.pin = Some(pin(&world.server));
         world.client = Client::new(world.now, WALL, config, Seed::from_u64(seed));
+        world
+    }
+
+    /// Both ends of a profile as it is written.
+    pub(crate) fn of_profile(written: &profile::Profile, seed: u64) -> Self {
+        let mut world = Self::new(Profile::new(), seed);
+        let client = ClientConfig::from_profile(&written.for_clients(), server_address()).unwrap();
+        world.client = Client::new(world.now, WALL, client, Seed::from_u64(seed));
+        let draws = Draws::new(Seed::from_u64(9));
+        let server = ServerConfig::from_profile(written, WALL, draws).unwrap();
+        let seed = Seed::from_u64(seed + 1);
+        let identity = Server::identity(&seed.derive("identity"), WALL).unwrap();
+        world.server = Server::new(world.now, WALL, server, &identity, seed).unwrap();
         world
     }
 

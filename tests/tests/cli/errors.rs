@@ -107,9 +107,9 @@ const CASES: &[Case] = &[
         says: &["vless", "not supported yet"],
     },
     Case {
-        text: "{\"inbounds\": [\n{\"type\": «\"paniq\", \"tag\": \"p\"}]}",
-        path: "inbounds[0].type",
-        says: &["paniq", "not supported yet"],
+        text: "{\"inbounds\": [\n«{\"type\": \"paniq\", \"tag\": \"p\"}]}",
+        path: "inbounds[0]",
+        says: &["missing one of profile_path, profile"],
     },
     Case {
         text: "{\n«\"dns\": {\"final\": \"x\"}}",

@@ -10,7 +10,11 @@ use core::{
     time::Duration,
 };
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed, Target};
-use sansbox_protocols::paniq::tunnel::{self, Identity, ServerConfig, ServerEvent, SettingsError};
+use sansbox_protocols::paniq::{
+    Draws,
+    profile::ServerSettings,
+    tunnel::{self, Identity, ServerConfig, ServerEvent, SettingsError},
+};
 use std::{collections::VecDeque, sync::Arc};
 
 /// What a client is told of where its target was dialled from: nothing (`docs/protocols/paniq.md`).
@@ -19,8 +23,8 @@ const UNTOLD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)
 /// What a server needs to know.
 #[derive(Clone, Debug)]
 pub struct ServerPlan {
-    /// What the tunnels are told. Its draws are replaced by ones from the carrier's seed.
-    pub config: ServerConfig,
+    /// What the profile says.
+    pub settings: Arc<ServerSettings>,
 }
 
 /// All tunnels of one socket.
@@ -43,8 +47,8 @@ impl Server {
     ) -> Result<Self, SettingsError> {
         let identity: Identity =
             tunnel::Server::identity(&seed.derive("paniq/identity"), since_1970)?;
-        let mut config = plan.config.clone();
-        config.preamble.draws = sansbox_protocols::paniq::Draws::new(seed.derive("paniq/preamble"));
+        let draws = Draws::new(seed.derive("paniq/preamble"));
+        let config = ServerConfig::new(&plan.settings, draws);
         let seed = seed.derive("paniq/server");
         let tunnels = tunnel::Server::new(now, since_1970, config, &identity, seed)?;
         Ok(Self {

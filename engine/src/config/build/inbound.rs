@@ -10,7 +10,15 @@ use crate::config::{
 use core::net::IpAddr;
 use sansbox_core::Host;
 
-impl Builder {
+/// Listen keys that a paniq inbound cannot use.
+const NOT_FOR_PANIQ: [(&str, &str); 4] = [
+    ("tcp_keep_alive", "a paniq inbound listens on UDP"),
+    ("tcp_keep_alive_interval", "a paniq inbound listens on UDP"),
+    ("udp_timeout", "the profile's quic.idle_timeout says it"),
+    ("sansbox_allow_public", "whoever has the profile is served"),
+];
+
+impl Builder<'_> {
     pub(super) fn inbound(&mut self, mut record: Record, index: usize) -> Option<Inbound> {
         if record.broken {
             return None;
@@ -18,6 +26,9 @@ impl Builder {
         let tag = tag_of(&record, index);
         record.take("tag");
         let name = take_string(&mut record, "type").unwrap_or_default();
+        if name == "paniq" {
+            self.unusable(&record, &NOT_FOR_PANIQ);
+        }
         let listen = self.listen(&mut record);
         let kind = match name.as_str() {
             "socks" => InboundKind::Socks {
@@ -29,6 +40,7 @@ impl Builder {
             "mixed" => InboundKind::Mixed {
                 users: users(&mut record),
             },
+            "paniq" => InboundKind::Paniq(Box::new(self.paniq_inbound(&mut record)?)),
             _ => self.direct_inbound(&mut record),
         };
         self.all_taken(&record);

@@ -1,6 +1,7 @@
 //! Checked records into the model, and the checks that need more than one value.
 mod inbound;
 mod outbound;
+mod paniq;
 mod recorder;
 mod references;
 mod route;
@@ -9,6 +10,7 @@ mod tags;
 use super::{
     error::{ErrorKind, WarningKind},
     model::{Config, Log, LogLevel, Recorder, Sansbox, Span, Spanned},
+    outside::Outside,
     reader::Problem,
     schema::{Field, Record, Value},
 };
@@ -18,16 +20,17 @@ pub(crate) use tags::check_tags;
 
 /// Collects what is wrong while the model is built.
 #[derive(Debug, Default)]
-pub(crate) struct Builder {
+pub(crate) struct Builder<'a> {
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<(WarningKind, Span)>,
     /// Let pass what sing-box starts with and fails at per connection.
     pub(crate) lenient: bool,
+    pub(crate) outside: Outside<'a>,
 }
 
 /// The model of a whole file. Parts that are marked broken are left out, as what is wrong with
 /// them was said before; so the result is good only when there are no problems at all.
-pub(crate) fn build(mut root: Record, builder: &mut Builder) -> Config {
+pub(crate) fn build(mut root: Record, builder: &mut Builder<'_>) -> Config {
     root.take("$schema");
     let log = builder.log(&mut root);
     let tags = tags::Tags::of(&root);
@@ -61,7 +64,7 @@ fn take_records(record: &mut Record, key: &str) -> Vec<Record> {
     }
 }
 
-impl Builder {
+impl Builder<'_> {
     fn problem(&mut self, span: Span, kind: ErrorKind) {
         self.problems.push(Problem { kind, span });
     }
@@ -77,6 +80,17 @@ impl Builder {
             self.warnings.push((WarningKind::Tolerated(kind), span));
         } else {
             self.problem(span, kind);
+        }
+    }
+
+    /// Refuses keys that are there and cannot be used.
+    fn unusable(&mut self, record: &Record, keys: &[(&str, &'static str)]) {
+        for (key, reason) in keys {
+            let field = record.fields.iter().find(|field| field.row.key == *key);
+            if let Some(field) = field.filter(|field| !field.value.is_zero()) {
+                let key = field.row.key;
+                self.problem(field.span, ErrorKind::Unusable { key, reason });
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::config::{
     error::{ErrorKind, WarningKind},
-    model::{Dial, DomainStrategy, Outbound, OutboundKind, SocksVersion, Span, User},
+    model::{Dial, DomainStrategy, Outbound, OutboundKind, SocksVersion, Span, Spanned, User},
     schema::{Record, Value},
 };
 use core::net::IpAddr;
@@ -28,7 +28,19 @@ const SOCKET_KEYS: [&str; 8] = [
     "fallback_delay",
 ];
 
-impl Builder {
+/// Dial keys that a paniq outbound cannot use.
+const NOT_FOR_PANIQ: [(&str, &str); 2] = [
+    (
+        "detour",
+        "tunnels through another outbound are not supported yet",
+    ),
+    (
+        "fallback_delay",
+        "a tunnel is dialled to one address at a time",
+    ),
+];
+
+impl Builder<'_> {
     pub(super) fn outbound(&mut self, mut record: Record, index: usize) -> Option<Outbound> {
         if record.broken {
             return None;
@@ -36,6 +48,9 @@ impl Builder {
         let tag = tag_of(&record, index);
         record.take("tag");
         let name = take_text(&mut record, "type");
+        if name.as_ref().is_some_and(|name| name.value == "paniq") {
+            self.unusable(&record, &NOT_FOR_PANIQ);
+        }
         let dial = self.dial(&mut record);
         let kind = match name.as_ref().map_or("", |name| &name.value) {
             "direct" => Some(OutboundKind::Direct),
@@ -46,6 +61,10 @@ impl Builder {
             }
             "socks" => self.socks(&mut record),
             "http" => self.http(&mut record),
+            "paniq" => {
+                let paniq = self.paniq_outbound(&mut record);
+                paniq.map(|paniq| OutboundKind::Paniq(Box::new(paniq)))
+            }
             _ => self.selector(&mut record),
         }?;
         self.all_taken(&record);
@@ -104,6 +123,14 @@ impl Builder {
         Some(ip)
     }
 
+    pub(super) fn host(&mut self, text: &Spanned<String>) -> Option<Host> {
+        let host = Host::parse(text.value.as_bytes());
+        if host.is_err() {
+            self.bad_value(text.span, &text.value, "an IP address or a domain name");
+        }
+        host.ok()
+    }
+
     /// `server` and `server_port`.
     fn server(&mut self, record: &mut Record) -> Option<Target> {
         let port = take_port(record, "server_port");
@@ -111,10 +138,7 @@ impl Builder {
             self.problem(record.span, ErrorKind::MissingField { key: "server" });
             return None;
         };
-        let Ok(host) = Host::parse(server.value.as_bytes()) else {
-            self.bad_value(server.span, &server.value, "an IP address or a domain name");
-            return None;
-        };
+        let host = self.host(&server)?;
         if port.is_none() {
             let key = "server_port";
             self.tolerable(record.span, ErrorKind::MissingField { key });

@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 const KEY: &str = "public_key";
 
-impl Builder {
+impl Builder<'_> {
     pub(super) fn recorder(&mut self, record: &mut Record) -> Recorder {
         let mode = take_text(record, "mode");
         let mode_span = mode.as_ref().map_or(record.span, |text| text.span);

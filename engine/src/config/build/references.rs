@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Checks every reference. Those that keep sing-box from starting are errors; those it only
 /// stumbles over later (rules) are warnings when lenient.
-pub(super) fn check(config: &Config, tags: &Tags, builder: &mut Builder) {
+pub(super) fn check(config: &Config, tags: &Tags, builder: &mut Builder<'_>) {
     for outbound in &config.outbounds {
         for tag in needs(outbound) {
             if !tags.outbounds.contains(&tag.value) {
@@ -40,7 +40,7 @@ pub(super) fn check(config: &Config, tags: &Tags, builder: &mut Builder) {
     no_circles(&config.outbounds, builder);
 }
 
-impl Builder {
+impl Builder<'_> {
     fn unknown(
         &self,
         noun: &'static str,
@@ -60,7 +60,7 @@ impl Builder {
     }
 }
 
-fn inbounds_exist(condition: &Condition, tags: &Tags, builder: &mut Builder) {
+fn inbounds_exist(condition: &Condition, tags: &Tags, builder: &mut Builder<'_>) {
     match condition {
         Condition::Default(fields) => {
             for tag in fields.inbound.iter().flatten() {
@@ -85,14 +85,15 @@ fn needs(outbound: &Outbound) -> impl Iterator<Item = &Spanned<String>> {
         OutboundKind::Direct
         | OutboundKind::Block
         | OutboundKind::Socks { .. }
-        | OutboundKind::Http { .. } => &[],
+        | OutboundKind::Http { .. }
+        | OutboundKind::Paniq(_) => &[],
     };
     outbound.dial.detour.iter().chain(members)
 }
 
 /// Walks from every outbound along what it needs, without recursion. An outbound on the way that
 /// is met again closes a circle; each circle is told once.
-fn no_circles(outbounds: &[Outbound], builder: &mut Builder) {
+fn no_circles(outbounds: &[Outbound], builder: &mut Builder<'_>) {
     let by_tag: BTreeMap<&str, &Outbound> = outbounds.iter().map(|o| (&*o.tag, o)).collect();
     let mut done: BTreeSet<&str> = BTreeSet::new();
     for start in outbounds {
@@ -126,7 +127,7 @@ fn no_circles(outbounds: &[Outbound], builder: &mut Builder) {
     }
 }
 
-fn report(mut chain: Vec<String>, span: Span, builder: &mut Builder) {
+fn report(mut chain: Vec<String>, span: Span, builder: &mut Builder<'_>) {
     chain.extend(chain.first().cloned());
     builder.problem(span, ErrorKind::CircularDependency { chain });
 }

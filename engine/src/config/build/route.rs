@@ -11,7 +11,7 @@ use crate::config::{
 use core::net::IpAddr;
 use ipnet::IpNet;
 
-impl Builder {
+impl Builder<'_> {
     pub(super) fn route(&mut self, record: &mut Record) -> Route {
         let rules = take_records(record, "rules");
         Route {

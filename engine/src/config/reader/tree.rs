@@ -61,6 +61,20 @@ impl Node {
         }
     }
 
+    /// Takes the members out that [`Self::is_empty`], at every depth.
+    pub(crate) fn drop_empty(&mut self) {
+        match &mut self.value {
+            Json::Object(members) => {
+                members.retain(|member| !member.value.is_empty());
+                members
+                    .iter_mut()
+                    .for_each(|member| member.value.drop_empty());
+            }
+            Json::Array { items, .. } => items.iter_mut().for_each(Self::drop_empty),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+        }
+    }
+
     /// The first array in the value that ends with a comma.
     pub(crate) fn trailing_comma(&self) -> Option<Span> {
         match &self.value {

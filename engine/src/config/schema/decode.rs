@@ -167,6 +167,7 @@ impl Decoder {
             Kind::Objects(object) => self.objects(node, object, mode),
             Kind::Variants(family) => self.variants(node, family),
             Kind::Rules => self.rules(node),
+            Kind::Profile => self.tree(node),
             Kind::Other(_) => None,
             Kind::Bool
             | Kind::Tristate
@@ -187,6 +188,16 @@ impl Decoder {
         if let Some(value) = value {
             record.set(row, value, node.span);
         }
+    }
+
+    fn tree(&mut self, node: &Node) -> Option<Value> {
+        if node.members().is_none() {
+            self.wrong_type(node, "an object");
+            return None;
+        }
+        let mut tree = node.clone();
+        tree.drop_empty();
+        Some(Value::Tree(tree))
     }
 
     fn nested(

@@ -51,6 +51,7 @@ impl Decoder {
             Kind::Object(_)
             | Kind::Objects(_)
             | Kind::Variants(_)
+            | Kind::Profile
             | Kind::Rules
             | Kind::Other(_) => None,
         }

@@ -17,7 +17,7 @@ pub(crate) use decode::{Decoder, GUESSES_MAX, decode};
 pub(crate) use nearest::nearest;
 pub(crate) use record::{Field, Record, Value};
 pub(crate) use reference::reference_markdown;
-pub(crate) use write::{to_json, to_json_without_empty};
+pub(crate) use write::{to_json, to_json_as_written, to_json_without_empty};
 
 /// One key of an object.
 #[derive(Debug)]
@@ -84,6 +84,8 @@ pub(crate) enum Kind {
     Objects(&'static Object),
     /// An array of objects whose `type` says their shape.
     Variants(&'static Family),
+    /// A paniq profile, which has its own reader.
+    Profile,
     /// An array of route rules.
     Rules,
     /// What is not supported yet; the text is for the reference page only.

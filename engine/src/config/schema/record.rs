@@ -1,6 +1,9 @@
 //! An object after its keys and types were checked.
 use super::{Object, Row, Support};
-use crate::config::model::{DomainStrategy, Network, Span, Spanned};
+use crate::config::{
+    model::{DomainStrategy, Network, Span, Spanned},
+    reader::Node,
+};
 use core::net::IpAddr;
 
 /// An object whose keys are known and whose values have the right types.
@@ -38,6 +41,8 @@ pub(crate) enum Value {
     Ports(Vec<u16>),
     /// `None`: `null`, which `format` writes back.
     Headers(Vec<(String, Option<Vec<String>>)>),
+    /// An object, as it stands there but for what holds nothing.
+    Tree(Node),
     Record(Box<Record>),
     Records(Vec<Record>),
 }
@@ -56,7 +61,7 @@ impl Value {
             Self::Ports(list) => list.is_empty(),
             Self::Headers(list) => list.is_empty(),
             Self::Records(list) => list.is_empty(),
-            Self::Address(_) | Self::Record(_) => false,
+            Self::Address(_) | Self::Tree(_) | Self::Record(_) => false,
         }
     }
 }

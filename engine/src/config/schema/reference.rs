@@ -18,6 +18,7 @@ do yet is refused with its place in the file; it is never ignored.
 | list of X | one X, or an array of X |
 | duration | text such as `300ms`, `1h30m` or `7d`; not negative |
 | mark | a number, or text such as `0x2023` |
+| profile | an object as [paniq.md](protocols/paniq.md#the-profile) says |
 ";
 
 const RULES: [&Object; 4] = [
@@ -163,6 +164,7 @@ const fn kind_name(kind: Kind) -> &'static str {
         Kind::PortList => "list of ports",
         Kind::Headers | Kind::Object(_) => "object",
         Kind::Objects(_) | Kind::Variants(_) => "array of objects",
+        Kind::Profile => "profile",
         Kind::Rules => "array of rules",
         Kind::Other(name) => name,
     }

@@ -6,8 +6,12 @@ use super::{
     record::{Record, Value},
     value::format_duration,
 };
-use crate::config::model::{DomainStrategy, Network};
+use crate::config::{
+    model::{DomainStrategy, Network},
+    reader::{Json, Node},
+};
 use core::fmt::Write as _;
+use zeroize::Zeroizing;
 
 /// The record as `merge` writes it, ending in a newline.
 pub(crate) fn to_json(record: &Record) -> String {
@@ -91,6 +95,7 @@ fn value(row: &Row, value: &Value) -> Out {
         Value::Texts(list) => collapsed(list.iter().map(|text| Out::text(&text.value))),
         Value::Ports(list) => collapsed(list.iter().map(|port| Out::Raw(port.to_string()))),
         Value::Headers(list) => headers(list),
+        Value::Tree(node) => as_written(node),
         Value::Record(record) => tree(record),
         Value::Records(list) => {
             let typed = matches!(row.kind, Kind::Variants(_) | Kind::Rules);
@@ -102,6 +107,29 @@ fn value(row: &Row, value: &Value) -> Out {
                 item
             });
             Out::Array(items.collect())
+        }
+    }
+}
+
+/// A value as it stands in the text, compact.
+pub(crate) fn to_json_as_written(node: &Node) -> Zeroizing<String> {
+    Zeroizing::new(print(&as_written(node)))
+}
+
+fn as_written(node: &Node) -> Out {
+    match &node.value {
+        Json::Null => Out::Raw("null".to_owned()),
+        Json::Bool(value) => Out::Raw(value.to_string()),
+        Json::Number(literal) => Out::Raw(literal.clone()),
+        Json::String(text) => Out::text(text),
+        Json::Array { items, .. } => Out::Array(items.iter().map(as_written).collect()),
+        Json::Object(members) => {
+            let members = members.iter();
+            Out::Object(
+                members
+                    .map(|member| (member.key.clone(), as_written(&member.value)))
+                    .collect(),
+            )
         }
     }
 }

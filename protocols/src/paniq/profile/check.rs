@@ -97,6 +97,9 @@ impl Profile {
         }
         let private_key = from.server_private_key.clone();
         check.pair(from);
+        if private_key.is_none() {
+            check.warn(PRIVATE_KEY, WarningKind::NoKey);
+        }
         let signature_validate = from.signature_validate.unwrap_or(true);
         let require_timestamp = from.require_timestamp.unwrap_or(true);
         let require_encrypted_timestamp = from.require_encrypted_timestamp.unwrap_or(false);
@@ -148,6 +151,10 @@ impl Profile {
                 skew_hard: seconds(skew_hard),
                 replay_window: seconds(window),
                 replays_max: usize::try_from(replays_max).unwrap_or(usize::MAX),
+                attempts: match self.handshake_attempts {
+                    ..=0 => ATTEMPTS_DEFAULT,
+                    given => u32::try_from(given).unwrap_or(COUNT_MAX),
+                },
                 rate_limit,
             })
         })

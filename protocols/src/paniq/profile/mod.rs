@@ -2,7 +2,7 @@
 //!
 //! | part | holds |
 //! |---|---|
-//! | [`Profile`] | a profile as it is written: [`Profile::from_json`], [`Profile::to_json`], [`Profile::from_cbor`], [`Profile::to_cbor`], [`Profile::from_link`], [`Profile::to_link`] |
+//! | [`Profile`] | a profile as it is written: [`Profile::from_json`], [`Profile::to_json`], [`Profile::from_cbor`], [`Profile::to_cbor`], [`Profile::from_link`], [`Profile::to_link`]; [`Profile::from_file`] takes any of them |
 //! | [`Profile::client`], [`Profile::server`] | what it means to either side, checked, with the defaults filled in |
 //! | [`NewProfile`] | a profile drawn at random |
 //! | [`PrivateKey`], [`PublicKey`] | the server's keys, which are wiped and never printed |
@@ -25,6 +25,7 @@
 //! assert_eq!(client.settings.shared, server.settings.shared);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+mod any;
 mod cbor;
 mod check;
 mod create;
@@ -40,10 +41,11 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use any::ReadError;
 pub use cbor::{CborError, CborReason, EncodeError};
 pub use create::{BadMtu, MTU_MAX, MTU_MIN, NewProfile};
 pub use duration::{BadDuration, Nanos};
-pub use json::{JsonError, JsonReason};
+pub use json::{JsonError, JsonReason, UNKNOWN_KEYS_MAX, UnknownKey};
 pub use keys::{BadKey, PrivateKey, PublicKey};
 pub use link::{LinkError, SCHEME};
 pub use model::{Obfuscation, Padding, Profile, Quic};

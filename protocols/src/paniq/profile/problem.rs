@@ -157,6 +157,8 @@ pub enum WarningKind {
     },
     /// It is not the public key of `server_private_key`: clients with it are turned away.
     OtherKey,
+    /// A server has none: whoever knows the rest of the profile is let in.
+    NoKey,
 }
 
 impl fmt::Display for Warning {
@@ -168,6 +170,10 @@ impl fmt::Display for Warning {
             }
             WarningKind::OtherKey => f.write_str(
                 "not the public key of server_private_key: clients with it are turned away",
+            ),
+            WarningKind::NoKey => f.write_str(
+                "not given: nothing proves that a client knows the server (links and the profiles \
+                 of clients never hold this key)",
             ),
         }
     }

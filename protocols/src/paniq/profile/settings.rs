@@ -120,6 +120,8 @@ pub struct ServerSettings {
     pub replay_window: Duration,
     /// How many preambles are remembered.
     pub replays_max: usize,
+    /// How often a client tries the preamble, each time with the Initiation that it made first.
+    pub attempts: u32,
     /// Limit per source address, if any.
     pub rate_limit: Option<RateLimit>,
 }

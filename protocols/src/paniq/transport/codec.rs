@@ -165,6 +165,18 @@ impl Codec {
         &self.framer
     }
 
+    /// Random bytes behind QUIC packets.
+    #[must_use]
+    pub const fn padding(&self) -> &Padding {
+        &self.padding
+    }
+
+    /// Which counters are taken, if there are any.
+    #[must_use]
+    pub const fn counting(&self) -> &Counting {
+        &self.counting
+    }
+
     /// Appends the frame of `inner`, one QUIC datagram, to `out`. In one pass: nothing is copied
     /// twice, and nothing allocated while `out` has room.
     ///

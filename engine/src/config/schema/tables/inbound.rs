@@ -11,6 +11,7 @@ pub(crate) static INBOUNDS: Family = Family {
         built("http", &HTTP),
         built("mixed", &MIXED),
         built("direct", &DIRECT),
+        built("paniq", &PANIQ),
         planned("tun"),
         planned("redirect"),
         planned("tproxy"),
@@ -25,7 +26,6 @@ pub(crate) static INBOUNDS: Family = Family {
         planned("vless"),
         planned("tuic"),
         planned("anytls"),
-        planned("paniq"),
     ],
 };
 
@@ -145,6 +145,14 @@ static USER: Object = Object {
     ignores: &[],
 };
 
+pub(super) const PROFILE_PATH: Row = yes(
+    "profile_path",
+    Kind::Text,
+    "",
+    "File with the profile, as JSON, CBOR or a link.",
+);
+pub(super) const PROFILE: Row = yes("profile", Kind::Profile, "", "The profile itself.");
+
 macro_rules! inbound {
     ($name:ident, $title:literal, $doc:literal, $rows:expr) => {
         static $name: Object = Object {
@@ -196,6 +204,23 @@ inbound!(
             Kind::Port,
             "the port listened on",
             "Destination port.",
+        ),
+    ]
+);
+inbound!(
+    PANIQ,
+    "paniq",
+    "A paniq server, on UDP: [paniq.md](protocols/paniq.md) says how. Exactly one of \
+     `profile_path` and `profile` must be there. Of the listen keys, `tcp_keep_alive`, \
+     `tcp_keep_alive_interval`, `udp_timeout` and `sansbox_allow_public` are refused.",
+    &[
+        PROFILE_PATH,
+        PROFILE,
+        yes(
+            "allow_private",
+            Kind::Bool,
+            "`false`",
+            "Let clients reach loopback, private and link-local addresses, as seen from here.",
         ),
     ]
 );

@@ -1,7 +1,7 @@
 //! `outbounds`.
 use super::{
     always, exact,
-    inbound::{built, planned},
+    inbound::{PROFILE, PROFILE_PATH, built, planned},
     not_yet, own, shared, yes,
 };
 use crate::config::schema::{Family, Kind, Object, Row};
@@ -16,6 +16,7 @@ pub(crate) static OUTBOUNDS: Family = Family {
         built("socks", &SOCKS),
         built("http", &HTTP),
         built("selector", &SELECTOR),
+        built("paniq", &PANIQ),
         planned("dns"),
         planned("urltest"),
         planned("shadowsocks"),
@@ -31,7 +32,6 @@ pub(crate) static OUTBOUNDS: Family = Family {
         planned("vless"),
         planned("tuic"),
         planned("anytls"),
-        planned("paniq"),
     ],
 };
 
@@ -226,4 +226,36 @@ outbound!(
             "Close connections from inbounds when another member is chosen.",
         ),
     ])]
+);
+outbound!(
+    PANIQ,
+    "paniq",
+    "Goes through a paniq server: [paniq.md](protocols/paniq.md) says how. Exactly one of \
+     `profile_path`, `profile` and `link` must be there. Of the dial keys, `detour` and \
+     `fallback_delay` are refused.",
+    [
+        shared("Dial keys", DIAL),
+        own(&[
+            yes(
+                "server",
+                Kind::Text,
+                "that of the profile's `proxy_addr`",
+                "Address or name of the server.",
+            ),
+            yes(
+                "server_port",
+                Kind::Port,
+                "that of the profile's `proxy_addr`",
+                "Its port.",
+            ),
+            PROFILE_PATH,
+            PROFILE,
+            yes(
+                "link",
+                Kind::Text,
+                "",
+                "The profile as a link: `pnq://...`."
+            ),
+        ])
+    ]
 );

@@ -2,4 +2,4 @@
 mod emit;
 mod read;
 
-pub use read::{JsonError, JsonReason};
+pub use read::{JsonError, JsonReason, UNKNOWN_KEYS_MAX, UnknownKey};

@@ -51,6 +51,20 @@ pub enum JsonReason {
     Key(#[from] BadKey),
 }
 
+/// Most keys that [`Profile::from_json_with_unknown`] tells of.
+pub const UNKNOWN_KEYS_MAX: usize = 20;
+
+/// A key that no profile has, and that the Go programs ignore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// The object it stands in, such as `quic`; empty for the profile itself.
+    pub within: &'static str,
+    /// The key as written.
+    pub key: String,
+    /// The keys that the object has.
+    pub known: Vec<&'static str>,
+}
+
 impl Profile {
     /// Reads a profile as the Go programs do: unknown keys are ignored, keys are compared without
     /// regard to case, of equal keys the last one counts (objects merge), `null` leaves a field as
@@ -59,11 +73,19 @@ impl Profile {
     /// # Errors
     /// [`JsonError`] with the path of the field.
     pub fn from_json(text: &[u8]) -> Result<Self, JsonError> {
+        Ok(Self::from_json_with_unknown(text)?.0)
+    }
+
+    /// As [`Profile::from_json`], with the first [`UNKNOWN_KEYS_MAX`] keys that were ignored.
+    ///
+    /// # Errors
+    /// As [`Profile::from_json`].
+    pub fn from_json_with_unknown(text: &[u8]) -> Result<(Self, Vec<UnknownKey>), JsonError> {
         let text = Zeroizing::new(String::from_utf8_lossy(text).into_owned());
         let whole: &RawValue = serde_json::from_str(&text).map_err(|e| syntax(&e))?;
-        let mut profile = Self::default();
-        object(whole.get(), "", &mut profile)?;
-        Ok(profile)
+        let (mut profile, mut unknown) = (Self::default(), Vec::new());
+        object(whole.get(), "", &mut profile, &mut unknown)?;
+        Ok((profile, unknown))
     }
 }
 
@@ -78,8 +100,13 @@ fn syntax(error: &serde_json::Error) -> JsonError {
     }
 }
 
-/// Reads the object at `path`.
-fn object(raw: &str, path: &str, object: &mut dyn Object) -> Result<(), JsonError> {
+/// Reads the object at `path`; keys that it does not have go to `unknown`.
+fn object(
+    raw: &str,
+    path: &'static str,
+    object: &mut dyn Object,
+    unknown: &mut Vec<UnknownKey>,
+) -> Result<(), JsonError> {
     let at = |path: &str, reason| JsonError {
         path: path.to_owned(),
         reason,
@@ -96,15 +123,24 @@ fn object(raw: &str, path: &str, object: &mut dyn Object) -> Result<(), JsonErro
     };
     for (key, value) in members {
         let Some((name, slot)) = object.slot(Key::Name(&key)) else {
+            if unknown.len() < UNKNOWN_KEYS_MAX {
+                let known = object.fields().iter().map(|field| field.name).collect();
+                unknown.push(UnknownKey {
+                    within: path,
+                    key,
+                    known,
+                });
+            }
             continue;
         };
-        let path = match path {
-            "" => name.to_owned(),
-            outer => format!("{outer}.{name}"),
-        };
         if let Slot::Object(inner) = slot {
-            self::object(value.get(), &path, inner)?;
+            // Objects are in the outermost one alone: their names are their paths.
+            self::object(value.get(), name, inner, unknown)?;
         } else {
+            let path = match path {
+                "" => name.to_owned(),
+                outer => format!("{outer}.{name}"),
+            };
             leaf(value.get(), slot).map_err(|reason| at(&path, reason))?;
         }
     }

@@ -419,6 +419,17 @@ fn keys_that_do_not_belong_together_are_only_odd() {
 }
 
 #[test]
+fn a_server_without_a_key_is_only_odd() {
+    let mut profile = good();
+    profile.obfuscation.server_private_key = None;
+    profile.obfuscation.require_encrypted_timestamp = None;
+    let warnings = profile.server(NOW).unwrap().warnings;
+    let kinds: Vec<_> = warnings.iter().map(|warning| warning.kind).collect();
+    assert_eq!(kinds, [WarningKind::NoKey]);
+    assert_eq!(warnings[0].field, "obfuscation.server_private_key");
+}
+
+#[test]
 fn points_of_low_order_are_known() {
     // RFC 7748 section 6.1 and https://cr.yp.to/ecdh.html: zero, one, and the points of order 8.
     let mut one = [0; 32];

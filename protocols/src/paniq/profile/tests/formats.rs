@@ -368,3 +368,65 @@ fn links_are_read_in_any_base64() {
     let error = Profile::from_link("pnq://").unwrap_err();
     assert_eq!(error.to_string(), "the CBOR is cut off");
 }
+
+#[test]
+fn a_file_may_hold_any_of_the_forms() {
+    let json = br#" {"proxy_addr":"127.0.0.1:9000","obfuscation":{"i1":"<t>"}}"#;
+    let profile = Profile::from_json(json).unwrap();
+    let cbor = profile.to_cbor().unwrap();
+    let link = profile.to_link().unwrap();
+    let printed = [&**cbor, b"\n"].concat();
+    let pasted = format!("\n {}\r\n", link.replace("pnq", "PNQ"));
+    for bytes in [
+        &json[..],
+        &cbor,
+        &printed,
+        link.as_bytes(),
+        pasted.as_bytes(),
+    ] {
+        assert_eq!(
+            Profile::from_file(bytes).unwrap(),
+            (profile.clone(), Vec::new())
+        );
+    }
+    for (bytes, is_as) in [
+        (&b""[..], "Json"),
+        (b"\n", "Json"),
+        (b"owABAm4", "Json"),
+        (b"\xa3\x00", "Cbor"),
+        (b"\xa1\x00\x01\n\n", "Cbor"),
+        (b"pnq://!", "Link"),
+        (b"pnq://\xff", "Link"),
+        (b"PNQ://", "Link"),
+    ] {
+        let error = Profile::from_file(bytes).unwrap_err();
+        assert!(
+            format!("{error:?}").starts_with(is_as),
+            "{bytes:?}: {error:?}"
+        );
+        assert!(!error.to_string().is_empty());
+    }
+}
+
+#[test]
+fn keys_that_are_ignored_are_told() {
+    let text = r#"{"nam":"x","quic":{"max_paket_size":1,"Keepalive":"5s"},"y":{"jc":1},
+        "obfuscation":{"I6":"<t>"}}"#;
+    let (profile, unknown) = Profile::from_json_with_unknown(text.as_bytes()).unwrap();
+    assert_eq!(profile.quic.keepalive, Nanos::from_secs(5));
+    let told = unknown.iter().map(|key| (key.within, key.key.as_str()));
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            ("", "nam"),
+            ("quic", "max_paket_size"),
+            ("", "y"),
+            ("obfuscation", "I6")
+        ]
+    );
+    assert!(unknown[0].known.contains(&"name") && unknown[1].known.contains(&"max_packet_size"));
+    let many: Vec<String> = (0..1000).map(|n| format!("\"k{n}\":0")).collect();
+    let many = format!("{{{}}}", many.join(","));
+    let (_, unknown) = Profile::from_json_with_unknown(many.as_bytes()).unwrap();
+    assert_eq!(unknown.len(), UNKNOWN_KEYS_MAX);
+}
