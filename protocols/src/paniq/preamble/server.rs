@@ -380,7 +380,7 @@ impl Server {
 
     /// What tells a preamble with `<t>` from others of its second: the MAC, which no two
     /// Initiations share. Without one, the random prefix where it is long enough, or else the
-    /// source: two clients may well come in one second (`spec/paniq.md` 10.12).
+    /// source: two clients may well come in one second, of which the Go server refuses one.
     fn replay_key(
         &self,
         seconds: u32,

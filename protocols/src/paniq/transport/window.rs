@@ -8,8 +8,8 @@ pub const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
 pub const WINDOW_LEN: u64 = (BLOCKS as u64 - 1) * 64;
 
 /// How far above the greatest counter the next one may be. Counters are not authenticated: without
-/// a bound one spoofed frame would move the window to the end, and no later one would be accepted
-/// (`spec/paniq.md` 10.6). More datagrams than this are never lost in a row: QUIC stops sending
+/// a bound one spoofed frame would move the window to the end, and no later one would be accepted.
+/// More datagrams than this are never lost in a row: QUIC stops sending
 /// without acknowledgements.
 pub const FORWARD_JUMP_MAX: u64 = 1 << 16;
 

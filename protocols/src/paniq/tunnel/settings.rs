@@ -1,4 +1,5 @@
-//! QUIC and TLS as the Go programs have them, where anybody can tell (`spec/paniq.md` 4.1 to 4.4).
+//! QUIC and TLS as the Go programs have them, where anybody can tell
+//! (`docs/protocols/paniq.md`, QUIC and TLS).
 use crate::paniq::transport::{Budget, INNER_LEN_MAX};
 use sansbox_quic::{Identity, Pin, Sources, groups, quinn_proto as quic, rustls};
 use std::{sync::Arc, time::Duration};

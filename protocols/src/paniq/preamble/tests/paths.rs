@@ -1,4 +1,4 @@
-//! Clients and servers across paths that lose, repeat, reorder and add (`spec/paniq.md` 2.5).
+//! Clients and servers across paths that lose, repeat, reorder and add.
 use super::*;
 use crate::paniq::preamble::Heard;
 
@@ -120,7 +120,7 @@ fn without_keys_one_disturbance_costs_an_attempt_at_most() {
     }
 }
 
-/// What was measured of the Go programs (`spec/paniq.md` 2.5), by client timeouts of 1, 1.5 and 0.2
+/// What was measured of the Go programs, by client timeouts of 1, 1.5 and 0.2
 /// of the server's; 0 where no attempt succeeds.
 fn measured(what: Disturbance) -> [u32; 3] {
     use Disturbance::{Lose, LoseResponse, Repeat, Spoof, Swap};

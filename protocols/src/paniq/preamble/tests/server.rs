@@ -260,7 +260,8 @@ fn the_rate_limit_drops_and_resets_nothing() {
     assert_eq!(again, Err(Dropped::RateLimited));
 }
 
-/// `spec/paniq.md` 10.10: by Go's default burst of 5 a preamble of 6 never passes.
+/// The Go server forgets a preamble of which it denies a datagram: by its default burst of 5 a
+/// preamble of 6 never passes.
 #[test]
 fn by_the_go_rules_a_limited_datagram_resets_the_preamble() {
     let config = ServerConfig {

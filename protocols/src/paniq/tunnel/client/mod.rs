@@ -51,7 +51,8 @@ pub struct ClientConfig {
     /// The key that the server must have; `None` for any, as with the Go programs.
     pub pin: Option<Pin>,
     /// How long the server may take to reach a target. It is waited for this long and the
-    /// profile's `handshake_timeout` (`spec/paniq.md` 10.4).
+    /// profile's `handshake_timeout`: a Go client waits only for the latter, which is as long as a
+    /// Go server may take, and then takes a silent target for a dead server.
     pub dial_timeout: Duration,
     /// How long a stream waits for a tunnel.
     pub open_timeout: Duration,
