@@ -315,7 +315,7 @@ fn stays_alive(served: &mut Served, from: &str, idle: Duration) {
 }
 
 /// Short enough to wait for, and many times what a busy machine needs for a packet.
-const IDLE: Duration = Duration::from_secs(3);
+const IDLE: Duration = Duration::from_secs(2);
 const OFTEN: Duration = Duration::from_millis(300);
 
 #[test]
@@ -379,7 +379,7 @@ fn connections_end_when_the_less_patient_side_has_waited() {
         idle_timeout: IDLE,
         ..patient
     };
-    for (ours, theirs) in [(hasty, "1h"), (patient, "3s")] {
+    for (ours, theirs) in [(hasty, "1h"), (patient, "2s")] {
         let arguments = ["-keepalive", "0", "-idle", theirs, "echo:1:100", "wait"];
         let Some(mut served) = served(&ours, SIZE, &arguments) else {
             return;
