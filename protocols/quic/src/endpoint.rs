@@ -41,6 +41,8 @@ struct Connection {
     /// It stands in `to_send`.
     is_queued: bool,
     is_lost: bool,
+    /// Frames received when a datagram was judged last.
+    judged: u64,
 }
 
 /// Connections of one local end.
@@ -157,8 +159,14 @@ impl Endpoint {
         Ok(id)
     }
 
-    /// Handles one datagram. What is not authentic is dropped.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, ecn: u8, data: BytesMut) {
+    /// Handles one datagram, and tells whose it was. What is not authentic is dropped.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        ecn: u8,
+        data: BytesMut,
+    ) -> Option<ConnectionId> {
         let mut response = Vec::new();
         let event = {
             let _turn = self.sources.enter(now);
@@ -166,27 +174,27 @@ impl Endpoint {
             self.quic
                 .handle(to_std(now), from, None, ecn, data, &mut response)
         };
-        match event {
-            None => {}
-            Some(quic::DatagramEvent::ConnectionEvent(handle, event)) => {
-                let Some(&id) = self.by_handle.get(&handle.0) else {
-                    return;
-                };
+        match event? {
+            quic::DatagramEvent::ConnectionEvent(handle, event) => {
+                let id = *self.by_handle.get(&handle.0)?;
                 if let Some(connection) = self.connections.get_mut(&id) {
                     let _turn = self.sources.enter(now);
                     connection.quic.handle_event(event);
                 }
                 self.settle(now, id);
+                Some(id)
             }
-            Some(quic::DatagramEvent::NewConnection(incoming)) => self.admit(now, incoming),
-            Some(quic::DatagramEvent::Response(transmit)) if self.answers_strangers => {
-                self.respond(transmit, response);
+            quic::DatagramEvent::NewConnection(incoming) => self.admit(now, incoming),
+            quic::DatagramEvent::Response(transmit) => {
+                if self.answers_strangers {
+                    self.respond(transmit, response);
+                }
+                None
             }
-            Some(quic::DatagramEvent::Response(_)) => {}
         }
     }
 
-    fn admit(&mut self, now: Instant, incoming: quic::Incoming) {
+    fn admit(&mut self, now: Instant, incoming: quic::Incoming) -> Option<ConnectionId> {
         let mut response = Vec::new();
         let of_host = self.hosts.get(&incoming.remote_address().ip());
         let has_room = self.connections.len() < self.connections_max
@@ -196,7 +204,8 @@ impl Endpoint {
                 let _turn = self.sources.enter(now);
                 self.quic.refuse(incoming, &mut response)
             };
-            return self.respond(transmit, response);
+            self.respond(transmit, response);
+            return None;
         }
         let accepted = {
             let _turn = self.sources.enter(now);
@@ -207,12 +216,14 @@ impl Endpoint {
                 let id = self.add(handle, connection);
                 self.events.push_back(Event::Incoming(id));
                 self.settle(now, id);
+                Some(id)
             }
             // A damaged first packet, or one that nothing can be made of.
             Err(refused) => {
                 if let Some(transmit) = refused.response {
                     self.respond(transmit, response);
                 }
+                None
             }
         }
     }
@@ -238,6 +249,7 @@ impl Endpoint {
             armed: None,
             is_queued: false,
             is_lost: false,
+            judged: 0,
         };
         self.connections.insert(id, connection);
         id

@@ -12,12 +12,12 @@ use sansbox_protocols::paniq::{
 };
 use std::net::SocketAddr;
 
-fn stranger() -> SocketAddr {
+pub(crate) fn stranger() -> SocketAddr {
     SocketAddr::from(([10, 9, 9, 9], 999))
 }
 
 /// Shows `data` to the server as if it came from `from`; how much it sends because of it.
-fn shown(world: &mut World, from: SocketAddr, data: &[u8]) -> usize {
+pub(crate) fn shown(world: &mut World, from: SocketAddr, data: &[u8]) -> usize {
     let data = BytesMut::from(data);
     let _ = world.server.handle_datagram(world.now, from, data);
     let mut out = BytesMut::new();

@@ -27,7 +27,7 @@ struct Raw {
     requests: Vec<(ServerStream, String)>,
 }
 
-fn address() -> SocketAddr {
+pub(crate) fn address() -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 50_000))
 }
 
@@ -133,7 +133,7 @@ impl Raw {
 }
 
 /// Sends a preamble until it is answered.
-fn open(server: &mut Server, config: &ClientConfig, mut now: Instant) -> Instant {
+pub(crate) fn open(server: &mut Server, config: &ClientConfig, mut now: Instant) -> Instant {
     let seed = Seed::from_u64(4);
     let mut client = preamble::Client::new(now, config.preamble.clone(), seed).unwrap();
     while client.poll_event() != Some(ClientEvent::Ready) {

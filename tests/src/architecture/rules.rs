@@ -115,6 +115,17 @@ pub const RULES: &[Rule] = &[
     ),
     // Black box: it sees what a user sees.
     rule("sansbox-tests", Kind::Tool, &[]),
+    // Machines on sockets, where no runtime and no binary is to stand between them and a peer.
+    rule(
+        "sansbox-interop",
+        Kind::Tool,
+        &[
+            "sansbox-core",
+            "sansbox-quic",
+            "sansbox-protocols",
+            "sansbox-tests",
+        ],
+    ),
 ];
 
 const fn rule(name: &'static str, kind: Kind, may_use: &'static [&'static str]) -> Rule {

@@ -198,7 +198,11 @@ impl Generation {
         let inner = config.codec.open(&mut self.opener, &data)?;
         data.truncate(inner.end);
         data.advance(inner.start);
-        endpoint.handle_datagram(now, self.server, 0, data);
+        if !config.codec.needs_proof() {
+            endpoint.handle_datagram(now, self.server, 0, data);
+        } else if endpoint.judge_datagram(now, self.server, 0, data) {
+            config.codec.prove(&mut self.opener);
+        }
         self.follow_quic(now);
         Ok(())
     }

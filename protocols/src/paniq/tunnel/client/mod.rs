@@ -190,7 +190,8 @@ impl Client {
     /// A carrier without a tunnel: the first stream makes one. `since_1970` is what the wall clock
     /// says at `now`; `seed` must be uniformly random: keys come from it.
     #[must_use]
-    pub fn new(now: Instant, since_1970: Duration, config: ClientConfig, seed: Seed) -> Self {
+    pub fn new(now: Instant, since_1970: Duration, mut config: ClientConfig, seed: Seed) -> Self {
+        config.codec = config.codec.needing_proof();
         Self {
             wall: WallClock::new(now, since_1970),
             draws: Draws::new(seed.derive("paniq/carrier")),
