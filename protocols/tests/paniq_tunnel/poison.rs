@@ -13,6 +13,7 @@ use sansbox_protocols::paniq::{
     obf::Kind,
     transport::{FORWARD_JUMP_MAX, INNER_LEN_MAX, REJECT_AFTER_MESSAGES, WINDOW_LEN},
 };
+use std::time::Duration;
 
 /// A frame as a forger makes it.
 #[derive(Clone, Copy, Debug)]
@@ -181,6 +182,8 @@ fn counters_still_stop_what_was_recorded() {
     let stream = world.open(ECHO, &pattern(1, 40_000));
     world.run(World::all_done);
     assert!(world.apps[&stream].is_done());
+    // What the server has to say of all that is said.
+    world.run_for(Duration::from_secs(1), |_| false);
     let peer = *world.paths.values().next().unwrap();
     let recorded = world.trace.take().unwrap();
     let framer = world.profile.codec().framer().clone();

@@ -113,6 +113,7 @@ pub const RULES: &[Rule] = &[
             "sansbox-smol",
         ],
     ),
+    rule("sansbox-heap", Kind::Tool, &[]),
     // Black box: it sees what a user sees.
     rule("sansbox-tests", Kind::Tool, &[]),
     // Machines on sockets, where no runtime and no binary is to stand between them and a peer.

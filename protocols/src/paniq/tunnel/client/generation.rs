@@ -8,6 +8,7 @@ use crate::paniq::{
     tunnel::{
         HANDSHAKE_TIMEOUT,
         batch::{Batch, Lengths},
+        settings::WINDOWS,
     },
 };
 use bytes::{Buf as _, BytesMut};
@@ -231,8 +232,9 @@ impl Generation {
             Ok(configs) => configs,
             Err(error) => return self.fail(now, Failure::Settings(error.to_string())),
         };
-        let mut endpoint =
-            Endpoint::client(sources, endpoint, client).without_answers_to_strangers();
+        let mut endpoint = Endpoint::client(sources, endpoint, client)
+            .with_windows(WINDOWS)
+            .without_answers_to_strangers();
         // As an address it is not told to the server (no SNI).
         let name = self.server.ip().to_string();
         match endpoint.connect(now, self.server, &name) {

@@ -7,6 +7,7 @@ mod streams;
 use super::{
     HANDSHAKE_TIMEOUT, Settings, SettingsError,
     batch::{Batch, Lengths},
+    settings::WINDOWS,
 };
 use crate::paniq::{
     preamble::{self, Dropped, Rules, Taken, UnknownPeer},
@@ -152,6 +153,8 @@ impl Server {
         let limits = config.limits;
         let endpoint = Endpoint::server(sources, endpoint, server, limits.connections)
             .with_connections_per_host(limits.connections_per_host)
+            .with_windows(WINDOWS)
+            .with_streams_growing_to(config.settings.streams_max)
             .without_answers_to_strangers();
         let needs_proof = config.preamble.codec.needs_proof();
         let timeout = config.preamble.timeout;
