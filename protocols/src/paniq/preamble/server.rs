@@ -325,11 +325,12 @@ impl Server {
         &mut self,
         peer: SocketAddr,
         inner: &[u8],
+        padding: Option<usize>,
         out: &mut BytesMut,
     ) -> Result<Sealed, UnknownPeer> {
         let ready = self.ready.get_mut(peer).ok_or(UnknownPeer::NoTunnel)?;
         let ServerConfig { codec, draws, .. } = &mut self.config;
-        Ok(codec.seal(draws, &mut ready.sealer, inner, out)?)
+        Ok(codec.seal_padded(draws, &mut ready.sealer, inner, padding, out)?)
     }
 
     /// QUIC found the datagram authentic and new that came last from `peer`

@@ -216,6 +216,22 @@ impl Codec {
         inner: &[u8],
         out: &mut BytesMut,
     ) -> Result<Sealed, SealError> {
+        self.seal_padded(draws, sealer, inner, None, out)
+    }
+
+    /// As [`Self::seal`], with this much padding, where the frame has room for it, in place of a
+    /// draw.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub fn seal_padded(
+        &self,
+        draws: &mut Draws,
+        sealer: &mut Sealer,
+        inner: &[u8],
+        padding: Option<usize>,
+        out: &mut BytesMut,
+    ) -> Result<Sealed, SealError> {
         let max = self.budget.inner;
         let inner_len = match u16::try_from(inner.len()) {
             Ok(0) => return Err(SealError::Empty),
@@ -226,7 +242,7 @@ impl Codec {
         if has_counter && sealer.counter >= self.counting.limit {
             return Err(SealError::Exhausted);
         }
-        let drawn = self.padding.draw(draws);
+        let drawn = padding.unwrap_or_else(|| self.padding.draw(draws));
         let base = self.budget.head_len() + inner.len();
         let padding = drawn.min(self.budget.packet.saturating_sub(base));
         out.reserve(base + padding);

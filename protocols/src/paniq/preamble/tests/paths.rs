@@ -171,12 +171,12 @@ fn both_ends_carry_datagrams_afterwards() {
     let auth = ClientAuth::EncryptedTimestamp(key().public());
     let mut server = Server::new(server_config(&DOCS), Rules::default());
     let mut out = BytesMut::new();
-    assert!(server.seal(peer, b"quic", &mut out).is_err());
+    assert!(server.seal(peer, b"quic", None, &mut out).is_err());
     assert_eq!(
         hand_all(&mut server, at, peer, &preamble(&DOCS, auth, at, 1)),
         NEW
     );
-    server.seal(peer, b"quic", &mut out).unwrap();
+    server.seal(peer, b"quic", None, &mut out).unwrap();
     let codec = server_config(&DOCS).codec;
     let inner = codec.open(&mut Default::default(), &out).unwrap();
     assert_eq!(&out[inner], b"quic");

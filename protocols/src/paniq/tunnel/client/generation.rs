@@ -22,6 +22,13 @@ const ACK_DELAY_MAX: Duration = Duration::from_millis(26);
 /// Probe timeouts without an answer after which a tunnel is suspected to be dead.
 const PROBES_UNANSWERED: u32 = 3;
 
+/// The same, after which a tunnel is dead that another one has replaced. They double (RFC 9002
+/// section 6.2.1), so that four are sent until then, and hardly ever all lost.
+const PROBES_DEAD: u32 = 16;
+
+/// Not before this, however short the round trip is.
+const SILENCE_DEAD: Duration = Duration::from_secs(2);
+
 /// Counters that are left when a tunnel takes no more streams.
 const COUNTERS_LEFT: u64 = 1 << 20;
 
@@ -69,9 +76,18 @@ impl Liveness {
     }
 
     fn silent_at(&self) -> Option<Instant> {
-        // RFC 9002 section 6.2.1, with half a round trip for its variation.
-        let probe = self.last.rtt + self.last.rtt / 2 + ACK_DELAY_MAX;
-        self.asked_at.map(|at| at + probe * PROBES_UNANSWERED)
+        self.asked_at
+            .map(|at| at + self.probe() * PROBES_UNANSWERED)
+    }
+
+    fn dead_at(&self) -> Option<Instant> {
+        let silence = (self.probe() * PROBES_DEAD).max(SILENCE_DEAD);
+        self.asked_at.map(|at| at + silence)
+    }
+
+    /// A probe timeout: RFC 9002 section 6.2.1, with half a round trip for its variation.
+    fn probe(&self) -> Duration {
+        self.last.rtt + self.last.rtt / 2 + ACK_DELAY_MAX
     }
 }
 
@@ -134,6 +150,18 @@ impl Generation {
     /// Has nothing answered for too long?
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         self.liveness.silent_at().is_some_and(|at| at <= now)
+    }
+
+    /// When it is dead, should it have been replaced and nothing answer.
+    pub(super) fn dead_at(&self) -> Option<Instant> {
+        self.liveness
+            .dead_at()
+            .filter(|_| self.stage == Stage::Ready)
+    }
+
+    /// Has nothing answered for so long that nothing will?
+    pub(super) fn is_dead(&self, now: Instant) -> bool {
+        self.dead_at().is_some_and(|at| at <= now)
     }
 
     /// May new streams begin here?
@@ -345,8 +373,8 @@ impl Generation {
         let (endpoint, _) = self.quic.as_mut()?;
         let mut is_exhausted = false;
         let (draws, sealer, sealed) = (&mut self.draws, &mut self.sealer, &mut self.sealed);
-        let seal = |_, inner: &[u8], out: &mut BytesMut| {
-            let result = config.codec.seal(draws, sealer, inner, out);
+        let seal = |_, inner: &[u8], padding, out: &mut BytesMut| {
+            let result = config.codec.seal_padded(draws, sealer, inner, padding, out);
             is_exhausted |= result == Err(SealError::Exhausted);
             *sealed += u64::from(result.is_ok());
             result

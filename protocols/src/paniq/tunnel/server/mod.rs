@@ -258,8 +258,8 @@ impl Server {
         }
         let mut exhausted = None;
         let preamble = &mut self.preamble;
-        let seal = |to, inner: &[u8], out: &mut BytesMut| {
-            let result = preamble.seal(to, inner, out);
+        let seal = |to, inner: &[u8], padding, out: &mut BytesMut| {
+            let result = preamble.seal(to, inner, padding, out);
             if result == Err(UnknownPeer::Seal(SealError::Exhausted)) {
                 exhausted = Some(to);
             }
