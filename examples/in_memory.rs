@@ -156,6 +156,9 @@ impl World {
                 }
                 Action::Close(..) | Action::Cancel(_) | Action::Log(_) => continue,
                 Action::Bind { .. } | Action::Send { .. } => unreachable!("no UDP is asked for"),
+                Action::OpenStream { .. } | Action::Answer(_) => {
+                    unreachable!("the plan has no carriers")
+                }
             };
             side.session.apply(self.now, done);
         }

@@ -19,6 +19,7 @@ use core::{fmt, net::SocketAddr};
 use sansbox_core::Instant;
 use sansbox_engine::{
     Plan,
+    carrier::{Note, Whose},
     ids::{InboundId, OutboundId},
     machine::Stage,
     record::Record,
@@ -62,6 +63,24 @@ impl Observer for Report {
             Stage::Refused(why) => line.refused(why),
             Stage::Connected => line.connected(),
             Stage::Closed => line.closed(now),
+        }
+    }
+
+    fn carrier(&self, whose: Whose, note: &Note, _: Instant) {
+        let name = match whose {
+            Whose::Inbound(id) => self.inbound(id),
+            Whose::Outbound(id) => self.outbound(id),
+        };
+        let text = &note.text;
+        match note.peer {
+            Some(peer) => {
+                let text = format_args!("{name}: {text}, client {peer}");
+                self.logger.write(note.level, None, text);
+            }
+            None => {
+                let text = format_args!("{name}: {text}");
+                self.logger.write(note.level, None, text);
+            }
         }
     }
 

@@ -13,6 +13,7 @@
 //! | [`drive`] | drives machines with sockets that somebody else owns |
 //! | [`timer`] | a timer queue for drivers |
 //! | [`ids`] | small numbers for inbounds, outbounds, users, slots, actions |
+pub mod carrier;
 pub mod config;
 mod connect;
 pub mod counters;

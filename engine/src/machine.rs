@@ -21,7 +21,7 @@
 use crate::ids::{ActionId, OutboundId, Slot};
 use bytes::BytesMut;
 use core::net::{IpAddr, SocketAddr};
-use sansbox_core::{Domain, End, Instant, Pipe, Refusal};
+use sansbox_core::{Domain, End, Instant, Pipe, Refusal, Target};
 
 /// What the outside world did to a machine.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub enum Input<'a> {
 pub enum Outcome<'a> {
     /// `Resolve`: the addresses, in the resolver's order; never empty.
     Resolved(&'a [IpAddr]),
-    /// `Dial`: connected from this address; the slot is live.
+    /// `Dial` and `OpenStream`: connected from this address; the slot is live.
     Connected(SocketAddr),
     /// `Bind`: bound to this address; the slot is live.
     Bound(SocketAddr),
@@ -89,6 +89,20 @@ pub enum Action {
         /// Whose dial options.
         outbound: OutboundId,
     },
+    /// Open a stream through the carrier of an outbound. Answered by `Connected` or `Failed`.
+    OpenStream {
+        /// Names the answer.
+        id: ActionId,
+        /// The slot that the stream becomes.
+        slot: Slot,
+        /// Whose carrier.
+        outbound: OutboundId,
+        /// Where to, as the carrier's other end sees it.
+        target: Target,
+    },
+    /// What became of the stream that the machine was made for, by a carrier: its target is
+    /// connected from this address, or why it is not. Said once.
+    Answer(Result<SocketAddr, Refusal>),
     /// Open a UDP socket. Answered by `Bound` or `Failed`.
     Bind {
         /// Names the answer.

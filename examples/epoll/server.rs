@@ -48,6 +48,7 @@ impl Server {
         let sources = Sources::single("config", json);
         let (config, _) = read(&sources, &ReadOptions::default()).expect("a good configuration");
         let plan = Plan::build(&config).expect("a good configuration");
+        assert!(!plan.has_carriers(), "this loop has no carriers");
 
         let listen = &plan.inbounds()[0].listen;
         let listener = TcpListener::bind((listen.listen, listen.listen_port))?;

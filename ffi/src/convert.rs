@@ -173,6 +173,8 @@ impl Action {
                 to.kind = ActionKind::Passthrough;
                 (to.slot, to.other) = (a.0, b.0);
             }
+            // Nobody who drives by hand has a plan with carriers.
+            machine::Action::OpenStream { .. } | machine::Action::Answer(_) => return None,
             machine::Action::Log(reached) => {
                 to.kind = ActionKind::Log;
                 (to.stage, to.refusal) = stage(*reached);

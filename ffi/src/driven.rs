@@ -133,6 +133,8 @@ impl Driven {
                         self.sockets.insert(*slot, relayed);
                     }
                 }
+                // Nobody who drives by hand has a plan with carriers.
+                Action::OpenStream { .. } | Action::Answer(_) => {}
                 Action::Send { .. } | Action::Log(_) => {}
             }
             self.actions.push_back(action);

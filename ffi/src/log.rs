@@ -4,6 +4,7 @@ use core::fmt::{self, Write as _};
 use sansbox_core::Instant;
 use sansbox_engine::{
     Plan,
+    carrier::{Note, Whose},
     config::model::{Log, LogLevel},
     ids::{InboundId, OutboundId},
     machine::Stage,
@@ -95,6 +96,19 @@ const fn name(level: LogLevel) -> &'static str {
 }
 
 impl Observer for Lines {
+    fn carrier(&self, whose: Whose, note: &Note, _: Instant) {
+        if !self.is_on(note.level) {
+            return;
+        }
+        let name = match whose {
+            Whose::Inbound(id) => self.inbound(id),
+            Whose::Outbound(id) => self.outbound(id),
+        };
+        let from = note.peer.map(|peer| format!(" from {peer}"));
+        let (from, text) = (from.unwrap_or_default(), &note.text);
+        self.push(note.level, format_args!("{name}: {text}{from}"));
+    }
+
     fn session(&self, record: &Record, stage: Stage, now: Instant) {
         if !self.is_on(LogLevel::Warn) {
             return;

@@ -4,7 +4,7 @@ use crate::{
     outputs::Outputs,
     wire::{Asked, Begin, Content, Entry, MachineKind},
 };
-use sansbox_core::{Instant, Seed};
+use sansbox_core::{Instant, Seed, Target};
 use sansbox_engine::{
     Peer,
     drive::Recorded,
@@ -26,7 +26,7 @@ pub trait Tape {
 }
 
 /// What a machine was made from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Origin {
     /// Which kind.
     pub kind: MachineKind,
@@ -36,6 +36,8 @@ pub struct Origin {
     pub peer: Peer,
     /// Its randomness.
     pub seed: Seed,
+    /// What a carried session leads to.
+    pub target: Option<Target>,
     /// When.
     pub now: Instant,
 }
@@ -88,6 +90,7 @@ impl<M: Machine, T: Tape> Tapped<M, T> {
             inbound,
             peer,
             seed,
+            target,
             now,
         } = origin;
         let has_content = mode.has_content();
@@ -95,7 +98,7 @@ impl<M: Machine, T: Tape> Tapped<M, T> {
             kind,
             inbound,
             log_id: record(&machine).id,
-            content: has_content.then_some(Content { peer, seed }),
+            content: has_content.then_some(Content { peer, seed, target }),
         };
         tape.write(now, number, &Entry::Begin(begin));
         let whole = has_content.then(|| {

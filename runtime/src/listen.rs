@@ -28,6 +28,8 @@ pub(crate) struct BoundSocket {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UdpOptions {
     pub(crate) may_fragment: Option<bool>,
+    /// A carrier receives all datagrams.
+    pub(crate) is_carrier: bool,
 }
 
 /// All sockets of one worker.
@@ -39,6 +41,7 @@ struct Binding<'l> {
     listen: &'l Listen,
     network: Network,
     cheap: Option<CheapController>,
+    is_carrier: bool,
 }
 
 /// Binds every listener once for each of `cpus`; the outer list has one entry for each.
@@ -53,6 +56,7 @@ pub(crate) fn bind_all(
         listen,
         tcp,
         udp,
+        carrier,
     } in inbounds
     {
         let networks = [(Network::Tcp, *tcp), (Network::Udp, *udp)];
@@ -62,6 +66,12 @@ pub(crate) fn bind_all(
                 listen,
                 network,
                 cheap,
+                is_carrier: *carrier,
+            };
+            // A carrier receives all datagrams, so one worker has the socket alone.
+            let cpus = match carrier {
+                true => cpus.get(..1).unwrap_or(cpus),
+                false => cpus,
             };
             let sockets = binding.bind(cpus).map_err(|source| StartError::Bind {
                 inbound: *inbound,
@@ -105,6 +115,7 @@ impl Binding<'_> {
                 socket,
                 udp: (self.network == Network::Udp).then_some(UdpOptions {
                     may_fragment: self.listen.udp_fragment,
+                    is_carrier: self.is_carrier,
                 }),
             });
         }

@@ -1,13 +1,13 @@
 //! What the sessions of one worker share, and what the worker polls for each of them.
 use crate::{
     acceptor::Acceptor,
-    net::{Net, Turn},
+    net::{Datagrams, Net, Turn},
     pipes::KernelPipes,
     reactor::{Reactor, Sleep as _},
     reception::Reception,
     resolve::Resolver,
-    shared::{Shared, Totals},
-    udp::Batch,
+    shared::{Shared, Totals, wall_clock},
+    udp::{Batch, UdpEndpoint},
 };
 use core::{
     cell::{Cell, RefCell},
@@ -16,7 +16,11 @@ use core::{
     task::{Context, Poll, Waker},
 };
 use sansbox_core::{Instant, Seed};
-use sansbox_engine::drive::{self, Drive, Pool, Recorded, Service};
+use sansbox_engine::{
+    carrier::{Carrier, Whose},
+    drive::{self, Birth, CarrierDrive, Drive, Pool, Recorded, Service, SessionBirth},
+    ids::InboundId,
+};
 use slab::Slab;
 use std::{
     collections::VecDeque,
@@ -38,6 +42,9 @@ pub(crate) struct Local<S: Service, R: Reactor> {
     /// Listeners are woken to close.
     listeners: RefCell<Vec<Waker>>,
     is_closing: Cell<bool>,
+    /// Carriers among the sessions.
+    carriers: Cell<usize>,
+    is_carriers_end: Cell<bool>,
     /// The deadline that the alarm waits for, and how to wake it.
     alarm_at: Cell<Option<Instant>>,
     alarm: RefCell<Option<Waker>>,
@@ -65,6 +72,8 @@ impl<S: Service, R: Reactor> Local<S, R> {
             sessions: RefCell::default(),
             listeners: RefCell::default(),
             is_closing: Cell::new(false),
+            carriers: Cell::new(0),
+            is_carriers_end: Cell::new(false),
             alarm_at: Cell::new(None),
             alarm: RefCell::default(),
             newborn: RefCell::default(),
@@ -94,7 +103,88 @@ impl<S: Service, R: Reactor> Local<S, R> {
 
     /// Sessions that run.
     pub(crate) fn live(&self) -> usize {
-        self.sessions.borrow().len()
+        self.sessions.borrow().len() - self.carriers.get()
+    }
+
+    /// Wakes whoever another one's turn had something for. True when there was somebody.
+    pub(crate) fn wake_woken(&self) -> bool {
+        let mut is_woken = false;
+        while let Some(number) = self.pool.pop_woken() {
+            if let Some(waker) = self.sessions.borrow().get(number) {
+                waker.wake_by_ref();
+                is_woken = true;
+            }
+        }
+        is_woken
+    }
+
+    /// Makes the drives that others ask for.
+    pub(crate) fn bear(self: &Rc<Self>) {
+        while let Some(birth) = self.pool.pop_birth() {
+            match birth {
+                Birth::Carrier(birth) => {
+                    let whose = Whose::Outbound(birth.outbound());
+                    if let Some(machine) = self.make_carrier(whose) {
+                        let number = self.enter_carrier();
+                        let drive = CarrierDrive::client(machine, number, birth, &self.pool);
+                        self.spawn(Work::Carrier(Box::new(drive)));
+                    }
+                }
+                Birth::Session(birth) => self.bear_session(birth),
+            }
+        }
+    }
+
+    fn bear_session(self: &Rc<Self>, birth: SessionBirth) {
+        // Dropped, it is refused.
+        if self.is_closing.get() || !self.shared.admission.places.try_take() {
+            return;
+        }
+        self.pool.tally.accepted.add(1);
+        let number = self.enter();
+        let (seed, now) = (self.seed(), self.shared.clock.now());
+        let service = &self.shared.service;
+        let target = birth.target.clone();
+        match service.carried(birth.inbound, birth.peer, target, seed, now) {
+            Some(machine) => self.spawn(Work::Session(Drive::carried(machine, number, birth))),
+            None => self.leave(number),
+        }
+    }
+
+    /// The carrier of an inbound has its socket.
+    pub(crate) fn serve_carrier(self: &Rc<Self>, inbound: InboundId, endpoint: UdpEndpoint<R>) {
+        let Some(machine) = self.make_carrier(Whose::Inbound(inbound)) else {
+            return;
+        };
+        let number = self.enter_carrier();
+        let at = endpoint.local();
+        let socket = (Box::new(Datagrams::Own(endpoint)), at);
+        let drive = CarrierDrive::server(machine, number, inbound, socket, &self.pool);
+        self.spawn(Work::Carrier(Box::new(drive)));
+    }
+
+    fn make_carrier(&self, whose: Whose) -> Option<Box<dyn Carrier>> {
+        let (seed, now) = (self.seed(), self.shared.clock.now());
+        let service = &self.shared.service;
+        service.carrier(whose, seed, now, wall_clock())
+    }
+
+    fn enter_carrier(&self) -> usize {
+        self.carriers.set(self.carriers.get() + 1);
+        self.enter()
+    }
+
+    fn leave_carrier(&self, number: usize) {
+        self.carriers.set(self.carriers.get() - 1);
+        self.sessions.borrow_mut().try_remove(number);
+    }
+
+    /// Has every carrier tell its peers that this is the end.
+    pub(crate) fn stop_carriers(&self) {
+        self.is_carriers_end.set(true);
+        for (_, waker) in &*self.sessions.borrow() {
+            waker.wake_by_ref();
+        }
     }
 
     /// Wakes the alarm when a deadline comes before what it waits for. True when it was woken.
@@ -188,6 +278,7 @@ impl<S: Service, R: Reactor> Local<S, R> {
 pub(crate) enum Work<S: Service, R: Reactor> {
     Session(Drive<S::Session, Net<R>>),
     Association(Drive<S::Association, Net<R>>),
+    Carrier(Box<CarrierDrive<Net<R>>>),
     Acceptor(Box<Acceptor<R>>),
     Reception(Box<Reception<R>>),
     /// Wakes the sessions whose deadline has come.
@@ -210,6 +301,7 @@ impl<S: Service, R: Reactor> Future for Task<S, R> {
         match work {
             Work::Session(drive) => turn(drive, local, cx),
             Work::Association(drive) => turn(drive, local, cx),
+            Work::Carrier(drive) => turn_carrier(drive, local, cx),
             Work::Acceptor(_) | Work::Reception(_) if local.is_closing.get() => Poll::Ready(()),
             Work::Acceptor(acceptor) => acceptor.poll(cx, local),
             Work::Reception(reception) => reception.poll(cx, local),
@@ -223,6 +315,10 @@ impl<S: Service, R: Reactor> Drop for Task<S, R> {
         match &mut self.work {
             Work::Session(drive) => release(drive, &self.local),
             Work::Association(drive) => release(drive, &self.local),
+            Work::Carrier(drive) => {
+                drive.release(&self.local.pool);
+                self.local.leave_carrier(drive.number());
+            }
             Work::Acceptor(_) | Work::Reception(_) | Work::Alarm(_) => {}
         }
     }
@@ -247,6 +343,34 @@ fn turn<S: Service, R: Reactor, M: Recorded>(
     let turn = catch_unwind(AssertUnwindSafe(|| {
         drive.turn(&mut driver, &local.pool, now)
     }));
+    ended(turn, waker)
+}
+
+fn turn_carrier<S: Service, R: Reactor>(
+    drive: &mut CarrierDrive<Net<R>>,
+    local: &Local<S, R>,
+    cx: &Context<'_>,
+) -> Poll<()> {
+    let waker = cx.waker();
+    local.register(drive.number(), waker);
+    let mut driver = Turn {
+        waker,
+        worker: local,
+    };
+    let now = local.shared.clock.now();
+    // As with sessions: a carrier that panics takes its streams with it and nothing else.
+    let turn = catch_unwind(AssertUnwindSafe(|| {
+        if local.is_carriers_end.get() {
+            drive.stop(&mut driver, &local.pool, now);
+            return drive::Turn::Finished;
+        }
+        drive.turn(&mut driver, &local.pool, now)
+    }));
+    ended(turn, waker)
+}
+
+/// What a future says after a turn.
+fn ended(turn: std::thread::Result<drive::Turn>, waker: &Waker) -> Poll<()> {
     match turn {
         Ok(drive::Turn::Finished) | Err(_) => Poll::Ready(()),
         Ok(drive::Turn::Waiting) => Poll::Pending,

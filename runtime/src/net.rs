@@ -5,6 +5,7 @@ use crate::{
     pipes::{KernelPipe, PIPE_SIZE},
     reactor::{Done, Interest, Io, Reactor},
     resolve::Lookup,
+    shared::wall_clock,
     udp::UdpEndpoint,
 };
 use bytes::BytesMut;
@@ -21,6 +22,7 @@ use rustix::{
 };
 use sansbox_core::{Domain, End, Instant, Refusal};
 use sansbox_engine::{
+    carrier::{Note, Whose},
     drive::{Dialled, Driver, Face, Service, Sockets},
     ids::OutboundId,
     machine::{Families, Stage},
@@ -222,6 +224,14 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
     fn log(&mut self, record: &Record, stage: Stage, now: Instant) {
         self.worker.totals.count(record, stage);
         self.worker.shared.observer.session(record, stage, now);
+    }
+
+    fn note(&mut self, whose: Whose, note: &Note, now: Instant) {
+        self.worker.shared.observer.carrier(whose, note, now);
+    }
+
+    fn wall_clock(&mut self) -> Duration {
+        wall_clock()
     }
 
     fn lease_conduit(&mut self) -> Option<Box<KernelPipe>> {

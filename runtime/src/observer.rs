@@ -1,7 +1,13 @@
 //! What the runtime tells the daemon. Called rarely, from the workers' threads.
 use core::net::SocketAddr;
 use sansbox_core::Instant;
-use sansbox_engine::{drive::Network, ids::InboundId, machine::Stage, record::Record};
+use sansbox_engine::{
+    carrier::{Note, Whose},
+    drive::Network,
+    ids::InboundId,
+    machine::Stage,
+    record::Record,
+};
 use std::{io, time::Duration};
 
 /// Receives what is worth a line in the log.
@@ -9,6 +15,9 @@ pub trait Observer: Send + Sync + 'static {
     /// A session or association reached a stage. `now` is on the clock of
     /// [`Running::now`](crate::Running::now).
     fn session(&self, record: &Record, stage: Stage, now: Instant);
+
+    /// Something happened to a carrier.
+    fn carrier(&self, whose: Whose, note: &Note, now: Instant);
 
     /// Something happened to the runtime itself.
     fn runtime(&self, event: &RuntimeEvent<'_>);

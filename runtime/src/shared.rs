@@ -51,6 +51,12 @@ impl Clock {
     }
 }
 
+/// Time since 1970-01-01 as the system's clock says; a clock before that says zero.
+pub(crate) fn wall_clock() -> Duration {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap_or_default()
+}
+
 /// The connection limit, and the listeners that wait for a place.
 pub(crate) struct Admission {
     pub(crate) places: Places,

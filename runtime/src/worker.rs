@@ -129,6 +129,11 @@ fn listen<S: Service, R: Reactor>(
                 let acceptor = Acceptor::new(inbound, socket.into(), address)?;
                 Work::Acceptor(Box::new(acceptor))
             }
+            Some(udp) if udp.is_carrier => {
+                let endpoint = UdpEndpoint::new(socket, udp.may_fragment)?;
+                local.serve_carrier(inbound, endpoint);
+                continue;
+            }
             Some(udp) => {
                 let endpoint = UdpEndpoint::new(socket, udp.may_fragment)?;
                 let limit = local.shared.options.max_associations;
@@ -197,10 +202,19 @@ impl<S: Service, R: Reactor> Serving<S, R> {
             }
             let polled = Pin::new(&mut self.tasks).poll_next(cx);
             let is_done = !matches!(polled, Poll::Ready(Some(())));
-            if is_done && !self.local.has_newborn() && !self.local.check_alarm() {
+            let is_woken = self.local.wake_woken();
+            self.local.bear();
+            if is_done && !is_woken && !self.local.has_newborn() && !self.local.check_alarm() {
                 return;
             }
         }
+    }
+
+    /// The end: carriers say so to their peers. `cut` sessions did not end by themselves.
+    fn end(&mut self, cx: &mut Context<'_>, cut: usize) -> Poll<usize> {
+        self.local.stop_carriers();
+        self.poll_tasks(cx);
+        Poll::Ready(cut)
     }
 
     /// Goes on towards the end when that is asked for.
@@ -217,7 +231,7 @@ impl<S: Service, R: Reactor> Serving<S, R> {
                     Stage::Grace(at)
                 }
                 Stage::Grace(_) | Stage::Stopping(_) if self.local.live() == 0 => {
-                    return Poll::Ready(0);
+                    return self.end(cx, 0);
                 }
                 Stage::Grace(at) if Instant::now() >= at.stop => {
                     self.local.stop_sessions();
@@ -225,7 +239,7 @@ impl<S: Service, R: Reactor> Serving<S, R> {
                     Stage::Stopping(at)
                 }
                 Stage::Stopping(at) if Instant::now() >= at.cut => {
-                    return Poll::Ready(self.local.live());
+                    return self.end(cx, self.local.live());
                 }
                 Stage::Grace(_) | Stage::Stopping(_) => return Poll::Pending,
             };

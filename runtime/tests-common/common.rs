@@ -17,6 +17,7 @@ use bytes::BytesMut;
 use sansbox_core::{Domain, End, Instant, Pipe, Refusal, Seed, Target};
 use sansbox_engine::{
     Peer,
+    carrier::{Note, Whose},
     config::model::{Dial, Listen},
     ids::{ActionId, InboundId, OutboundId, Slot},
     machine::{Action, Families, Input, Machine, Outcome, SlotPipes, Stage},
@@ -72,6 +73,7 @@ impl Toy {
                 listen: Listen::default(),
                 tcp: true,
                 udp: false,
+                carrier: false,
             }],
             dial: Dial::default(),
         }
@@ -493,6 +495,11 @@ impl Observer for Notes {
         if stage == Stage::Closed {
             self.closed.lock().unwrap().push(record.clone());
         }
+    }
+
+    fn carrier(&self, whose: Whose, note: &Note, _: Instant) {
+        let text = format!("{whose:?}: {}", note.text);
+        self.events.lock().unwrap().push(text);
     }
 
     fn runtime(&self, event: &RuntimeEvent<'_>) {

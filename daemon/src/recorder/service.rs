@@ -1,15 +1,15 @@
 //! What is served, with every machine recorded.
 use super::rings::{Handle, Rings};
-use sansbox_core::{Instant, Seed};
+use sansbox_core::{Instant, Seed, Target};
 use sansbox_engine::{
     Peer,
+    carrier::{Carrier, Whose},
     config::model::Dial,
     drive::{InboundSockets, Recorded, Service},
     ids::{InboundId, OutboundId},
 };
 use sansbox_flight::{Origin, Tapped, wire::MachineKind};
-
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// A service whose machines write to the ring of their worker.
 pub(crate) struct Recording<S> {
@@ -50,6 +50,7 @@ impl<S: Service> Service for Recording<S> {
             inbound,
             peer,
             seed,
+            target: None,
             now,
         };
         self.tape(machine, origin)
@@ -68,8 +69,40 @@ impl<S: Service> Service for Recording<S> {
             inbound,
             peer,
             seed,
+            target: None,
             now,
         };
         self.tape(machine, origin)
+    }
+
+    fn carrier(
+        self: &Arc<Self>,
+        whose: Whose,
+        seed: Seed,
+        now: Instant,
+        since_1970: Duration,
+    ) -> Option<Box<dyn Carrier>> {
+        self.service.carrier(whose, seed, now, since_1970)
+    }
+
+    fn carried(
+        self: &Arc<Self>,
+        inbound: InboundId,
+        peer: Peer,
+        target: Target,
+        seed: Seed,
+        now: Instant,
+    ) -> Option<Self::Session> {
+        let told = target.clone();
+        let machine = self.service.carried(inbound, peer, told, seed, now)?;
+        let origin = Origin {
+            kind: MachineKind::Carried,
+            inbound,
+            peer,
+            seed,
+            target: Some(target),
+            now,
+        };
+        Some(self.tape(machine, origin))
     }
 }

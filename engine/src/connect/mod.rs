@@ -8,10 +8,10 @@ use crate::{
     eyeballs::{Attempt, BUDGET_DEFAULT, HappyEyeballs, STAGGER_DEFAULT, Step},
     ids::{ActionId, OutboundId, Slot},
     machine::{Action, Families, Outcome},
-    plan::{Path, Plan, Proxy},
+    plan::{Path, Plan, Proxy, Reach},
 };
 use core::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 use hop::Hop;
@@ -23,6 +23,9 @@ use std::collections::VecDeque;
 pub(crate) const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes that each pipe of an upstream connection holds before its writer pauses.
 pub(crate) const PIPE_LIMIT: usize = 64 * 1024;
+
+/// An address that says nothing.
+const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A connected stream slot and its pipes.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub(crate) struct Upstream {
 pub(crate) struct Connect {
     command: Command,
     target: Target,
+    /// Which targets may be dialled from here.
+    reach: Reach,
     dial: OutboundId,
     /// Proxies whose handshake has not begun, in order.
     proxies: VecDeque<OutboundId>,
@@ -57,6 +62,12 @@ enum Stage {
     Racing {
         race: HappyEyeballs,
         dials: Vec<Dialing>,
+    },
+    /// A carrier opens a stream; it always answers.
+    Opening {
+        id: ActionId,
+        slot: Slot,
+        to: Target,
     },
     /// A SOCKS4 proxy takes addresses only, so the target's name is resolved here.
     Naming {
@@ -84,18 +95,26 @@ struct Dialing {
 }
 
 impl Connect {
-    /// Begins to reach `target` by `path`.
+    /// Begins to reach `target` by `path`, if it is one of those that may be reached.
     pub(crate) fn new(
         now: Instant,
         plan: &Plan,
-        path: &Path,
+        (path, reach): (&Path, Reach),
         command: Command,
         target: Target,
         fx: &mut Effects,
     ) -> Result<Self, Refusal> {
-        let Path::Through { dial, proxies } = path else {
-            return Err(Refusal::Policy);
+        let (dial, proxies, is_carried) = match path {
+            Path::Blocked => return Err(Refusal::Policy),
+            Path::Through { dial, proxies } => (dial, proxies, false),
+            Path::Carried { carrier, proxies } => (carrier, proxies, true),
         };
+        if let Host::Ip(ip) = target.host
+            && !reach.admits(ip)
+        {
+            return Err(Refusal::Policy);
+        }
+        let is_direct = proxies.is_empty() && !is_carried;
         let first = match proxies.first() {
             Some(id) => proxy_of(plan, *id)?.server.clone(),
             None => target.clone(),
@@ -103,10 +122,16 @@ impl Connect {
         let mut connect = Self {
             command,
             target,
+            // Where a proxy is, the configuration says.
+            reach: if is_direct { reach } else { Reach::All },
             dial: *dial,
             proxies: proxies.iter().copied().collect(),
             stage: Stage::Ready(None),
         };
+        if is_carried {
+            connect.open_stream(first, fx);
+            return Ok(connect);
+        }
         match first.host {
             Host::Ip(ip) => connect.race(now, plan, &[ip], first.port, fx)?,
             Host::Domain(name) => {
@@ -143,7 +168,11 @@ impl Connect {
                 match outcome {
                     Outcome::Resolved(addresses) => {
                         let strategy = plan.outbound(self.dial).dial.domain_strategy;
-                        let addresses = order(addresses, strategy);
+                        let mut addresses = order(addresses, strategy);
+                        addresses.retain(|ip| self.reach.admits(*ip));
+                        if addresses.is_empty() && self.reach != Reach::All {
+                            return Err(Refusal::Policy);
+                        }
                         self.race(now, plan, &addresses, port, fx)?;
                     }
                     Outcome::Failed(why) => return Err(why),
@@ -166,15 +195,73 @@ impl Connect {
                 self.poll_race(now, plan, fx)?;
                 Ok(true)
             }
+            Stage::Opening { id: wanted, .. } if *wanted == id => {
+                self.opened(now, plan, outcome, fx)?;
+                Ok(true)
+            }
             Stage::Naming { id: wanted, .. } if *wanted == id => {
                 self.named(now, plan, outcome)?;
                 Ok(true)
             }
             Stage::Resolving { .. }
+            | Stage::Opening { .. }
             | Stage::Naming { .. }
             | Stage::Handshaking { .. }
             | Stage::Ready(_) => Ok(false),
         }
+    }
+
+    /// Asks the carrier for a stream to `to`.
+    fn open_stream(&mut self, to: Target, fx: &mut Effects) {
+        let (id, slot) = (fx.action_id(), fx.slot());
+        fx.push(Action::OpenStream {
+            id,
+            slot,
+            outbound: self.dial,
+            target: to.clone(),
+        });
+        self.stage = Stage::Opening { id, slot, to };
+    }
+
+    /// The carrier answered.
+    fn opened(
+        &mut self,
+        now: Instant,
+        plan: &Plan,
+        outcome: Outcome<'_>,
+        fx: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let stage = core::mem::replace(&mut self.stage, Stage::Ready(None));
+        let Stage::Opening { slot, to, .. } = stage else {
+            return Ok(());
+        };
+        match outcome {
+            Outcome::Connected(bound) => {
+                let remote = to.socket_addr().unwrap_or(UNSPECIFIED);
+                self.connected(now, plan, (slot, remote, bound), fx)
+            }
+            Outcome::Failed(why) => Err(why),
+            Outcome::Resolved(_) | Outcome::Bound(_) => Err(Refusal::General),
+        }
+    }
+
+    /// There is a stream to the first hop.
+    fn connected(
+        &mut self,
+        now: Instant,
+        plan: &Plan,
+        (slot, remote, local): (Slot, SocketAddr, SocketAddr),
+        fx: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let upstream = Box::new(Upstream {
+            slot,
+            remote,
+            rx: Pipe::new(PIPE_LIMIT),
+            tx: Pipe::new(PIPE_LIMIT),
+            bound: local.into(),
+        });
+        self.stage = Stage::Ready(Some(upstream));
+        self.next_hop(now, plan, fx)
     }
 
     fn race(
@@ -224,16 +311,8 @@ impl Connect {
                 Some(Step::Won(attempt)) => {
                     let winner = dials.iter().find(|d| d.attempt == attempt).copied();
                     let winner = winner.ok_or(Refusal::General)?;
-                    let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
-                    let upstream = Box::new(Upstream {
-                        slot: winner.slot,
-                        remote: winner.to,
-                        rx: Pipe::new(PIPE_LIMIT),
-                        tx: Pipe::new(PIPE_LIMIT),
-                        bound: winner.local.unwrap_or(unspecified).into(),
-                    });
-                    self.stage = Stage::Ready(Some(upstream));
-                    self.next_hop(now, plan, fx)?;
+                    let local = winner.local.unwrap_or(UNSPECIFIED);
+                    self.connected(now, plan, (winner.slot, winner.to, local), fx)?;
                 }
                 Some(Step::Lost(why)) => {
                     self.stage = Stage::Ready(None);
@@ -358,6 +437,7 @@ impl Connect {
             Stage::Ready(upstream) => upstream.take(),
             Stage::Resolving { .. }
             | Stage::Racing { .. }
+            | Stage::Opening { .. }
             | Stage::Naming { .. }
             | Stage::Handshaking { .. } => None,
         }
@@ -368,7 +448,7 @@ impl Connect {
         match &self.stage {
             Stage::Naming { upstream, .. } | Stage::Handshaking { upstream, .. } => Some(upstream),
             Stage::Ready(upstream) => upstream.as_deref(),
-            Stage::Resolving { .. } | Stage::Racing { .. } => None,
+            Stage::Resolving { .. } | Stage::Racing { .. } | Stage::Opening { .. } => None,
         }
     }
 
@@ -377,7 +457,7 @@ impl Connect {
         match &mut self.stage {
             Stage::Naming { upstream, .. } | Stage::Handshaking { upstream, .. } => Some(upstream),
             Stage::Ready(upstream) => upstream.as_deref_mut(),
-            Stage::Resolving { .. } | Stage::Racing { .. } => None,
+            Stage::Resolving { .. } | Stage::Racing { .. } | Stage::Opening { .. } => None,
         }
     }
 
@@ -386,7 +466,7 @@ impl Connect {
             Stage::Resolving { deadline, .. } | Stage::Naming { deadline, .. } => Some(*deadline),
             Stage::Racing { race, .. } => race.poll_timeout(),
             Stage::Handshaking { hop, .. } => hop.poll_timeout(),
-            Stage::Ready(_) => None,
+            Stage::Opening { .. } | Stage::Ready(_) => None,
         }
     }
 
@@ -404,14 +484,19 @@ impl Connect {
             }
             Stage::Racing { .. } => self.poll_race(now, plan, fx),
             Stage::Handshaking { hop, .. } => hop.handle_timeout(now),
-            Stage::Resolving { .. } | Stage::Naming { .. } | Stage::Ready(_) => Ok(()),
+            Stage::Resolving { .. }
+            | Stage::Opening { .. }
+            | Stage::Naming { .. }
+            | Stage::Ready(_) => Ok(()),
         }
     }
 
     /// Gives up: nothing it asked for is wanted any more.
     pub(crate) fn abort(self, fx: &mut Effects) {
         match self.stage {
-            Stage::Resolving { id, .. } => fx.push(Action::Cancel(id)),
+            Stage::Resolving { id, .. } | Stage::Opening { id, .. } => {
+                fx.push(Action::Cancel(id));
+            }
             Stage::Naming { id, upstream, .. } => {
                 fx.push(Action::Cancel(id));
                 fx.push(Action::Close(upstream.slot, End::Reset));

@@ -1,6 +1,7 @@
 //! Doing what a machine asks for.
 use super::{
-    Dialled, Drive, Driver, Pool, Recorded, Sockets, relay::Relay, slots::Socket, stream::Stream,
+    Dialled, Drive, Driver, Pool, Recorded, Sockets, link::Link, machine::Lookups, relay::Relay,
+    slots::Socket, stream::Stream,
 };
 use crate::{
     ids::{ActionId, OutboundId, Slot},
@@ -27,6 +28,18 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
                     pool.tally.dials.add(1);
                     self.dial(driver, now, (id, slot), to, outbound);
                 }
+                Action::OpenStream {
+                    id,
+                    slot,
+                    outbound,
+                    target,
+                } => {
+                    pool.tally.dials.add(1);
+                    let joint = pool.open_stream(outbound, target, self.number());
+                    self.slots
+                        .insert(slot, Socket::Connecting(Link::Joint(joint), id));
+                }
+                Action::Answer(answer) => self.answer(answer),
                 Action::Bind {
                     id,
                     slot,
@@ -64,7 +77,15 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
         families: Families,
     ) {
         match driver.resolve(name, families) {
-            Ok(lookup) => self.lookups.push((id, lookup)),
+            Ok(lookup) => {
+                let empty = || {
+                    Box::new(Lookups {
+                        running: Vec::new(),
+                    })
+                };
+                let lookups = self.lookups.get_or_insert_with(empty);
+                lookups.running.push((id, lookup));
+            }
             Err(why) => self.fail(now, id, why),
         }
     }
@@ -79,11 +100,13 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
     ) {
         match driver.dial(to, outbound) {
             Ok(Dialled::Connected(stream, local)) => {
-                self.slots.insert(slot, Socket::Connecting(stream, id));
+                let link = Link::Socket(stream);
+                self.slots.insert(slot, Socket::Connecting(link, id));
                 self.connected(now, slot, id, Ok(local));
             }
             Ok(Dialled::Connecting(stream)) => {
-                self.slots.insert(slot, Socket::Connecting(stream, id));
+                let link = Link::Socket(stream);
+                self.slots.insert(slot, Socket::Connecting(link, id));
             }
             Err(why) => self.fail(now, id, why),
         }
@@ -128,6 +151,15 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
         }
     }
 
+    /// Tells the carrier that offered the client's stream what became of it.
+    fn answer(&mut self, answer: Result<SocketAddr, Refusal>) {
+        if let Some(Socket::Stream(stream)) = self.slots.get_mut(Slot::CLIENT)
+            && let Some(joint) = stream.link.joint()
+        {
+            joint.answer(answer);
+        }
+    }
+
     fn fail(&mut self, now: Instant, id: ActionId, why: Refusal) {
         let outcome = Outcome::Failed(why);
         self.machine.apply(now, Input::Done(id, outcome));
@@ -135,9 +167,11 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
 
     fn cancel(&mut self, driver: &mut impl Driver<K>, id: ActionId) {
         if let Some(Socket::Connecting(stream, _)) = self.slots.remove_connecting(id) {
-            driver.close(stream, End::Fin);
+            stream.close(driver, End::Fin);
         }
-        self.lookups.retain(|(asked, _)| *asked != id);
+        if let Some(lookups) = &mut self.lookups {
+            lookups.running.retain(|(asked, _)| *asked != id);
+        }
     }
 
     fn close(&mut self, driver: &mut impl Driver<K>, pool: &Pool, slot: Slot, end: End) {
@@ -145,8 +179,8 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
             relay.release(driver, &pool.buffers);
         }
         match self.slots.remove(slot) {
-            Some(Socket::Stream(stream)) => driver.close(stream.socket, end),
-            Some(Socket::Connecting(stream, _)) => driver.close(stream, end),
+            Some(Socket::Stream(stream)) => stream.link.close(driver, end),
+            Some(Socket::Connecting(stream, _)) => stream.close(driver, end),
             Some(Socket::Datagrams(_) | Socket::Dead) | None => {}
         }
     }

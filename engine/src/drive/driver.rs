@@ -1,5 +1,6 @@
 //! What a driver can do, as a trait: the seam between the engine and an event loop.
 use crate::{
+    carrier::{Note, Whose},
     ids::OutboundId,
     machine::{Families, Stage},
     record::Record,
@@ -9,6 +10,7 @@ use core::{
     convert::Infallible,
     net::{IpAddr, SocketAddr},
     task::Poll,
+    time::Duration,
 };
 use sansbox_core::{Domain, End, Instant, Refusal};
 use std::io::{self, IoSlice};
@@ -139,6 +141,12 @@ pub trait Driver<K: Sockets> {
 
     /// A machine reached a stage.
     fn log(&mut self, record: &Record, stage: Stage, now: Instant);
+
+    /// Something happened to a carrier.
+    fn note(&mut self, whose: Whose, note: &Note, now: Instant);
+
+    /// Time since 1970-01-01 as the wall clock says; for carriers.
+    fn wall_clock(&mut self) -> Duration;
 
     /// Leases an empty conduit for a direction that moves bulk. Without one it is copied.
     fn lease_conduit(&mut self) -> Option<K::Conduit> {

@@ -2,11 +2,13 @@
 use super::{InboundSockets, Recorded, Service};
 use crate::{
     Association, Peer, Plan, Session,
+    carrier::{Carrier, Whose},
     config::model::Dial,
     ids::{InboundId, OutboundId},
     record::Record,
 };
-use sansbox_core::{Instant, Seed};
+use core::time::Duration;
+use sansbox_core::{Instant, Seed, Target};
 use std::sync::Arc;
 
 impl Recorded for Session {
@@ -35,6 +37,7 @@ impl Service for Plan {
                     listen: plan.listen.clone(),
                     tcp: networks.tcp,
                     udp: networks.udp,
+                    carrier: plan.carrier.is_some(),
                 }
             })
             .collect()
@@ -63,5 +66,38 @@ impl Service for Plan {
         now: Instant,
     ) -> Association {
         Association::new(Arc::clone(self), inbound, peer, seed, now)
+    }
+
+    fn carrier(
+        self: &Arc<Self>,
+        whose: Whose,
+        seed: Seed,
+        now: Instant,
+        since_1970: Duration,
+    ) -> Option<Box<dyn Carrier>> {
+        let plan = match whose {
+            Whose::Inbound(inbound) => self
+                .inbounds()
+                .get(usize::from(inbound.0))?
+                .carrier
+                .as_ref(),
+            Whose::Outbound(outbound) => {
+                let outbound = self.outbounds().get(usize::from(outbound.0))?;
+                outbound.carrier.as_ref()
+            }
+        };
+        plan?.make(now, since_1970, seed)
+    }
+
+    fn carried(
+        self: &Arc<Self>,
+        inbound: InboundId,
+        peer: Peer,
+        target: Target,
+        seed: Seed,
+        now: Instant,
+    ) -> Option<Session> {
+        let plan = Arc::clone(self);
+        Some(Session::carried(plan, inbound, peer, target, seed, now))
     }
 }

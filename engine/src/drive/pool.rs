@@ -1,10 +1,16 @@
 //! What the drives of one thread share.
-use super::{Timers, buffers::Buffers, run::Run, tally::Tally};
+use super::{Birth, Timers, buffers::Buffers, joint::Desk, run::Run, tally::Tally, wakes::Wakes};
+use crate::ids::OutboundId;
+use bytes::BytesMut;
 use core::cell::{Cell, RefCell};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+    sync::Arc,
+};
 
 /// What the drives of one thread share: buffers that are leased only while bytes move, deadlines,
-/// counters, and whether everything is to stop.
+/// counters, who is to have a turn or to be made, and whether everything is to stop.
 #[derive(Debug, Default)]
 pub struct Pool {
     /// The machines' deadlines.
@@ -13,6 +19,12 @@ pub struct Pool {
     pub tally: Arc<Tally>,
     pub(super) buffers: Buffers,
     pub(super) run: RefCell<Run>,
+    /// What a carrier sends.
+    pub(super) transmit: RefCell<BytesMut>,
+    pub(super) wakes: Rc<Wakes>,
+    pub(super) births: RefCell<VecDeque<Birth>>,
+    /// Where the carriers of outbounds are asked.
+    pub(super) desks: RefCell<BTreeMap<OutboundId, Rc<Desk>>>,
     is_stopping: Cell<bool>,
 }
 

@@ -7,6 +7,7 @@
 use super::{
     Conduit as _, Driver, Pool, Sockets,
     buffers::{Buffer, Buffers},
+    link::Link,
     stream::Stream,
 };
 use crate::ids::Slot;
@@ -126,8 +127,9 @@ impl<K: Sockets> Direction<K> {
     ) -> Moved {
         let mut turn = 0;
         let mut is_writable = false;
+        let is_kernel = from.link.joint().is_none() && to.link.joint().is_none();
         let over = loop {
-            match self.poll_flush(driver, pool, &mut to.socket) {
+            match self.poll_flush(driver, pool, &mut to.link) {
                 Poll::Pending => return Moved::Everything,
                 Poll::Ready(Err(_)) => break Over::Reset(self.to),
                 Poll::Ready(Ok(())) => {}
@@ -149,13 +151,13 @@ impl<K: Sockets> Direction<K> {
             // What the other side would not take is better left in the kernel. Asked once: a write
             // that finds it full ends the turn.
             if !is_writable {
-                match driver.poll_writable(&mut to.socket) {
+                match to.link.poll_writable(driver) {
                     Poll::Pending => return self.rest(driver, pool, turn),
                     Poll::Ready(Err(_)) => break Over::Reset(self.from),
                     Poll::Ready(Ok(())) => is_writable = true,
                 }
             }
-            match self.poll_fill(driver, pool, from) {
+            match self.poll_fill(driver, pool, from, is_kernel) {
                 Poll::Pending => return self.rest(driver, pool, turn),
                 Poll::Ready(Err(_)) => break Over::Reset(self.from),
                 Poll::Ready(Ok(n)) => turn += n,
@@ -180,17 +182,18 @@ impl<K: Sockets> Direction<K> {
         &mut self,
         driver: &mut impl Driver<K>,
         pool: &Pool,
-        to: &mut K::Stream,
+        to: &mut Link<K::Stream>,
     ) -> Poll<io::Result<()>> {
         loop {
             let (written, counter) = match &mut self.held {
                 Held::Buffer(buffer) if !buffer.is_empty() => {
                     let bytes = [IoSlice::new(buffer.bytes())];
-                    let written = ready!(driver.poll_write(to, &bytes))?;
+                    let written = ready!(to.poll_write(driver, &bytes))?;
                     buffer.consume(written);
                     (written, &pool.tally.copied)
                 }
                 Held::Conduit(conduit) if conduit.filled() > 0 => {
+                    let to = to.socket().ok_or(io::ErrorKind::Unsupported)?;
                     let written = ready!(driver.poll_splice_out(conduit, to))?;
                     (written, &pool.tally.spliced)
                 }
@@ -209,18 +212,22 @@ impl<K: Sockets> Direction<K> {
         driver: &mut impl Driver<K>,
         pool: &Pool,
         from: &mut Stream<K::Stream>,
+        is_kernel: bool,
     ) -> Poll<io::Result<usize>> {
         if matches!(self.held, Held::Nothing) {
-            ready!(driver.poll_readable(&mut from.socket))?;
+            ready!(from.link.poll_readable(driver))?;
         }
-        let n = match self.hold(driver, &pool.buffers) {
+        let n = match self.hold(driver, &pool.buffers, is_kernel) {
             Held::Nothing | Held::Over => 0,
             Held::Buffer(buffer) => {
-                let n = ready!(driver.poll_read(&mut from.socket, buffer.spare()))?;
+                let n = ready!(from.link.poll_read(driver, buffer.spare()))?;
                 buffer.filled(n);
                 n
             }
-            Held::Conduit(conduit) => ready!(driver.poll_splice_in(&mut from.socket, conduit))?,
+            Held::Conduit(conduit) => {
+                let from = from.link.socket().ok_or(io::ErrorKind::Unsupported)?;
+                ready!(driver.poll_splice_in(from, conduit))?
+            }
         };
         from.ended = n == 0;
         let burst = u32::try_from(n).unwrap_or(u32::MAX);
@@ -228,9 +235,15 @@ impl<K: Sockets> Direction<K> {
         Poll::Ready(Ok(n))
     }
 
-    /// What to read into: as far into a burst as this is.
-    fn hold(&mut self, driver: &mut impl Driver<K>, buffers: &Buffers) -> &mut Held<K> {
-        let is_bulk = self.burst >= SPLICE_AFTER;
+    /// What to read into: as far into a burst as this is. Only between sockets bytes may pass
+    /// unseen.
+    fn hold(
+        &mut self,
+        driver: &mut impl Driver<K>,
+        buffers: &Buffers,
+        is_kernel: bool,
+    ) -> &mut Held<K> {
+        let is_bulk = is_kernel && self.burst >= SPLICE_AFTER;
         let fits = match &self.held {
             Held::Nothing => false,
             Held::Buffer(buffer) => buffer.is_large() || !is_bulk,

@@ -1,12 +1,14 @@
 //! What a driver serves.
 use crate::{
     Peer,
+    carrier::{Carrier, Whose},
     config::model::{Dial, Listen},
     ids::{InboundId, OutboundId},
     machine::Machine,
     record::Record,
 };
-use sansbox_core::{Instant, Seed};
+use core::time::Duration;
+use sansbox_core::{Instant, Seed, Target};
 use std::sync::Arc;
 
 /// A machine that keeps a record of itself.
@@ -26,6 +28,8 @@ pub struct InboundSockets {
     pub tcp: bool,
     /// Receive datagrams.
     pub udp: bool,
+    /// One carrier receives all datagrams, on one thread; otherwise each client has a machine.
+    pub carrier: bool,
 }
 
 /// What is served: says what to bind and how to dial, and makes a machine for each client.
@@ -59,4 +63,29 @@ pub trait Service: Send + Sync + 'static {
         seed: Seed,
         now: Instant,
     ) -> Self::Association;
+
+    /// The carrier of an inbound or outbound that has one; `None` refuses whatever needs it.
+    /// `since_1970` is what the wall clock says at `now`; the seed is uniformly random.
+    fn carrier(
+        self: &Arc<Self>,
+        _whose: Whose,
+        _seed: Seed,
+        _now: Instant,
+        _since_1970: Duration,
+    ) -> Option<Box<dyn Carrier>> {
+        None
+    }
+
+    /// The machine for a stream to `target` that the carrier of an inbound offers; `None` refuses
+    /// it.
+    fn carried(
+        self: &Arc<Self>,
+        _inbound: InboundId,
+        _peer: Peer,
+        _target: Target,
+        _seed: Seed,
+        _now: Instant,
+    ) -> Option<Self::Session> {
+        None
+    }
 }

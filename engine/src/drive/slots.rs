@@ -1,5 +1,5 @@
 //! The sockets of one machine.
-use super::{Sockets, stream::Stream};
+use super::{Sockets, link::Link, stream::Stream};
 use crate::ids::{ActionId, Slot};
 
 /// What a slot is.
@@ -8,7 +8,7 @@ pub(crate) enum Socket<K: Sockets> {
     /// A connection.
     Stream(Stream<K::Stream>),
     /// A connection on its way, and who asked for it.
-    Connecting(K::Stream, ActionId),
+    Connecting(Link<K::Stream>, ActionId),
     /// A UDP socket, or one client's part of it.
     Datagrams(K::Datagrams),
     /// Nothing: failed, and not yet closed by the machine.

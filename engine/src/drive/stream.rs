@@ -1,5 +1,5 @@
 //! One connection, and bytes between it and the machine's pipes for it.
-use super::{Driver, Sockets, buffers::Buffers};
+use super::{Driver, Sockets, buffers::Buffers, link::Link};
 use crate::{
     ids::Slot,
     machine::{Input, Machine},
@@ -14,7 +14,7 @@ const SEGMENTS: usize = 16;
 /// A connection and which of its directions are over.
 #[derive(Debug)]
 pub(crate) struct Stream<T> {
-    pub(crate) socket: T,
+    pub(crate) link: Link<T>,
     /// The peer's FIN was read.
     pub(crate) ended: bool,
     /// Our FIN was sent.
@@ -22,9 +22,9 @@ pub(crate) struct Stream<T> {
 }
 
 impl<T> Stream<T> {
-    pub(crate) const fn new(socket: T) -> Self {
+    pub(crate) const fn new(link: Link<T>) -> Self {
         Self {
-            socket,
+            link,
             ended: false,
             shut: false,
         }
@@ -39,7 +39,7 @@ impl<T> Stream<T> {
             return Ok(());
         }
         self.shut = true;
-        driver.shut(&mut self.socket)
+        self.link.shut(driver)
     }
 }
 
@@ -74,7 +74,7 @@ impl<M: Machine, K: Sockets, D: Driver<K>> StreamIo<'_, M, K, D> {
                 used += 1;
             }
             let used = slices.get(..used).unwrap_or_default();
-            let Poll::Ready(written) = self.driver.poll_write(&mut self.stream.socket, used) else {
+            let Poll::Ready(written) = self.stream.link.poll_write(self.driver, used) else {
                 return Ok(is_news);
             };
             let input = Input::Drained(self.slot, written?);
@@ -90,8 +90,7 @@ impl<M: Machine, K: Sockets, D: Driver<K>> StreamIo<'_, M, K, D> {
         if self.stream.ended || pipes.is_none_or(|pipes| pipes.rx.room() == 0) {
             return Ok(false);
         }
-        let (driver, socket) = (&mut *self.driver, &mut self.stream.socket);
-        let received = buffers.receive(|room| driver.poll_read(socket, room));
+        let received = self.stream.link.poll_segment(self.driver, buffers);
         let Poll::Ready(segment) = received else {
             return Ok(false);
         };

@@ -2,15 +2,20 @@
 mod paths;
 
 use crate::{
+    carrier::{CarrierPlan, paniq},
     config::model::{self, Config, Dial, Listen, Networks, OutboundKind, SocksVersion, Span},
     ids::{InboundId, OutboundId},
     router::{CompileError, Metadata, Router, Verdict},
     users::Users,
 };
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use paths::Paths;
 use sansbox_core::Target;
-use sansbox_protocols::{http, socks};
+use sansbox_protocols::{http, paniq::tunnel::ClientConfig, socks};
+use std::sync::Arc;
+
+/// Where a server is while its name is not looked up.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Everything a configuration decides. Immutable; a reload builds a new one.
 #[derive(Debug)]
@@ -31,6 +36,34 @@ pub struct InboundPlan {
     pub service: Service,
     /// Who may use it; empty: everybody.
     pub users: Users,
+    /// What receives its datagrams, where that is a carrier.
+    pub carrier: Option<CarrierPlan>,
+    /// Which targets its clients may reach directly.
+    pub reach: Reach,
+}
+
+/// Which addresses may be dialled for a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// All of them.
+    #[default]
+    All,
+    /// Those of the internet alone: none of this machine, of its networks, or of several machines.
+    Public,
+}
+
+impl Reach {
+    /// Whether this address may be dialled.
+    #[must_use]
+    pub fn admits(self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let is_broadcast = match ip {
+            IpAddr::V4(ip) => ip.is_broadcast(),
+            IpAddr::V6(_) => false,
+        };
+        self == Self::All
+            || (is_public(ip) && !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast)
+    }
 }
 
 /// What an inbound speaks.
@@ -51,6 +84,8 @@ pub enum Service {
         /// TCP, UDP or both.
         networks: Networks,
     },
+    /// A carrier's own protocol: its streams say where they go.
+    Carried,
 }
 
 impl InboundPlan {
@@ -59,6 +94,10 @@ impl InboundPlan {
     pub const fn listeners(&self) -> Networks {
         match self.service {
             Service::Direct { networks, .. } => networks,
+            Service::Carried => Networks {
+                tcp: false,
+                udp: true,
+            },
             Service::Socks | Service::Http | Service::Mixed => Networks {
                 tcp: true,
                 udp: false,
@@ -67,10 +106,12 @@ impl InboundPlan {
     }
 
     /// Without users and without the key that says so on purpose, an inbound serves no public
-    /// sources (protected mode).
+    /// sources (protected mode). A carrier's protocol knows its clients by keys.
     #[must_use]
     pub const fn is_protected(&self) -> bool {
-        self.users.is_empty() && !self.listen.allow_public
+        self.users.is_empty()
+            && !self.listen.allow_public
+            && !matches!(self.service, Service::Carried)
     }
 
     /// Whether a client at `source` is served.
@@ -102,6 +143,8 @@ pub struct OutboundPlan {
     pub dial: Dial,
     /// The proxy that it speaks to; `None` for outbounds that speak no protocol of their own.
     pub proxy: Option<Proxy>,
+    /// What its streams go through, where that is a carrier.
+    pub carrier: Option<CarrierPlan>,
     /// How a connection through it is made.
     pub path: Path,
 }
@@ -221,6 +264,13 @@ pub enum Path {
         /// Outbounds whose handshake runs on the connection.
         proxies: Vec<OutboundId>,
     },
+    /// Open a stream to the first proxy, or the target where there is none. Only TCP.
+    Carried {
+        /// Whose carrier.
+        carrier: OutboundId,
+        /// Outbounds whose handshake runs on the stream.
+        proxies: Vec<OutboundId>,
+    },
 }
 
 impl Path {
@@ -316,7 +366,7 @@ impl Plan {
             }
         }
         let paths = Paths::new(&outbounds);
-        let mut errors = without_carrier(config);
+        let mut errors = Vec::new();
         let mut planned = Vec::new();
         for (outbound, id) in outbounds.iter().zip(0..) {
             match plan_outbound(outbound, OutboundId(id), &paths) {
@@ -333,7 +383,7 @@ impl Plan {
         let default = default.unwrap_or(OutboundId(0));
         match Router::compile(&config.route, &inbound_tags, &outbound_tags, default) {
             Ok(router) if errors.is_empty() => {
-                let inbounds = config.inbounds.iter().filter_map(plan_inbound).collect();
+                let inbounds = config.inbounds.iter().map(plan_inbound).collect();
                 Ok(Self {
                     inbounds,
                     outbounds: planned,
@@ -358,6 +408,14 @@ impl Plan {
     #[must_use]
     pub fn outbounds(&self) -> &[OutboundPlan] {
         &self.outbounds
+    }
+
+    /// Whether it needs carriers: an event loop that has none cannot run it.
+    #[must_use]
+    pub fn has_carriers(&self) -> bool {
+        let mut inbounds = self.inbounds.iter().map(|inbound| &inbound.carrier);
+        let mut outbounds = self.outbounds.iter().map(|outbound| &outbound.carrier);
+        inbounds.any(Option::is_some) || outbounds.any(Option::is_some)
     }
 
     /// An inbound.
@@ -402,26 +460,29 @@ fn plan_outbound(
         tag: outbound.tag.clone(),
         dial: outbound.dial.clone(),
         proxy: Proxy::new(&outbound.kind).map_err(bad)?,
+        carrier: plan_carrier(outbound),
         path: paths.find(id, &mut Vec::new())?,
     })
 }
 
-/// Inbounds and outbounds that need the carrier, which is not there yet.
-fn without_carrier(config: &Config) -> Vec<PlanError> {
-    let inbounds = config.inbounds.iter().filter_map(|inbound| {
-        matches!(inbound.kind, model::InboundKind::Paniq(_)).then_some(inbound.span)
-    });
-    let outbounds = config.outbounds.iter().filter_map(|outbound| {
-        matches!(outbound.kind, OutboundKind::Paniq(_)).then_some(outbound.span)
-    });
-    let reason = "paniq tunnels are not supported yet";
-    let spans = inbounds.chain(outbounds);
-    spans
-        .map(|span| PlanError::BadOutbound { reason, span })
-        .collect()
+/// The carrier of an outbound that has one.
+fn plan_carrier(outbound: &model::Outbound) -> Option<CarrierPlan> {
+    let OutboundKind::Paniq(paniq) = &outbound.kind else {
+        return None;
+    };
+    let dial = &outbound.dial;
+    let plan = paniq::ClientPlan {
+        server: paniq.server.clone(),
+        domain_strategy: dial.domain_strategy,
+        inet4_bind_address: dial.inet4_bind_address,
+        inet6_bind_address: dial.inet6_bind_address,
+        config: ClientConfig::new(&paniq.profile, UNKNOWN),
+    };
+    Some(CarrierPlan::PaniqClient(Arc::new(plan)))
 }
 
-fn plan_inbound(inbound: &model::Inbound) -> Option<InboundPlan> {
+fn plan_inbound(inbound: &model::Inbound) -> InboundPlan {
+    let (mut carrier, mut reach) = (None, Reach::All);
     let (service, users) = match &inbound.kind {
         model::InboundKind::Socks { users } => (Service::Socks, Users::new(users)),
         model::InboundKind::Http { users } => (Service::Http, Users::new(users)),
@@ -438,14 +499,24 @@ fn plan_inbound(inbound: &model::Inbound) -> Option<InboundPlan> {
             };
             (service, Users::default())
         }
-        model::InboundKind::Paniq(_) => return None,
+        model::InboundKind::Paniq(paniq) => {
+            let settings = Arc::clone(&paniq.profile);
+            let plan = paniq::ServerPlan { settings };
+            carrier = Some(CarrierPlan::PaniqServer(Arc::new(plan)));
+            if !paniq.allow_private {
+                reach = Reach::Public;
+            }
+            (Service::Carried, Users::default())
+        }
     };
-    Some(InboundPlan {
+    InboundPlan {
         tag: inbound.tag.clone(),
         listen: inbound.listen.clone(),
         service,
         users,
-    })
+        carrier,
+        reach,
+    }
 }
 
 fn default_direct() -> model::Outbound {

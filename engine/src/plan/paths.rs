@@ -60,6 +60,10 @@ impl Paths<'_> {
         }
         let below = match &outbound.dial.detour {
             Some(tag) => self.find(self.id_of(tag)?, visited)?,
+            None if matches!(outbound.kind, OutboundKind::Paniq(_)) => Path::Carried {
+                carrier: id,
+                proxies: Vec::new(),
+            },
             None => Path::Through {
                 dial: id,
                 proxies: Vec::new(),
@@ -74,6 +78,17 @@ impl Paths<'_> {
                 proxies.push(id);
                 Path::Through { dial, proxies }
             }
+            (
+                OutboundKind::Socks { .. } | OutboundKind::Http { .. },
+                Path::Carried {
+                    carrier,
+                    mut proxies,
+                },
+            ) => {
+                proxies.push(id);
+                Path::Carried { carrier, proxies }
+            }
+            // A carrier has no detour: the configuration refuses it.
             (
                 OutboundKind::Direct | OutboundKind::Selector { .. } | OutboundKind::Paniq(_),
                 below,

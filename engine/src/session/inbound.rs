@@ -64,13 +64,19 @@ impl Inbound {
                 deadline: now + HANDSHAKE_TIMEOUT,
             },
             Service::Direct { host, port, .. } => {
-                let target = fixed_target(host.as_ref(), *port, local);
-                Self::Direct {
-                    target: Some(target),
-                    accepted: false,
-                    refused: false,
-                }
+                Self::fixed(fixed_target(host.as_ref(), *port, local))
             }
+            // Its connections come from the carrier, each with its target.
+            Service::Carried => Self::fixed(fixed_target(None, None, local)),
+        }
+    }
+
+    /// Everything goes to one target.
+    pub(crate) const fn fixed(target: Target) -> Self {
+        Self::Direct {
+            target: Some(target),
+            accepted: false,
+            refused: false,
         }
     }
 

@@ -18,7 +18,7 @@ use active::Active;
 pub(crate) use inbound::fixed_target;
 pub(crate) use relay::Idle;
 use relay::Relay;
-use sansbox_core::{End, Instant, Seed};
+use sansbox_core::{End, Instant, Seed, Target};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -103,6 +103,27 @@ impl Session {
             session.close(CloseReason::PublicSource);
         }
         session
+    }
+
+    /// A session for a stream to `target` that the carrier of `inbound` offers. `seed` is its own.
+    #[must_use]
+    pub fn carried(
+        plan: Arc<Plan>,
+        inbound: InboundId,
+        peer: Peer,
+        target: Target,
+        seed: Seed,
+        now: Instant,
+    ) -> Self {
+        let peer = peer.canonical();
+        let mut fx = Effects::new();
+        fx.push(Action::Log(Stage::Opened));
+        Self {
+            plan,
+            record: Record::new(inbound, peer.remote, seed, now),
+            fx,
+            state: State::Active(Box::new(Active::carried(now, peer.local, target))),
+        }
     }
 
     /// What is known of it so far.

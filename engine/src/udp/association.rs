@@ -35,7 +35,7 @@ impl Association {
         let timeout = idle_timeout(service);
         let target = match &service.service {
             Service::Direct { host, port, .. } => fixed_target(host.as_ref(), *port, peer.local),
-            Service::Socks | Service::Http | Service::Mixed => peer.local.into(),
+            Service::Socks | Service::Http | Service::Mixed | Service::Carried => peer.local.into(),
         };
         let refusal = if !service.serves(peer.remote.ip()) {
             Some(CloseReason::PublicSource)

@@ -14,7 +14,7 @@ use crate::{
     effects::{Cx, Effects},
     ids::{ActionId, OutboundId, Slot},
     machine::{Action, Outcome, SlotPipes, Stage},
-    plan::{Path, Plan, ProxyProtocol},
+    plan::{Path, Plan, ProxyProtocol, Reach},
     record::Drop,
     router::Decision,
 };
@@ -161,8 +161,11 @@ impl UdpRelay {
         outbound: OutboundId,
         target: &Target,
     ) -> Result<Option<Way>, Refusal> {
-        let Path::Through { dial, proxies } = &cx.plan.outbound(outbound).path else {
-            return Err(Refusal::Policy);
+        let (dial, proxies) = match &cx.plan.outbound(outbound).path {
+            Path::Blocked => return Err(Refusal::Policy),
+            Path::Through { dial, proxies } => (dial, proxies),
+            // Carriers take streams.
+            Path::Carried { .. } => return Err(Refusal::CommandUnsupported),
         };
         match proxies.as_slice() {
             [] => {
@@ -215,7 +218,7 @@ impl UdpRelay {
         dial: OutboundId,
     ) -> Result<(), Refusal> {
         let any = Target::from(SocketAddr::from(([0, 0, 0, 0], 0)));
-        let path = &cx.plan.outbound(outbound).path;
+        let path = (&cx.plan.outbound(outbound).path, Reach::All);
         let connect = Connect::new(cx.now, cx.plan, path, Command::UdpAssociate, any, cx.fx)?;
         let control = Control::Connecting(Box::new(connect));
         let leg = Leg::Proxy {
@@ -339,7 +342,7 @@ impl UdpRelay {
     ) {
         let strategy = match &cx.plan.outbound(outbound).path {
             Path::Through { dial, .. } => cx.plan.outbound(*dial).dial.domain_strategy,
-            Path::Blocked => Default::default(),
+            Path::Blocked | Path::Carried { .. } => Default::default(),
         };
         let ip = match outcome {
             Outcome::Resolved(addresses) => order(addresses, strategy).first().copied(),

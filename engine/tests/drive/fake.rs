@@ -3,10 +3,12 @@ use bytes::BytesMut;
 use core::{
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
     task::Poll,
+    time::Duration,
 };
 use sansbox_core::{Domain, End, Host, Instant, Refusal, Seed};
 use sansbox_engine::{
     Peer, Plan,
+    carrier::{Note, Whose},
     config::model::{Config, Inbound, InboundKind, Listen, Networks, Span},
     drive::{Conduit, Dialled, Drive, Driver, Service, Sockets},
     ids::{InboundId, OutboundId},
@@ -193,6 +195,7 @@ pub(crate) struct Loop {
     pub(crate) bound: Vec<Rc<RefCell<Udp>>>,
     pub(crate) conduits: Conduits,
     pub(crate) closed: Vec<Record>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Loop {
@@ -314,6 +317,14 @@ impl Driver<Net> for Loop {
         if stage == Stage::Closed {
             self.closed.push(record.clone());
         }
+    }
+
+    fn note(&mut self, _: Whose, note: &Note, _: Instant) {
+        self.notes.push(note.text.clone());
+    }
+
+    fn wall_clock(&mut self) -> Duration {
+        Duration::from_secs(1_750_000_000)
     }
 
     fn lease_conduit(&mut self) -> Option<FakePipe> {

@@ -22,6 +22,7 @@ fn begin() -> Entry<'static> {
         inbound: InboundId(0),
         log_id: 7,
         content: Some(Content {
+            target: None,
             peer: Peer {
                 remote: address,
                 local: address,

@@ -17,7 +17,7 @@ pub use record::{Chunk, Record, Records};
 
 use bytes::BufMut as _;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
-use sansbox_core::{End, Refusal};
+use sansbox_core::{Domain, End, Host, Refusal, Target};
 
 /// Bytes that no recorder writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -128,6 +128,19 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    pub(crate) fn target(&mut self) -> Result<Target, Malformed> {
+        let host = match self.byte("host")? {
+            0 => Host::Ip(self.ip()?),
+            1 => {
+                let name = Domain::parse(self.bytes("domain")?);
+                Host::Domain(name.map_err(|_| Malformed::Text("domain"))?)
+            }
+            value => return Err(no("host", value)),
+        };
+        let port = u16::from_le_bytes(self.fixed("port")?);
+        Ok(Target::new(host, port))
+    }
+
     pub(crate) fn socket_addr(&mut self) -> Result<SocketAddr, Malformed> {
         let ip = self.ip()?;
         let port = u16::from_le_bytes(self.fixed("port")?);
@@ -187,6 +200,20 @@ pub(crate) fn put_ip(out: &mut Vec<u8>, ip: IpAddr) {
             out.put_slice(&ip.octets());
         }
     }
+}
+
+fn put_target(out: &mut Vec<u8>, target: &Target) {
+    match &target.host {
+        Host::Ip(ip) => {
+            out.put_u8(0);
+            put_ip(out, *ip);
+        }
+        Host::Domain(name) => {
+            out.put_u8(1);
+            put_bytes(out, name.as_str().as_bytes());
+        }
+    }
+    out.put_u16_le(target.port);
 }
 
 pub(crate) fn put_socket_addr(out: &mut Vec<u8>, address: SocketAddr) {

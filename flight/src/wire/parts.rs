@@ -1,8 +1,10 @@
 //! What records are made of: beginnings, answers, requests.
-use super::{Cursor, Malformed, no, put_end, put_ip, put_number, put_refusal, put_socket_addr};
+use super::{
+    Cursor, Malformed, no, put_end, put_ip, put_number, put_refusal, put_socket_addr, put_target,
+};
 use bytes::BufMut as _;
 use core::net::{IpAddr, SocketAddr};
-use sansbox_core::{End, Refusal, Seed};
+use sansbox_core::{End, Refusal, Seed, Target};
 use sansbox_engine::{
     Peer,
     ids::{ActionId, InboundId, Slot},
@@ -17,6 +19,8 @@ pub enum MachineKind {
     Session,
     /// [`Association`](sansbox_engine::Association).
     Association,
+    /// [`Session::carried`](sansbox_engine::Session::carried).
+    Carried,
 }
 
 /// What a machine is made from.
@@ -39,6 +43,8 @@ pub struct Content {
     pub peer: Peer,
     /// Its randomness: key material.
     pub seed: Seed,
+    /// What a session that is carried leads to; the others are told later.
+    pub target: Option<Target>,
 }
 
 /// How an effect ended.
@@ -64,6 +70,7 @@ pub enum Asked {
     Cancel(ActionId),
     Close(Slot, End),
     Passthrough(Slot, Slot),
+    OpenStream(ActionId, Slot),
 }
 
 impl Asked {
@@ -77,7 +84,8 @@ impl Asked {
             Action::Cancel(id) => Self::Cancel(*id),
             Action::Close(slot, end) => Self::Close(*slot, *end),
             Action::Passthrough(a, b) => Self::Passthrough(*a, *b),
-            Action::Send { .. } | Action::Log(_) => return None,
+            Action::OpenStream { id, slot, .. } => Self::OpenStream(*id, *slot),
+            Action::Send { .. } | Action::Log(_) | Action::Answer(_) => return None,
         })
     }
 }
@@ -95,13 +103,17 @@ impl Begin {
         out.put_u8(match self.kind {
             MachineKind::Session => 0,
             MachineKind::Association => 1,
+            MachineKind::Carried => 2,
         });
         put_number(out, self.inbound.0.into());
         out.put_u32_le(self.log_id);
-        if let Some(Content { peer, seed }) = &self.content {
+        if let Some(Content { peer, seed, target }) = &self.content {
             put_socket_addr(out, peer.remote);
             put_socket_addr(out, peer.local);
             out.put_slice(&seed.bytes());
+            if let Some(target) = target {
+                put_target(out, target);
+            }
         }
     }
 
@@ -109,6 +121,7 @@ impl Begin {
         let kind = match from.byte("kind of machine")? {
             0 => MachineKind::Session,
             1 => MachineKind::Association,
+            2 => MachineKind::Carried,
             value => return Err(no("kind of machine", value)),
         };
         let inbound = InboundId(from.number_as("inbound")?);
@@ -116,9 +129,14 @@ impl Begin {
         let content = if content {
             let (remote, local) = (from.socket_addr()?, from.socket_addr()?);
             let seed = Seed::new(from.fixed("seed")?);
+            let target = match kind {
+                MachineKind::Carried => Some(from.target()?),
+                MachineKind::Session | MachineKind::Association => None,
+            };
             Some(Content {
                 peer: Peer { remote, local },
                 seed,
+                target,
             })
         } else {
             None
@@ -213,6 +231,7 @@ impl Asked {
             Self::Cancel(id) => (3, [Some(id.0), None]),
             Self::Close(slot, _) => (4, [Some(slot.0), None]),
             Self::Passthrough(a, b) => (5, [Some(a.0), Some(b.0)]),
+            Self::OpenStream(id, slot) => (6, [Some(id.0), Some(slot.0)]),
         };
         out.put_u8(kind);
         for number in numbers.into_iter().flatten() {
@@ -231,6 +250,7 @@ impl Asked {
             3 => Self::Cancel(action(from)?),
             4 => Self::Close(slot(from)?, from.end()?),
             5 => Self::Passthrough(slot(from)?, slot(from)?),
+            6 => Self::OpenStream(action(from)?, slot(from)?),
             value => return Err(no("request", value)),
         })
     }

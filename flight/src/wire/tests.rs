@@ -54,6 +54,22 @@ fn entries() -> Vec<Entry<'static>> {
             content,
         })
     };
+    let carried = |target| {
+        Entry::Begin(Begin {
+            kind: MachineKind::Carried,
+            inbound: InboundId(9),
+            log_id: 1,
+            content: Some(Content {
+                peer: Peer {
+                    remote: v4,
+                    local: v6,
+                },
+                seed: Seed::from_u64(5),
+                target: Some(target),
+            }),
+        })
+    };
+    let name = Domain::parse(b"a.test").expect("a name");
     let end = |closed, digest| Entry::End {
         closed,
         bytes_up: 1 << 40,
@@ -71,7 +87,13 @@ fn entries() -> Vec<Entry<'static>> {
     let datagram = |len, content| Entry::Datagram { slot, len, content };
     vec![
         begin(None),
-        begin(Some(Content { peer, seed })),
+        begin(Some(Content {
+            peer,
+            seed,
+            target: None,
+        })),
+        carried(Target::from(v6)),
+        carried(Target::new(Host::Domain(name), 443)),
         Entry::Tick,
         received(70_000, None),
         received(3, Some(b"abc")),

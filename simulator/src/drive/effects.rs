@@ -65,6 +65,10 @@ impl Driver {
                     self.effects.insert(id, Effect::Dial(dial, slot));
                 }
             }
+            Action::OpenStream { .. } | Action::Answer(_) => {
+                let what = self.describe("this host has no carriers");
+                cx.violate(Invariant::Expected, what);
+            }
             Action::Bind {
                 id, slot, local, ..
             } => {

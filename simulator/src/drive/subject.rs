@@ -34,6 +34,9 @@ pub fn plan(json: &str) -> Result<Arc<Plan>, String> {
         .map_err(|errors| lines(errors.iter().map(ToString::to_string).collect()))?;
     let plan = Plan::build(&config)
         .map_err(|errors| lines(errors.iter().map(ToString::to_string).collect()))?;
+    if plan.has_carriers() {
+        return Err("machine hosts have no carriers".to_owned());
+    }
     Ok(Arc::new(plan))
 }
 

@@ -120,12 +120,13 @@ fn machine_of(
     recording: &Recording,
 ) -> Option<Again> {
     let subject = machine(plan, begin, now)?;
-    let Content { peer, seed } = *begin.content.as_ref()?;
+    let Content { peer, seed, target } = begin.content.clone()?;
     let origin = Origin {
         kind: begin.kind,
         inbound: begin.inbound,
         peer,
         seed,
+        target,
         now,
     };
     Some(Tapped::new(

@@ -180,12 +180,24 @@ pub fn replay(plan: &Arc<Plan>, track: &Track<'_>, watch: &mut dyn FnMut(Event<'
 /// The recorded machine as it was in the beginning; `None` without content, and when the plan
 /// has no such inbound.
 pub(super) fn machine(plan: &Arc<Plan>, begin: &Begin, at: Instant) -> Option<Box<dyn Subject>> {
-    let Content { peer, seed } = *begin.content.as_ref()?;
+    let Content { peer, seed, target } = begin.content.as_ref()?;
+    let (peer, seed) = (*peer, *seed);
     plan.inbounds().get(usize::from(begin.inbound.0))?;
     let plan = Arc::clone(plan);
     Some(match begin.kind {
         MachineKind::Session => Box::new(Session::new(plan, begin.inbound, peer, seed, at)),
         MachineKind::Association => Box::new(Association::new(plan, begin.inbound, peer, seed, at)),
+        MachineKind::Carried => {
+            let target = target.clone()?;
+            Box::new(Session::carried(
+                plan,
+                begin.inbound,
+                peer,
+                target,
+                seed,
+                at,
+            ))
+        }
     })
 }
 
@@ -378,6 +390,8 @@ pub(super) fn name(action: &Action) -> String {
         Action::Resolve { .. }
         | Action::Dial { .. }
         | Action::Bind { .. }
+        | Action::OpenStream { .. }
+        | Action::Answer(_)
         | Action::Cancel(_)
         | Action::Close(..)
         | Action::Passthrough(..)

@@ -82,6 +82,7 @@ pub(crate) fn tape<M: Subject>(
         inbound,
         peer,
         seed,
+        target: None,
         now,
     };
     let taped = Tapped::new(

@@ -120,6 +120,8 @@ fn dialled(session: &mut Session) -> Slot {
         Action::Dial { id, slot, .. } => Some((id, slot)),
         Action::Resolve { .. }
         | Action::Bind { .. }
+        | Action::OpenStream { .. }
+        | Action::Answer(_)
         | Action::Cancel(_)
         | Action::Send { .. }
         | Action::Close(..)

@@ -34,6 +34,8 @@ pub(crate) struct Active {
     /// Bytes on their way to the client, not yet encoded.
     down: Pipe,
     inbound: Inbound,
+    /// A carrier does not wait for an answer, or not any more.
+    is_answered: bool,
     link: Link,
     /// The target that `link` leads to and who was routed there, to use it for the next request.
     connected: Option<(Target, Option<UserId>)>,
@@ -58,13 +60,27 @@ enum Link {
 impl Active {
     pub(crate) fn new(now: Instant, plan: &Plan, inbound: InboundId, local: SocketAddr) -> Self {
         let inbound = plan.inbound(inbound);
+        let inbound = Inbound::new(now, &inbound.service, !inbound.users.is_empty(), local);
+        Self::with(now, local, inbound)
+    }
+
+    pub(crate) fn carried(now: Instant, local: SocketAddr, target: Target) -> Self {
+        let inbound = Inbound::fixed(target);
+        Self {
+            is_answered: false,
+            ..Self::with(now, local, inbound)
+        }
+    }
+
+    fn with(now: Instant, local: SocketAddr, inbound: Inbound) -> Self {
         Self {
             local,
             client_rx: Pipe::new(PIPE_LIMIT),
             client_tx: Pipe::new(PIPE_LIMIT),
             up: Pipe::new(PIPE_LIMIT),
             down: Pipe::new(PIPE_LIMIT),
-            inbound: Inbound::new(now, &inbound.service, !inbound.users.is_empty(), local),
+            inbound,
+            is_answered: true,
             link: Link::None,
             connected: None,
             idle: Idle::new(now, IDLE_TIMEOUT),
@@ -228,6 +244,7 @@ impl Active {
                     cx.record.bytes_down += self.down.len().saturating_sub(early) as u64;
                     if let Some(upstream) = connect.take_ready() {
                         cx.fx.push(Action::Log(Stage::Connected));
+                        answer(&mut self.is_answered, cx.fx, &Ok(&upstream.bound));
                         self.inbound.accept(&upstream.bound);
                         self.link = Link::Open(upstream);
                         progress = Progress::MADE;
@@ -258,6 +275,7 @@ impl Active {
         self.unlink(fx, End::Reset);
         self.reason = Some(CloseReason::Refused(why));
         fx.push(Action::Log(Stage::Refused(why)));
+        answer(&mut self.is_answered, fx, &Err(why));
         self.inbound.refuse(why);
     }
 
@@ -468,5 +486,14 @@ impl Active {
             self.refuse(cx.fx, why);
         }
         None
+    }
+}
+
+/// Tells the carrier that waits for it what became of the target.
+fn answer(is_answered: &mut bool, fx: &mut Effects, answer: &Result<&Target, Refusal>) {
+    if !core::mem::replace(is_answered, true) {
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+        let answer = answer.map(|bound| bound.socket_addr().unwrap_or(unspecified));
+        fx.push(Action::Answer(answer));
     }
 }

@@ -68,7 +68,7 @@ impl Active {
         match Connect::new(
             cx.now,
             cx.plan,
-            path,
+            (path, cx.plan.inbound(cx.record.inbound).reach),
             Command::Connect,
             target.clone(),
             cx.fx,

@@ -35,6 +35,11 @@ impl Replays {
         }
     }
 
+    /// Whatever was accepted before `unix_seconds` is not known here: nothing as old is taken.
+    pub(super) fn begin(&mut self, unix_seconds: u64) {
+        self.floor = self.floor.max(unix_seconds.checked_sub(1));
+    }
+
     /// Could this preamble have been accepted before?
     pub(super) fn knows(&self, made_at: u64, key: &[u8; 32]) -> bool {
         self.floor.is_some_and(|floor| made_at <= floor) || self.seen.contains(&(made_at, *key))

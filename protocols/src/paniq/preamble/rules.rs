@@ -83,8 +83,8 @@ pub enum Sequence {
 pub struct Rules {
     /// In which order a preamble must come. Go: [`Sequence::Exact`].
     pub sequence: Sequence,
-    /// How far the time of an encrypted timestamp may be away, and whether one is taken only once.
-    /// Go: `None`, a recorded preamble is as good as a new one.
+    /// How far the time of an encrypted timestamp may be away, and whether a preamble is taken only
+    /// once. Go: `None`, a recorded preamble is as good as a new one.
     pub encrypted_window: Option<Window>,
     /// Does a tunnel's source get an answer again, to the same Initiation or to a new one? Go: no,
     /// a lost Response is lost for good.

@@ -274,6 +274,13 @@ impl<'p> Connection<'p> {
                 let dial = Wanted::Dial(*slot, Some(*to), moment);
                 self.wanted.insert(*id, dial);
             }
+            Action::OpenStream {
+                id, slot, target, ..
+            } => {
+                let moment = self.ink.moment(at);
+                let dial = Wanted::Dial(*slot, target.socket_addr(), moment);
+                self.wanted.insert(*id, dial);
+            }
             Action::Bind {
                 id, slot, outbound, ..
             } => {
@@ -288,7 +295,7 @@ impl<'p> Connection<'p> {
             }
             Action::Close(slot, end) => self.close(at, *slot, *end),
             Action::Passthrough(a, b) => self.relays.extend([(*a, *b), (*b, *a)]),
-            Action::Log(_) => {}
+            Action::Log(_) | Action::Answer(_) => {}
         }
     }
 
@@ -297,7 +304,7 @@ impl<'p> Connection<'p> {
         self.note(at, Tag::Action, format!("{asked:?}").as_bytes());
         match asked {
             Asked::Resolve(_) => {}
-            Asked::Dial(id, slot) => {
+            Asked::Dial(id, slot) | Asked::OpenStream(id, slot) => {
                 let moment = self.ink.moment(at);
                 self.wanted.insert(id, Wanted::Dial(slot, None, moment));
             }

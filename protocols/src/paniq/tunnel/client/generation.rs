@@ -8,12 +8,13 @@ use crate::paniq::{
     tunnel::{
         HANDSHAKE_TIMEOUT,
         batch::{Batch, Lengths},
+        settings::WINDOWS,
     },
 };
 use bytes::{Buf as _, BytesMut};
 use sansbox_core::{Instant, Seed};
 use sansbox_quic::{Activity, ConnectionId, Endpoint, Event, Lost, Outgoing, Sources, StreamId};
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 /// How long a peer may wait with an acknowledgement (RFC 9000 section 18.2).
 const ACK_DELAY_MAX: Duration = Duration::from_millis(26);
@@ -76,6 +77,7 @@ impl Liveness {
 
 pub(super) struct Generation {
     pub(super) path: Path,
+    pub(super) server: SocketAddr,
     pub(super) stage: Stage,
     seed: Seed,
     preamble: Option<preamble::Client>,
@@ -99,6 +101,7 @@ impl Generation {
     pub(super) fn new(path: Path, config: &ClientConfig, seed: Seed) -> Self {
         Self {
             path,
+            server: config.server,
             stage: Stage::Port,
             preamble: None,
             quic: None,
@@ -121,6 +124,11 @@ impl Generation {
             self.stage,
             Stage::Port | Stage::Preamble | Stage::Handshake { .. }
         )
+    }
+
+    /// Is the server's address not fixed yet?
+    pub(super) const fn is_before_quic(&self) -> bool {
+        matches!(self.stage, Stage::Port | Stage::Preamble)
     }
 
     /// Has nothing answered for too long?
@@ -191,7 +199,11 @@ impl Generation {
         let inner = config.codec.open(&mut self.opener, &data)?;
         data.truncate(inner.end);
         data.advance(inner.start);
-        endpoint.handle_datagram(now, config.server, 0, data);
+        if !config.codec.needs_proof() {
+            endpoint.handle_datagram(now, self.server, 0, data);
+        } else if endpoint.judge_datagram(now, self.server, 0, data) {
+            config.codec.prove(&mut self.opener);
+        }
         self.follow_quic(now);
         Ok(())
     }
@@ -220,11 +232,12 @@ impl Generation {
             Ok(configs) => configs,
             Err(error) => return self.fail(now, Failure::Settings(error.to_string())),
         };
-        let mut endpoint =
-            Endpoint::client(sources, endpoint, client).without_answers_to_strangers();
+        let mut endpoint = Endpoint::client(sources, endpoint, client)
+            .with_windows(WINDOWS)
+            .without_answers_to_strangers();
         // As an address it is not told to the server (no SNI).
-        let name = config.server.ip().to_string();
-        match endpoint.connect(now, config.server, &name) {
+        let name = self.server.ip().to_string();
+        match endpoint.connect(now, self.server, &name) {
             Ok(connection) => {
                 let deadline = now + HANDSHAKE_TIMEOUT;
                 self.stage = Stage::Handshake { deadline };
@@ -322,7 +335,7 @@ impl Generation {
         if let Some(preamble) = &mut self.preamble {
             out.clear();
             let segment = preamble.poll_transmit(now, wall.at(now), out)?;
-            let to = config.server;
+            let to = self.server;
             return Some(Outgoing {
                 to,
                 ecn: 0,

@@ -36,7 +36,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(15);
 /// What a carrier needs to know.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// Where the server is.
+    /// Where the server is; see [`Client::set_server`] for one with several addresses.
     pub server: SocketAddr,
     /// How preambles are made. Its `timeout` is the profile's `handshake_timeout`.
     pub preamble: preamble::ClientConfig,
@@ -64,9 +64,37 @@ pub struct ClientConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path(u64);
 
+impl Path {
+    /// The path that has this number.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// A stream of the carrier's; never given to another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stream(u64);
+
+impl Stream {
+    /// The stream that has this number.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
 
 /// Why there is no tunnel, or no more.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -162,7 +190,8 @@ impl Client {
     /// A carrier without a tunnel: the first stream makes one. `since_1970` is what the wall clock
     /// says at `now`; `seed` must be uniformly random: keys come from it.
     #[must_use]
-    pub fn new(now: Instant, since_1970: Duration, config: ClientConfig, seed: Seed) -> Self {
+    pub fn new(now: Instant, since_1970: Duration, mut config: ClientConfig, seed: Seed) -> Self {
+        config.codec = config.codec.needing_proof();
         Self {
             wall: WallClock::new(now, since_1970),
             draws: Draws::new(seed.derive("paniq/carrier")),
@@ -184,6 +213,15 @@ impl Client {
     /// The wall clock was set: it says `since_1970` at `now`.
     pub const fn set_wall_clock(&mut self, now: Instant, since_1970: Duration) {
         self.wall = WallClock::new(now, since_1970);
+    }
+
+    /// Datagrams of `path` go to another address of the server's, as long as its preamble is not
+    /// answered: of several addresses each attempt may try another one.
+    pub fn set_server(&mut self, path: Path, server: SocketAddr) {
+        let generation = self.generations.get_mut(&path);
+        if let Some(generation) = generation.filter(|generation| generation.is_before_quic()) {
+            generation.server = server;
+        }
     }
 
     /// The owner has a new socket for `path`, with another source port than before.
@@ -215,10 +253,8 @@ impl Client {
         from: SocketAddr,
         data: BytesMut,
     ) -> Result<(), OpenError> {
-        if from != self.config.server {
-            return Ok(());
-        }
-        let Some(generation) = self.generations.get_mut(&path) else {
+        let generation = self.generations.get_mut(&path);
+        let Some(generation) = generation.filter(|generation| generation.server == from) else {
             return Ok(());
         };
         let result = generation.handle_datagram(now, &self.config, &self.wall, data);
@@ -271,6 +307,15 @@ impl Client {
         }
         self.expire(now);
         self.drive(now);
+    }
+
+    /// Tells the server that this end is gone. Nothing but [`Client::poll_transmit`] is to be called
+    /// any more.
+    pub fn close(&mut self, now: Instant) {
+        self.waiting.clear();
+        for generation in self.generations.values_mut() {
+            generation.close(now);
+        }
     }
 
     /// How many generations there are, and how many streams.
