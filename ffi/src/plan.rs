@@ -145,3 +145,32 @@ fn nanos(duration: Option<Duration>) -> u64 {
     let nanos = duration.map_or(0, |duration| duration.as_nanos());
     u64::try_from(nanos).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(path: &str) -> String {
+        let json = format!(r#"{{"inbounds": [{{"type": "paniq", "profile_path": {path:?}}}]}}"#);
+        let (status, text) = build(json.as_bytes()).expect_err("no such profile");
+        assert_eq!(status, Status::BadConfig);
+        text
+    }
+
+    #[test]
+    fn files_that_a_configuration_names_are_read() {
+        let none = refused("no/such/file");
+        assert!(
+            none.contains("cannot read \"no/such/file\": No such file"),
+            "{none}"
+        );
+        // The working directory of tests is that of the package, and this is no profile.
+        let other = refused("Cargo.toml");
+        assert!(
+            other.contains("profile Cargo.toml: no JSON at line 1"),
+            "{other}"
+        );
+        let endless = refused("/dev/zero");
+        assert!(endless.contains("longer than 1048576 bytes"), "{endless}");
+    }
+}

@@ -9,10 +9,14 @@ mod refusals;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use core::time::Duration;
 use sansbox_core::Seed;
-use sansbox_engine::config::{
-    ConfigError, Files, Outside, ReadOptions, Sources, Warning, format,
-    model::{Config, InboundKind, OutboundKind, PaniqInbound, PaniqOutbound},
-    read, read_with,
+use sansbox_engine::{
+    Plan,
+    carrier::CarrierPlan,
+    config::{
+        ConfigError, Files, Outside, ReadOptions, Sources, Warning, format,
+        model::{Config, InboundKind, OutboundKind, PaniqInbound, PaniqOutbound},
+        read, read_with,
+    },
 };
 use sansbox_protocols::paniq::profile::{NewProfile, Profile};
 use std::collections::BTreeMap;
@@ -328,6 +332,19 @@ fn dial_keys_of_sockets_are_taken() {
     assert!(dial.inet4_bind_address.is_some() && dial.inet6_bind_address.is_some());
     assert_eq!(dial.connect_timeout, Some(Duration::from_secs(3)));
     assert_eq!(warnings, [""; 0]);
+}
+
+#[test]
+fn a_connection_waits_for_a_tunnel_as_long_as_connect_timeout() {
+    for (rest, seconds) in [("", 3 * 5 + 10), (", \"connect_timeout\": \"3s\"", 3)] {
+        let text = with_outbound(&format!("\"profile\": {KEYLESS}{rest}"));
+        let plan = Plan::build(&good(&Folder::default(), &text).0).expect("a plan");
+        let Some(CarrierPlan::PaniqClient(carrier)) = &plan.outbounds()[0].carrier else {
+            panic!("{:?}", plan.outbounds());
+        };
+        assert_eq!(carrier.config.open_timeout, Duration::from_secs(seconds));
+        assert_eq!(carrier.server.to_string(), "192.0.2.1:9000");
+    }
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn a_handshake_that_stops_is_forgotten() {
     let mut raw = Raw::new(&profile);
     let mut plain = Vec::new();
     assert!(raw.quic.poll_transmit(raw.now, 1, &mut plain).is_some());
-    // As with the Go programs, which pad to all that a datagram may have (`spec/paniq.md` 4.1).
+    // As with the Go programs, which pad to all that a datagram may have.
     assert_eq!(plain.len(), profile.budget().inner_len_max());
     raw.send(&plain);
     assert_eq!(raw.server.occupancy(), [1, 0]);

@@ -49,7 +49,6 @@ fn the_commands_make_the_files_and_the_link() {
 }
 
 #[test]
-#[ignore = "paniq tunnels are not there yet"]
 fn the_configurations_are_good() {
     let (dir, link) = after_the_commands();
     let all = configurations();
@@ -80,7 +79,6 @@ fn the_configurations_are_good() {
 }
 
 #[test]
-#[ignore = "paniq tunnels are not there yet"]
 fn profiles_are_looked_for_in_the_working_directory() {
     let (dir, _) = after_the_commands();
     let elsewhere = TempDir::new();
@@ -101,7 +99,6 @@ fn profiles_are_looked_for_in_the_working_directory() {
 }
 
 #[test]
-#[ignore = "paniq tunnels are not there yet"]
 fn what_is_odd_is_told_by_check() {
     let (dir, link) = after_the_commands();
     dir.write("client.link", link);

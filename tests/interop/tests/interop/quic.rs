@@ -216,7 +216,7 @@ fn bulk_of_one(served: &mut Served) {
     assert!(served.host.downs.is_empty(), "the others are unharmed");
 }
 
-/// What both must say of themselves (`spec/paniq.md` 4.2), with the values of ours that anybody
+/// What both must say of themselves, with the values of ours that anybody
 /// but the peer's library cannot tell from Go's.
 fn same_parameters() -> Value {
     json!({
