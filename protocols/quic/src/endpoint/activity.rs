@@ -2,6 +2,7 @@
 use super::{ConnectionId, Endpoint, StreamId};
 use core::{net::SocketAddr, time::Duration};
 use quinn_proto as quic;
+use sansbox_core::Instant;
 
 /// What went over a connection so far. Two looks at it tell whether the peer answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,17 @@ impl Endpoint {
             asked: eliciting(&stats.frame_tx),
             rtt: quic.rtt(),
         })
+    }
+
+    /// Asks the peer of a connection for an answer, without waiting for the next probe.
+    pub fn ping(&mut self, now: Instant, connection: ConnectionId) {
+        if let Some(entry) = self.connections.get_mut(&connection)
+            && !entry.is_lost
+        {
+            let _turn = self.sources.enter(now);
+            entry.quic.ping();
+        }
+        self.settle(now, connection);
     }
 
     /// Where the peer of a connection is; `None` when the connection is forgotten.

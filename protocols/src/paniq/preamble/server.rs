@@ -4,9 +4,9 @@
 //! source sent before its Initiation is remembered only where the judgement needs it.
 use super::{
     limiter::Limiter,
-    outcome::{Dropped, Taken, UnknownPeer},
-    replay::{Replays, legacy_key},
-    rules::{Rules, Sequence, ServerConfig},
+    outcome::{Dropped, Taken, UnknownPeer, in_tunnel},
+    replay::{Recent, Replays, legacy_key},
+    rules::{Memory, Rules, Sequence, ServerConfig},
     table::Table,
 };
 use crate::paniq::{
@@ -59,6 +59,8 @@ pub struct Server {
     half_open: Table<SocketAddr, HalfOpen>,
     ready: Table<SocketAddr, Ready>,
     replays: Replays,
+    /// Where those with a `<t>` are remembered otherwise.
+    recent: Option<Recent>,
     limiter: Option<Limiter>,
     /// Octets that must come before an answer.
     octets_needed: usize,
@@ -89,9 +91,15 @@ impl Server {
             half_open: Table::new(rules.half_open_max, Duration::ZERO),
             ready: Table::new(rules.ready_max, GRAIN),
             replays: Replays::new(config.replays_max),
+            recent: match rules.memory {
+                Memory::ByTime => None,
+                Memory::Recent { forgets_after } => {
+                    Some(Recent::new(config.replays_max, forgets_after))
+                }
+            },
             limiter: config
                 .rate_limit
-                .and_then(|limit| Limiter::new(limit, rules.limited_max)),
+                .and_then(|limit| Limiter::new(limit, rules.limited_max, rules.strict_limit)),
             octets_needed,
             counts_octets: initiation < octets_needed,
             config,
@@ -273,14 +281,7 @@ impl Server {
         let is_new = known.is_none_or(|ready| ready.initiation != initiation);
         if is_new {
             let passed = self.judge(wall, source, datagram, payload, half.timestamp)?;
-            if let Some(Passed {
-                made_at,
-                key,
-                oldest,
-            }) = passed
-            {
-                self.replays.insert(made_at, key, oldest);
-            }
+            self.remember(now, passed)?;
             let ready = Ready {
                 initiation,
                 sealer: Sealer::default(),
@@ -294,6 +295,25 @@ impl Server {
         let framer = self.config.codec.framer();
         framer.encode(&mut self.config.draws, Kind::Response, &[], out);
         Ok(Taken::Answered { is_new })
+    }
+
+    fn remember(&mut self, now: Instant, passed: Option<Passed>) -> Result<(), Dropped> {
+        let Some(passed) = passed else {
+            return Ok(());
+        };
+        let Some(recent) = &mut self.recent else {
+            let Passed {
+                made_at,
+                key,
+                oldest,
+            } = passed;
+            self.replays.insert(made_at, key, oldest);
+            return Ok(());
+        };
+        match recent.sees_again(now, passed.key) {
+            true => Err(Dropped::Replayed),
+            false => Ok(()),
+        }
     }
 
     fn has_all_signatures(&self, half: &HalfOpen) -> Result<(), Dropped> {
@@ -394,6 +414,9 @@ impl Server {
             let mac = payload.get(..MAC1_LEN).unwrap_or_default();
             return legacy_key(seconds, payload, mac);
         }
+        if self.recent.is_some() {
+            return legacy_key(seconds, payload, &[]);
+        }
         if self.config.codec.framer().head_len(Kind::Initiation) >= UNIQUE_LEN + 4 {
             return legacy_key(seconds, datagram, &[]);
         }
@@ -435,7 +458,7 @@ impl Server {
             self.half_open.len(),
             self.ready.len(),
             limited,
-            self.replays.len(),
+            self.replays.len() + self.recent.as_ref().map_or(0, Recent::len),
         ]
     }
 
@@ -469,13 +492,5 @@ fn read(chain: &Chain, datagram: &[u8], validates: bool) -> Option<Signature> {
     match validates {
         true => chain.read(datagram),
         false => (datagram.len() == chain.len()).then(Signature::default),
-    }
-}
-
-/// What a datagram is in a tunnel that takes Transport frames alone.
-fn in_tunnel(frame: Result<(Kind, usize), FrameError>) -> OpenError {
-    match frame {
-        Ok((kind, _)) => OpenError::Unexpected(kind),
-        Err(error) => OpenError::Frame(error),
     }
 }

@@ -28,6 +28,8 @@ const COUNTERS_LEFT: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) enum Told {
     NewSourcePort,
+    /// The server answered the preamble: there is a way to it.
+    Answered,
     Ready,
     Failed(Failure),
     /// Something came over a stream, or it has room.
@@ -67,11 +69,24 @@ impl Liveness {
         self.last = activity;
     }
 
-    fn silent_at(&self) -> Option<Instant> {
-        // RFC 9002 section 6.2.1, with half a round trip for its variation.
-        let probe = self.last.rtt + self.last.rtt / 2 + ACK_DELAY_MAX;
-        self.asked_at.map(|at| at + probe * PROBES_UNANSWERED)
+    /// RFC 9002 section 6.2.1, with half a round trip for its variation.
+    fn probe(&self) -> Duration {
+        self.last.rtt + self.last.rtt / 2 + ACK_DELAY_MAX
     }
+
+    fn silent_at(&self) -> Option<Instant> {
+        let silence = self.probe() * PROBES_UNANSWERED;
+        self.asked_at.map(|at| at + silence)
+    }
+}
+
+/// A suspected tunnel is asked twice when there is a way to the server, and has a probe timeout to
+/// answer: after a long outage its own probes are far apart. The second question is answered at
+/// once, whether or not the first was lost (RFC 9000 section 13.2.1).
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    asks_again_at: Option<Instant>,
+    ends_at: Instant,
 }
 
 pub(super) struct Generation {
@@ -88,6 +103,7 @@ pub(super) struct Generation {
     sealed: u64,
     batch: Batch,
     liveness: Liveness,
+    trial: Option<Trial>,
     told: VecDeque<Told>,
     /// Streams of the carrier that use it.
     pub(super) streams: usize,
@@ -109,6 +125,7 @@ impl Generation {
             sealed: 0,
             batch: Batch::new(),
             liveness: Liveness::default(),
+            trial: None,
             told: VecDeque::from([Told::NewSourcePort]),
             streams: 0,
             was_up: false,
@@ -126,6 +143,30 @@ impl Generation {
     /// Has nothing answered for too long?
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         self.liveness.silent_at().is_some_and(|at| at <= now)
+    }
+
+    /// There is a way to the server: does it lead here as well?
+    pub(super) fn suspect(&mut self, now: Instant) {
+        if self.stage != Stage::Ready || self.trial.is_some() || !self.is_silent(now) {
+            return;
+        }
+        let probe = self.liveness.probe();
+        self.trial = Some(Trial {
+            asks_again_at: Some(now + probe / 4),
+            ends_at: now + probe,
+        });
+        self.ping(now);
+    }
+
+    fn ping(&mut self, now: Instant) {
+        if let Some((endpoint, connection)) = &mut self.quic {
+            endpoint.ping(now, *connection);
+        }
+    }
+
+    /// Was it asked, and did it not answer?
+    pub(super) fn is_condemned(&self, now: Instant) -> bool {
+        self.is_silent(now) && self.trial.is_some_and(|trial| trial.ends_at <= now)
     }
 
     /// May new streams begin here?
@@ -202,6 +243,7 @@ impl Generation {
                 ClientEvent::NewSourcePort => self.told.push_back(Told::NewSourcePort),
                 ClientEvent::Ready => {
                     self.preamble = None;
+                    self.told.push_back(Told::Answered);
                     self.begin_quic(now, config, wall);
                 }
                 ClientEvent::Failed(error) => self.fail(now, Failure::Preamble(error)),
@@ -268,6 +310,9 @@ impl Generation {
         match activity {
             Some(activity) => self.liveness.update(now, activity),
             None => self.liveness.asked_at = None,
+        }
+        if self.liveness.asked_at.is_none() {
+            self.trial = None;
         }
     }
 
@@ -358,9 +403,12 @@ impl Generation {
         [preamble, quic, handshake].into_iter().flatten().min()
     }
 
-    /// When it will be suspected, if that has not happened.
+    /// When it will be suspected, asked again or condemned, whichever of them comes next.
     pub(super) fn silent_after(&self, now: Instant) -> Option<Instant> {
-        self.liveness.silent_at().filter(|at| *at > now)
+        let trial = self.trial.map(|trial| trial.ends_at);
+        let asks = self.trial.and_then(|trial| trial.asks_again_at);
+        let all = [self.liveness.silent_at(), trial, asks];
+        all.into_iter().flatten().filter(|at| *at > now).min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, config: &ClientConfig, wall: &WallClock) {
@@ -370,6 +418,13 @@ impl Generation {
         }
         if let Some((endpoint, _)) = &mut self.quic {
             endpoint.handle_timeout(now);
+        }
+        let asks_again = self.trial.as_mut().and_then(|trial| {
+            let is_due = trial.asks_again_at.is_some_and(|at| at <= now);
+            is_due.then(|| trial.asks_again_at.take())
+        });
+        if asks_again.is_some() {
+            self.ping(now);
         }
         self.follow_quic(now);
         if let Stage::Handshake { deadline } = self.stage

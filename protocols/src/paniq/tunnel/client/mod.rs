@@ -2,8 +2,8 @@
 //!
 //! A generation is a socket with a source port of its own, a preamble and a QUIC connection. New
 //! streams go to the newest generation that answers. One that stops answering is replaced while it
-//! may still come back: only when its successor stands, which proves that the path works, is it
-//! given up.
+//! may still come back: only when its successor stands, which proves that the path works, and it
+//! does not answer although it is asked, is it given up.
 mod generation;
 mod streams;
 
@@ -268,6 +268,7 @@ impl Client {
         for generation in self.generations.values_mut() {
             generation.handle_timeout(now, &self.config, &self.wall);
         }
+        self.end_trials(now);
         self.expire(now);
         self.drive(now);
     }
@@ -332,13 +333,9 @@ impl Client {
             Told::Ready => {
                 self.failures = 0;
                 self.events.push_back(Event::Up(path));
-                // The path to the server works: what is silent is dead.
-                for old in self.generations.values_mut() {
-                    if old.path != path && !old.is_dialing() && old.is_silent(now) {
-                        old.fail(now, Failure::Silent);
-                    }
-                }
+                self.judge(now);
             }
+            Told::Answered => self.judge(now),
             Told::Failed(why) => {
                 let was_up = self.lose_streams(now, path);
                 if !was_up {
@@ -352,6 +349,26 @@ impl Client {
                 }
             }
             Told::Available => {}
+        }
+    }
+
+    /// There is a way to the server: who is silent is asked, and given up when a newer one stands
+    /// and no answer came.
+    fn judge(&mut self, now: Instant) {
+        let newest = self.usable(now);
+        for old in self.generations.values_mut() {
+            if newest.is_some_and(|newest| old.path < newest) && old.is_condemned(now) {
+                old.fail(now, Failure::Silent);
+            } else {
+                old.suspect(now);
+            }
+        }
+    }
+
+    /// The time of those that were asked may be over.
+    fn end_trials(&mut self, now: Instant) {
+        if self.generations.values().any(|g| g.is_condemned(now)) {
+            self.judge(now);
         }
     }
 
