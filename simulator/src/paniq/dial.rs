@@ -14,7 +14,7 @@ const LOOKUP_MAX: Duration = Duration::from_secs(5);
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// When a dial ends, and how. `budget` is the server's `dial_timeout`.
-pub(crate) fn outcome(
+pub fn outcome(
     dialling: Dialling,
     reach: &Reach,
     budget: Duration,

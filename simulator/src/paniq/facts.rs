@@ -1,6 +1,6 @@
 //! What was seen at both ends of a tunnel.
 use super::load::Ended;
-use core::{cell::RefCell, time::Duration};
+use core::{cell::RefCell, fmt, time::Duration};
 use sansbox_core::Instant;
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -18,7 +18,7 @@ pub struct Seen {
 }
 
 /// What one direction of the path carried.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Carried {
     /// Datagrams sent.
     pub datagrams: u64,
@@ -32,6 +32,16 @@ pub struct Carried {
 
 /// How many lengths are kept.
 const LENGTHS_MAX: usize = 4096;
+
+impl fmt::Debug for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Carried")
+            .field("datagrams", &self.datagrams)
+            .field("octets", &self.octets)
+            .field("longest", &self.longest)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Carried {
     pub(crate) fn note(&mut self, at: Instant, len: usize) {

@@ -8,8 +8,10 @@
 //! | [`load`] | scripts for both ends of a stream, checked octet by octet |
 //! | [`facts`] | what was seen |
 //! | [`dial`] | how long servers take to reach targets |
+//! | [`edits`] | single datagrams lost, doubled, late or made up |
 mod client_host;
 pub mod dial;
+pub mod edits;
 mod emulated;
 pub mod facts;
 pub mod lab;
@@ -19,6 +21,7 @@ pub mod persona;
 pub mod profile;
 mod server_host;
 
+pub use edits::{Edit, Edits};
 pub use facts::{Facts, Seen};
 pub use lab::Lab;
 pub use load::{Ended, Reach, Step, Talk};

@@ -103,8 +103,10 @@ pub struct Persona {
     pub idle_timeout: Option<Duration>,
     /// QUIC's first guess of the round trip; `None`: 333 ms.
     pub initial_rtt: Option<Duration>,
-    /// Does QUIC probe for longer datagrams, whatever the profile has room for?
-    pub mtu_discovery: bool,
+    /// Does QUIC probe for longer datagrams, up to this length, whatever the profile has room for?
+    pub mtu_discovery: Option<u16>,
+    /// How long QUIC's handshake waits for an answer; `None`: as long as its idle timeout.
+    pub handshake_idle: Option<Duration>,
     /// Replies.
     pub replies: Replies,
     /// How long a client waits for a reply; `None`: for ever.
@@ -124,6 +126,8 @@ pub struct Persona {
     pub dialling: Dialling,
     /// Does a datagram with more than 1452 octets of QUIC end the program?
     pub dies_of_long_datagram: bool,
+    /// Is a counter taken however far it is ahead of the last one?
+    pub counts_on_anybody: bool,
     /// Does a server answer the first Initiation with a cookie and want it back?
     pub wants_cookie: bool,
     /// Does a client bind to the loopback address?
@@ -145,7 +149,8 @@ pub const OURS: Persona = Persona {
     keepalive: Keepalive::Profile,
     idle_timeout: None,
     initial_rtt: None,
-    mtu_discovery: false,
+    mtu_discovery: None,
+    handshake_idle: Some(Duration::from_secs(10)),
     replies: Replies::Framed,
     reply_timeout: Some(Duration::from_secs(10)),
     redials: true,
@@ -155,6 +160,7 @@ pub const OURS: Persona = Persona {
     idle_per_direction: false,
     dialling: Dialling::Staggered,
     dies_of_long_datagram: false,
+    counts_on_anybody: false,
     wants_cookie: false,
     binds_loopback: false,
     resolves_server: true,
@@ -166,6 +172,7 @@ pub const GO: Persona = Persona {
     is_product: false,
     preamble: Preamble::Go,
     has_long_hello: true,
+    handshake_idle: Some(Duration::from_secs(5)),
     reply_timeout: Some(Duration::from_secs(5)),
     refusal_ends_all: true,
     kills_replacement: true,
@@ -173,6 +180,7 @@ pub const GO: Persona = Persona {
     idle_per_direction: true,
     dialling: Dialling::OneByOne,
     dies_of_long_datagram: true,
+    counts_on_anybody: true,
     ..OURS
 };
 
@@ -189,7 +197,8 @@ pub const LEGACY_RUST: Persona = Persona {
     keepalive: Keepalive::Every(Duration::from_secs(1)),
     idle_timeout: Some(Duration::from_secs(30)),
     initial_rtt: Some(Duration::from_millis(10)),
-    mtu_discovery: true,
+    mtu_discovery: Some(1452),
+    handshake_idle: None,
     replies: Replies::None,
     reply_timeout: None,
     redials: false,
@@ -199,6 +208,7 @@ pub const LEGACY_RUST: Persona = Persona {
     idle_per_direction: false,
     dialling: Dialling::AllAtOnce,
     dies_of_long_datagram: false,
+    counts_on_anybody: true,
     wants_cookie: false,
     binds_loopback: true,
     resolves_server: false,

@@ -1,5 +1,5 @@
 //! What stands before a persona's QUIC server.
-use super::wrap::Wrap;
+use super::wrap::{Wrap, trusting};
 use crate::paniq::{
     persona::{Persona, Preamble},
     profile::Profile,
@@ -120,6 +120,7 @@ impl Gate {
                 wraps,
             }));
         }
+        let profile = trusting(persona, profile);
         let config = profile.server_preamble(seed.derive("gate"));
         match persona.preamble {
             Preamble::None | Preamble::Unchecked => Self::Open(Box::new(wraps)),

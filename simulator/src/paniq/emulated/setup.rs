@@ -23,9 +23,6 @@ const COMPILED: u64 = 0;
 const OFFERS: usize = 5;
 const OFFER_LEN: usize = 250;
 
-/// The longest datagram that quinn looks for where nobody tells it otherwise.
-const DISCOVERED_MAX: u16 = 1452;
-
 /// What QUIC is told of a persona and a profile.
 pub(super) struct Setup<'a> {
     pub(super) persona: &'a Persona,
@@ -53,9 +50,9 @@ impl Setup<'_> {
         if let Some(rtt) = self.persona.initial_rtt {
             transport.initial_rtt(rtt);
         }
-        if self.persona.mtu_discovery {
+        if let Some(longest) = self.persona.mtu_discovery {
             let mut discovery = quic::MtuDiscoveryConfig::default();
-            discovery.upper_bound(DISCOVERED_MAX);
+            discovery.upper_bound(longest);
             transport
                 .initial_mtu(1200)
                 .mtu_discovery_config(Some(discovery));
@@ -66,7 +63,7 @@ impl Setup<'_> {
     fn endpoint(&self, sources: &Sources) -> quic::EndpointConfig {
         let mut config = sources.endpoint();
         config.supported_versions(vec![1]).grease_quic_bit(false);
-        if !self.persona.mtu_discovery {
+        if self.persona.mtu_discovery.is_none() {
             // Only what is below 1200 is refused.
             let _ = config.max_udp_payload_size(INNER_LEN_MAX as u16);
         }

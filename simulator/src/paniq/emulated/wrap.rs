@@ -12,6 +12,20 @@ use sansbox_protocols::paniq::{
     transport::{Codec, OpenError, Opener, Sealer},
 };
 
+/// The codec of a persona: its counters are those of its profile, with its own trust in them.
+pub(super) fn codec(persona: &Persona, profile: &Profile) -> Codec {
+    trusting(persona, profile).codec()
+}
+
+/// The profile as a persona takes it.
+pub(super) fn trusting(persona: &Persona, profile: &Profile) -> Profile {
+    let mut profile = profile.clone();
+    if persona.counts_on_anybody {
+        profile.counting.forward_jump_max = u64::MAX;
+    }
+    profile
+}
+
 /// Both directions of one tunnel.
 #[derive(Debug)]
 pub(super) struct Wrap {
@@ -27,9 +41,9 @@ pub(super) struct Wrap {
 impl Wrap {
     pub(super) fn new(persona: &Persona, profile: &Profile, seed: Seed) -> Self {
         Self {
-            codec: profile.codec(),
+            codec: codec(persona, profile),
             envelope: persona.envelope,
-            minds_sizes: !persona.mtu_discovery,
+            minds_sizes: persona.mtu_discovery.is_none(),
             sealer: Sealer::default(),
             opener: Opener::default(),
             draws: Draws::new(seed),
