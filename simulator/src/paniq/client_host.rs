@@ -169,7 +169,11 @@ impl ClientHost {
                 ClientTold::Socket(path) => self.open_socket(cx, path),
                 ClientTold::Up(_) => {
                     let now = since_start(cx.now());
-                    self.facts.borrow_mut().ups.push(now);
+                    let mut facts = self.facts.borrow_mut();
+                    facts.ups.push(now);
+                    if facts.ups.len() > 1 {
+                        cx.mark("a tunnel is replaced");
+                    }
                 }
                 ClientTold::Down(_, why) => {
                     let down = (since_start(cx.now()), why);
@@ -335,23 +339,22 @@ impl ClientHost {
     }
 }
 
-/// A direction that ended well must have ended well at its other end, between ours.
+/// What came must be what was sent, between programs that understand each other; between ours, a
+/// direction that ended well must have ended well at its other end.
 pub(crate) fn judge(cx: &mut Cx<'_>, lab: &Lab, talk: &Talk, ended: &Ended) {
-    let is_ours = lab.client.is_product && lab.server.is_product;
+    let ends = [&lab.client, &lab.server];
     match ended {
-        Ended::Wrong(what) if is_ours => {
+        Ended::Wrong(what) if ends.iter().all(|end| end.is_compatible()) => {
             cx.violate(Invariant::PrefixDelivered, format!("{}: {what}", talk.name));
         }
-        Ended::Short if is_ours => {
+        Ended::Short if ends.iter().all(|end| end.is_product) => {
             let what = format!("{} ended well before it should", talk.name);
             cx.violate(Invariant::EndsDelivered, what);
         }
-        Ended::Wrong(_)
-        | Ended::Short
-        | Ended::Pending
-        | Ended::Whole
-        | Ended::Broken
-        | Ended::Refused(_) => {}
+        Ended::Whole => cx.mark("a stream is whole"),
+        Ended::Broken => cx.mark("a stream breaks"),
+        Ended::Refused(_) => cx.mark("a stream is refused"),
+        Ended::Wrong(_) | Ended::Short | Ended::Pending => {}
     }
 }
 

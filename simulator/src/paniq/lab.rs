@@ -227,6 +227,12 @@ impl Installed {
         self.facts.borrow().clone()
     }
 
+    /// How many streams were wanted.
+    #[must_use]
+    pub fn talks(&self) -> usize {
+        self.lab.load.len()
+    }
+
     /// All streams went as written, where nothing goes wrong by chance.
     ///
     /// # Errors

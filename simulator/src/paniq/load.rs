@@ -2,6 +2,7 @@
 use crate::check::payload;
 use core::time::Duration;
 use sansbox_core::{End, Instant, Pipe};
+use sansbox_protocols::paniq::Draws;
 use std::collections::VecDeque;
 
 /// Octets that are made at a time.
@@ -123,12 +124,72 @@ impl Talk {
         }
     }
 
+    /// Does its target answer, and neither end break it?
+    #[must_use]
+    pub fn ends_well(&self) -> bool {
+        let steps = self.near.iter().chain(&self.far);
+        matches!(self.reach, Reach::Answers(_)) && !steps.into_iter().any(|s| *s == Step::Reset)
+    }
+
     /// So much later.
     #[must_use]
     pub const fn at(mut self, at: Duration) -> Self {
         self.at = at;
         self
     }
+}
+
+/// What somebody who browses does within `time`: bursts of requests at once, with answers of every
+/// length, an upload now and then, servers that speak first, half-closed requests, targets that
+/// refuse or are not there, streams that stay open and say something at times.
+#[must_use]
+pub fn browsing(draws: &mut Draws, time: Duration, pages: u64) -> Vec<Talk> {
+    let mut all = Vec::new();
+    for page in 0..pages {
+        let at = Duration::from_millis(draws.below(time.as_millis() as u64));
+        for nth in 0..1 + draws.below(6) {
+            let name = format!("page {page} part {nth}");
+            let up = 1 + draws.below(800);
+            let down = match draws.below(8) {
+                0 => draws.below(200_000),
+                1..4 => draws.below(30_000),
+                _ => draws.below(3_000),
+            };
+            let talk = match draws.below(16) {
+                0 => Talk::refused(name),
+                1 => Talk::black_hole(name),
+                2 | 3 => Talk::half_closed(name, up, down),
+                4 => Talk::server_first(name, 40, up, down),
+                5 => Talk::fetch(name, draws.below(150_000), up),
+                6 => dozing(name, draws),
+                7 => broken_off(name, up, down),
+                _ => Talk::fetch(name, up, down),
+            };
+            let after = Duration::from_millis(draws.below(120));
+            all.push(talk.at(at + after));
+        }
+    }
+    all
+}
+
+/// Says something at times, as a WebSocket does.
+fn dozing(name: String, draws: &mut Draws) -> Talk {
+    let (mut near, mut far) = (Vec::new(), Vec::new());
+    for _ in 0..1 + draws.below(4) {
+        let pause = Duration::from_millis(draws.below(30_000));
+        let len = 1 + draws.below(2_000);
+        near.extend([Step::Pause(pause), Step::Send(len), Step::Take(len)]);
+        far.extend([Step::Take(len), Step::Send(len)]);
+    }
+    near.extend([Step::Fin, Step::End]);
+    far.extend([Step::End, Step::Fin]);
+    Talk::new(name, near, far)
+}
+
+/// The target breaks the stream in the middle of its answer.
+fn broken_off(name: String, up: u64, down: u64) -> Talk {
+    let near = [Step::Send(up), Step::Take(down + 1), Step::End];
+    Talk::new(name, near, [Step::Take(up), Step::Send(down), Step::Reset])
 }
 
 /// How an end of a stream ended.

@@ -255,6 +255,16 @@ impl Persona {
         PANIQ_RS_KCP,
     ];
 
+    /// Does it speak the protocol as the Go programs do?
+    #[must_use]
+    pub fn is_compatible(&self) -> bool {
+        matches!(self.preamble, Preamble::Fresh | Preamble::Go)
+            && self.envelope == Envelope::Whole
+            && self.carrier == Carrier::Quic
+            && self.alpn == Some(ALPN)
+            && self.replies == Replies::Framed
+    }
+
     /// The same, able to reach a server on another machine (S19 is not in the way).
     #[must_use]
     pub const fn unbound(mut self) -> Self {
