@@ -15,6 +15,7 @@
 //! | [`out`] | pictures of a run: pcapng, JSON lines, an HTML timeline |
 //! | [`scenario`] | the registry of scenarios and how they are run |
 //! | [`record`] | recordings of production, replayed |
+//! | [`paniq`] | paniq tunnels between personas: ours and those of other programs |
 //! | [`quic`], [`tls`] | QUIC and TLS hosts |
 //! | [`check`] | what must hold in every run |
 //! | [`explore`] | swarms of faults, sweeps, shrinking |
@@ -26,6 +27,7 @@ pub mod fault;
 pub mod host;
 pub mod net;
 pub mod out;
+pub mod paniq;
 pub mod peers;
 pub mod quic;
 pub mod record;

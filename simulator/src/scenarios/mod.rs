@@ -14,6 +14,7 @@ mod names;
 mod nat;
 mod pace;
 mod packet_tier;
+mod paniq;
 mod planted;
 mod prober;
 mod quic;
@@ -90,4 +91,5 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     censor::ALL,
     prober::ALL,
     packet_tier::ALL,
+    paniq::ALL,
 ];
