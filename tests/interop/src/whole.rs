@@ -10,6 +10,7 @@ use sansbox_protocols::paniq::{
     Draws,
     preamble::{Dropped, Rules, SourcePort, Window},
     profile::{Profile, Shared},
+    transport::OpenError,
     tunnel::{
         Client, ClientConfig, ClientEvent, Limits, Path, Server, ServerConfig, ServerEvent,
         ServerStream, Settings, Stream,
@@ -34,12 +35,12 @@ fn settings(shared: &Shared) -> Settings {
     }
 }
 
-/// A client. Datagrams that are no envelopes are counted.
+/// A client.
 #[derive(Debug)]
 pub struct TunnelClient {
     machine: Client,
-    /// Datagrams of the server's that are no envelopes, apart from its Responses.
-    pub dropped: usize,
+    /// Why datagrams of the server's were dropped, apart from its Responses.
+    pub dropped: Vec<OpenError>,
 }
 
 impl TunnelClient {
@@ -66,7 +67,7 @@ impl TunnelClient {
         };
         Self {
             machine: Client::new(Instant::ZERO, since_1970(), config, Seed::from_u64(seed)),
-            dropped: 0,
+            dropped: Vec::new(),
         }
     }
 }
@@ -81,7 +82,7 @@ impl End for TunnelClient {
 
     fn receive(&mut self, now: Instant, path: Path, from: SocketAddr, data: BytesMut) {
         let taken = self.machine.handle_datagram(now, path, from, data);
-        self.dropped += usize::from(taken.is_err());
+        self.dropped.extend(taken.err());
     }
 
     fn transmit(&mut self, now: Instant, out: &mut BytesMut) -> Option<(Path, Outgoing)> {
