@@ -145,26 +145,33 @@ impl TunnelServer {
     /// When the profile is none for a server.
     #[must_use]
     pub fn new(profile: &Profile, seed: u64) -> Self {
-        let wall = since_1970();
-        let server = profile.server(wall.as_secs());
-        let server = server.expect("a profile for servers").settings;
-        let shared = &server.shared;
-        let window = Window::new(server.skew_hard, shared.handshake_timeout, 3);
-        let seed = Seed::from_u64(seed);
-        let config = ServerConfig {
-            preamble: server.preamble(Draws::new(seed.derive("draws"))),
-            rules: Rules::new(window),
-            padding: shared.padding,
-            settings: settings(shared),
-            limits: Limits::default(),
-        };
-        let identity = Server::identity(&seed.derive("identity"), wall).expect("an identity");
-        let machine = Server::new(Instant::ZERO, wall, config, &identity, seed);
         Self {
-            machine: machine.expect("a server"),
+            machine: server(profile, since_1970(), seed),
             dropped: Vec::new(),
         }
     }
+}
+
+/// The machine for a profile, begun when the wall clock says `wall`.
+///
+/// # Panics
+/// When the profile is none for a server.
+#[must_use]
+pub fn server(profile: &Profile, wall: Duration, seed: u64) -> Server {
+    let server = profile.server(wall.as_secs());
+    let server = server.expect("a profile for servers").settings;
+    let shared = &server.shared;
+    let window = Window::new(server.skew_hard, shared.handshake_timeout, 3);
+    let seed = Seed::from_u64(seed);
+    let config = ServerConfig {
+        preamble: server.preamble(Draws::new(seed.derive("draws"))),
+        rules: Rules::new(window),
+        padding: shared.padding,
+        settings: settings(shared),
+        limits: Limits::default(),
+    };
+    let identity = Server::identity(&seed.derive("identity"), wall).expect("an identity");
+    Server::new(Instant::ZERO, wall, config, &identity, seed).expect("a server")
 }
 
 impl End for TunnelServer {
