@@ -170,7 +170,7 @@ fn a_server_takes_nothing_that_is_older_than_itself() {
     for (spec, auth) in [(&DOCS, ets()), (&QUIET, mac())] {
         let mut server = Server::new(lenient_config(spec), Rules::default());
         server.begin(wall(later));
-        let old = preamble(spec, auth, later - second, 1);
+        let old = preamble(spec, auth.clone(), later - second, 1);
         let refused = hand_all(&mut server, later, source(1), &old);
         assert_eq!(refused, Err(Dropped::Replayed));
         let new = preamble(spec, auth, later, 2);
