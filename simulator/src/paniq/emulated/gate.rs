@@ -165,7 +165,7 @@ impl Gate {
             Self::Open(wraps) => wraps.of(to).seal(inner, out),
             Self::Cookie(cookies) => cookies.wraps.of(to).seal(inner, out),
             Self::Judged(server) => {
-                let _ = server.seal(to, inner, out);
+                let _ = server.seal(to, inner, None, out);
             }
         }
     }
