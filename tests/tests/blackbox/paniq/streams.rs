@@ -1,6 +1,9 @@
 //! Streams of a tunnel: bytes and ends arrive as they were sent.
-use super::{PATIENCE, SERVER_UP, Setup, Tunnel, count, open, ping, wait_until};
-use rustix::net::sockopt::set_socket_linger;
+use super::{PATIENCE, SERVER_UP, Setup, Tunnel, count, ping};
+use rustix::{
+    net::sockopt::set_socket_linger,
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
 use sansbox_tests::{
     body::{self, digest, digest_of},
     json,
@@ -255,12 +258,25 @@ fn several_workers_share_the_work() {
         config["sansbox"] = json!({ "workers": 2 });
     }
     let tunnel = setup.start();
-    let streams: Vec<_> = (0..40)
-        .map(|_| open(&tunnel.client, origin.addr()))
+    // The kernel gives a connection to the worker on the CPU that it comes from.
+    let cpus = sched_getaffinity(None).expect("the CPUs");
+    let cpus: Vec<_> = (0..CpuSet::MAX_CPU)
+        .filter(|cpu| cpus.is_set(*cpu))
+        .take(2)
         .collect();
-    streams.iter().for_each(ping);
-    // Each worker of the client's has a tunnel; the kernel shares connections out as it likes.
-    wait_until("a tunnel for each worker", PATIENCE, || {
-        count(&tunnel.server, SERVER_UP) == 2
-    });
+    let mut held = Vec::new();
+    for cpu in &cpus {
+        let from_there = || {
+            let mut there = CpuSet::new();
+            there.set(*cpu);
+            sched_setaffinity(None, &there).expect("a CPU");
+            (0..20)
+                .map(|_| tunnel.open(origin.addr()))
+                .collect::<Vec<_>>()
+        };
+        held.extend(thread::scope(|scope| scope.spawn(from_there).join()).expect("opened"));
+    }
+    held.iter().for_each(ping);
+    // Each worker of the client's has a tunnel of its own.
+    assert_eq!(count(&tunnel.server, SERVER_UP), cpus.len());
 }
