@@ -66,7 +66,7 @@ fn what_is_private_is_refused() {
     // Names are judged by what they resolve to.
     assert_eq!(code(&tunnel, ("localhost", port)), reply::GENERAL_FAILURE);
     assert_eq!(code(&tunnel, ("127.0.0.1", port)), reply::GENERAL_FAILURE);
-    let refused = "not allowed";
+    let refused = "closed: rejected by a rule";
     let n = addresses.len() + 2;
     wait_until("a line for each", PATIENCE, || {
         count(&tunnel.server, refused) >= n
