@@ -83,7 +83,7 @@ impl Stream {
         }
         let mut stream = connection.send_stream(id);
         if !matches!(stream.stopped(), Ok(None)) {
-            self.give_up();
+            self.stopped(&mut stream);
             return to_send.reset();
         }
         loop {
@@ -105,7 +105,7 @@ impl Stream {
                 Ok(_) => progress = Progress::MADE,
                 Err(quic::WriteError::Blocked) => return progress,
                 Err(quic::WriteError::Stopped(_) | quic::WriteError::ClosedStream) => {
-                    self.give_up();
+                    self.stopped(&mut stream);
                     return progress | to_send.reset();
                 }
             }
@@ -130,6 +130,12 @@ impl Stream {
             self.is_received = true;
             let _ = connection.recv_stream(id).stop(GIVEN_UP);
         }
+    }
+
+    /// The peer wants no more: it counts the stream until it is reset (RFC 9000 section 3.5).
+    fn stopped(&mut self, stream: &mut quic::SendStream<'_>) {
+        self.give_up();
+        let _ = stream.reset(GIVEN_UP);
     }
 
     fn give_up(&mut self) {
