@@ -67,6 +67,11 @@ impl Desk {
         touched
     }
 
+    /// Nobody serves it.
+    pub(super) const fn is_closed(&self) -> bool {
+        self.is_closed.get()
+    }
+
     /// Nobody serves it any more: what is asked for is refused.
     pub(super) fn close(&self) {
         self.is_closed.set(true);
@@ -194,7 +199,7 @@ impl Shared {
     }
 
     fn wake_carrier(self: &Rc<Self>) {
-        if self.desk.is_closed.get() || self.stream().is_none() {
+        if self.desk.is_closed() || self.stream().is_none() {
             return;
         }
         if !self.is_carrier_woken.replace(true) {
@@ -214,7 +219,7 @@ impl Joint {
         let shared = Shared::new(desk, None);
         shared.session.set(Some(session));
         let joint = Self(Rc::clone(&shared));
-        if desk.is_closed.get() {
+        if desk.is_closed() {
             shared.decided.set(Some(Err(Refusal::General)));
         } else {
             desk.opening.borrow_mut().push_back((shared, target));
