@@ -83,7 +83,9 @@ impl Stream {
         }
         let mut stream = connection.send_stream(id);
         if !matches!(stream.stopped(), Ok(None)) {
-            self.stopped(&mut stream);
+            self.give_up();
+            // Unless its end is told, the peer counts the stream as open (RFC 9000 section 3.5).
+            let _ = stream.reset(GIVEN_UP);
             return to_send.reset();
         }
         loop {
@@ -105,7 +107,8 @@ impl Stream {
                 Ok(_) => progress = Progress::MADE,
                 Err(quic::WriteError::Blocked) => return progress,
                 Err(quic::WriteError::Stopped(_) | quic::WriteError::ClosedStream) => {
-                    self.stopped(&mut stream);
+                    self.give_up();
+                    let _ = stream.reset(GIVEN_UP);
                     return progress | to_send.reset();
                 }
             }
@@ -130,12 +133,6 @@ impl Stream {
             self.is_received = true;
             let _ = connection.recv_stream(id).stop(GIVEN_UP);
         }
-    }
-
-    /// The peer wants no more: it counts the stream until it is reset (RFC 9000 section 3.5).
-    fn stopped(&mut self, stream: &mut quic::SendStream<'_>) {
-        self.give_up();
-        let _ = stream.reset(GIVEN_UP);
     }
 
     fn give_up(&mut self) {
