@@ -195,6 +195,10 @@ impl Shared {
             let _ = received.reset();
         }
         drop(received);
+        if !self.is_offered && !self.is_connected.get() {
+            // Who asked waits for an answer, whatever it is.
+            self.decided.set(Some(Err(Refusal::General)));
+        }
         self.wake_session();
     }
 

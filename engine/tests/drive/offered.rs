@@ -21,12 +21,12 @@ const STREAM: Stream = Stream(5);
 /// A carrier that was asked for [`TARGET`].
 fn asked(hub: &mut Hub) {
     assert_eq!(hub.server(), CARRIER);
-    hub.script_mut().begin(STREAM);
+    hub.script().begin(STREAM);
     hub.happens(CARRIER, Event::Request(STREAM, CLIENT, TARGET.into()));
 }
 
-fn far(hub: &mut Hub) -> RefMut<'_, Far> {
-    RefMut::map(hub.script_mut(), |script| script.far(STREAM))
+fn far(hub: &Hub) -> RefMut<'_, Far> {
+    RefMut::map(hub.script(), |script| script.far(STREAM))
 }
 
 fn closed(hub: &mut Hub) -> CloseReason {
@@ -39,20 +39,20 @@ fn a_stream_is_served_once_its_target_is_connected() {
     hub.driver.dials_are_slow = true;
     asked(&mut hub);
     let upstream = hub.driver.dialled.pop().expect("dialled");
-    assert_eq!(hub.script_mut().answered, []);
+    assert_eq!(hub.script().answered, []);
     upstream.borrow_mut().is_connected = true;
     hub.turn(SESSION);
-    assert_eq!(hub.script_mut().answered, [(STREAM, Ok(LOCAL))]);
-    far(&mut hub).gives.extend(b"question");
-    far(&mut hub).gives_end = Some(End::Fin);
+    assert_eq!(hub.script().answered, [(STREAM, Ok(LOCAL))]);
+    far(&hub).gives.extend(b"question");
+    far(&hub).gives_end = Some(End::Fin);
     hub.happens(CARRIER, Event::Ready(STREAM));
     assert_eq!(upstream.borrow().sent, b"question");
     assert!(upstream.borrow().is_shut && hub.has(SESSION));
     upstream.borrow_mut().receives(b"answer");
     upstream.borrow_mut().is_ended = true;
     hub.turn(SESSION);
-    assert_eq!(far(&mut hub).taken, b"answer");
-    assert_eq!(far(&mut hub).taken_end, Some(End::Fin));
+    assert_eq!(far(&hub).taken, b"answer");
+    assert_eq!(far(&hub).taken_end, Some(End::Fin));
     assert!(!hub.has(SESSION));
     assert_eq!(closed(&mut hub), CloseReason::Completed);
     assert_eq!(hub.streams_of(CARRIER), 0);
@@ -63,7 +63,7 @@ fn what_comes_before_the_answer_is_kept() {
     let mut hub = Hub::new(CONFIG);
     hub.driver.dials_are_slow = true;
     assert_eq!(hub.server(), CARRIER);
-    hub.script_mut().begin(STREAM).gives.extend(b"early");
+    hub.script().begin(STREAM).gives.extend(b"early");
     hub.happens(CARRIER, Event::Request(STREAM, CLIENT, TARGET.into()));
     hub.happens(CARRIER, Event::Ready(STREAM));
     let upstream = hub.driver.dialled.pop().expect("dialled");
@@ -79,14 +79,14 @@ fn resets_go_each_way() {
         asked(&mut hub);
         let upstream = hub.driver.dialled.pop().expect("dialled");
         if is_client {
-            far(&mut hub).gives_end = Some(End::Reset);
+            far(&hub).gives_end = Some(End::Reset);
             hub.happens(CARRIER, Event::Ready(STREAM));
             assert_eq!(upstream.borrow().closed, Some(End::Reset));
             assert_eq!(closed(&mut hub), CloseReason::ClientReset);
         } else {
             upstream.borrow_mut().is_dead = true;
             hub.turn(SESSION);
-            assert_eq!(far(&mut hub).taken_end, Some(End::Reset));
+            assert_eq!(far(&hub).taken_end, Some(End::Reset));
             assert_eq!(closed(&mut hub), CloseReason::UpstreamReset);
         }
         assert!(!hub.has(SESSION));
@@ -100,7 +100,7 @@ fn a_stopped_stream_is_a_reset_of_that_end() {
     asked(&mut hub);
     let upstream = hub.driver.dialled.pop().expect("dialled");
     upstream.borrow_mut().receives(b"for nobody");
-    far(&mut hub).gives_end = Some(End::Reset);
+    far(&hub).gives_end = Some(End::Reset);
     hub.happens(CARRIER, Event::Ready(STREAM));
     assert_eq!(upstream.borrow().closed, Some(End::Reset));
     assert_eq!(closed(&mut hub), CloseReason::ClientReset);
@@ -113,14 +113,14 @@ fn a_refusal_is_told_and_leaves_nothing_behind() {
     let host = Host::parse(b"nowhere.test").expect("a name");
     for n in 0..100 {
         let (stream, name) = (Stream(n), Target::new(host.clone(), 80));
-        hub.script_mut().begin(stream);
+        hub.script().begin(stream);
         hub.happens(CARRIER, Event::Request(stream, CLIENT, name));
-        let answer = hub.script_mut().answered.pop();
+        let answer = hub.script().answered.pop();
         assert_eq!(answer, Some((stream, Err(Refusal::ResolverFailed))));
         let why = CloseReason::Refused(Refusal::ResolverFailed);
         assert_eq!(closed(&mut hub), why);
     }
-    assert_eq!(hub.script_mut().answered, [], "each was answered once");
+    assert_eq!(hub.script().answered, [], "each was answered once");
     assert_eq!(hub.streams_of(CARRIER), 0);
 }
 
@@ -129,7 +129,7 @@ fn without_a_session_a_stream_is_refused() {
     let mut hub = Hub::new(CONFIG);
     hub.is_barren = true;
     asked(&mut hub);
-    let answered = hub.script_mut().answered.clone();
+    let answered = hub.script().answered.clone();
     assert_eq!(answered, [(STREAM, Err(Refusal::General))]);
     assert_eq!(hub.streams_of(CARRIER), 0);
 }
@@ -142,7 +142,7 @@ fn a_session_that_is_stopped_before_its_answer_refuses() {
     hub.pool.stop();
     hub.turn(SESSION);
     assert!(!hub.has(SESSION));
-    let answered = hub.script_mut().answered.clone();
+    let answered = hub.script().answered.clone();
     assert_eq!(answered, [(STREAM, Err(Refusal::General))]);
     assert_eq!(hub.streams_of(CARRIER), 0);
 }
@@ -153,7 +153,7 @@ fn a_client_that_gives_up_ends_the_dial() {
     hub.driver.dials_are_slow = true;
     asked(&mut hub);
     let upstream = hub.driver.dialled.pop().expect("dialled");
-    hub.script_mut().streams.clear();
+    hub.script().streams.clear();
     hub.happens(CARRIER, Event::Cancelled(STREAM));
     assert!(!hub.has(SESSION));
     assert!(upstream.borrow().closed.is_some());

@@ -32,7 +32,7 @@ fn asking() -> (Hub, Client) {
     let (number, client) = hub.client();
     assert_eq!(number, SESSION);
     assert!(hub.has(CARRIER));
-    assert_eq!(hub.script_mut().opened, [(STREAM, TARGET.into())]);
+    assert_eq!(hub.script().opened, [(STREAM, TARGET.into())]);
     (hub, client)
 }
 
@@ -61,10 +61,10 @@ fn bytes_wait_for_the_answer_and_go_both_ways_after_it() {
     let (mut hub, client) = asking();
     client.borrow_mut().receives(b"early");
     hub.turn(SESSION);
-    assert_eq!(hub.script_mut().far(STREAM).taken, b"");
+    assert_eq!(hub.script().far(STREAM).taken, b"");
     hub.happens(CARRIER, Event::Connected(STREAM, LOCAL));
-    assert_eq!(hub.script_mut().far(STREAM).taken, b"early");
-    hub.script_mut().far(STREAM).gives.extend(b"answer");
+    assert_eq!(hub.script().far(STREAM).taken, b"early");
+    hub.script().far(STREAM).gives.extend(b"answer");
     ready(&mut hub);
     assert_eq!(client.borrow().sent, b"answer");
     // Nobody has a turn for nothing.
@@ -79,11 +79,11 @@ fn ends_go_each_way_by_themselves() {
     client.borrow_mut().receives(b"question");
     client.borrow_mut().is_ended = true;
     hub.turn(SESSION);
-    let far = |hub: &mut Hub| hub.script_mut().far(STREAM).taken_end;
-    assert_eq!(far(&mut hub), Some(End::Fin));
+    let far = |hub: &Hub| hub.script().far(STREAM).taken_end;
+    assert_eq!(far(&hub), Some(End::Fin));
     assert!(hub.has(SESSION) && !client.borrow().is_shut);
-    hub.script_mut().far(STREAM).gives.extend(b"answer");
-    hub.script_mut().far(STREAM).gives_end = Some(End::Fin);
+    hub.script().far(STREAM).gives.extend(b"answer");
+    hub.script().far(STREAM).gives_end = Some(End::Fin);
     ready(&mut hub);
     assert_eq!(client.borrow().sent, b"answer");
     assert_eq!(client.borrow().closed, Some(End::Fin));
@@ -95,12 +95,12 @@ fn ends_go_each_way_by_themselves() {
 #[test]
 fn the_far_end_may_be_the_first_to_finish() {
     let (mut hub, client) = connected();
-    hub.script_mut().far(STREAM).gives_end = Some(End::Fin);
+    hub.script().far(STREAM).gives_end = Some(End::Fin);
     ready(&mut hub);
     assert!(client.borrow().is_shut && hub.has(SESSION));
     client.borrow_mut().receives(b"more");
     hub.turn(SESSION);
-    assert_eq!(hub.script_mut().far(STREAM).taken, b"more");
+    assert_eq!(hub.script().far(STREAM).taken, b"more");
     client.borrow_mut().is_ended = true;
     hub.turn(SESSION);
     assert!(!hub.has(SESSION));
@@ -113,11 +113,11 @@ fn resets_go_each_way() {
     client.borrow_mut().is_dead = true;
     hub.turn(SESSION);
     assert_eq!(closed(&mut hub), CloseReason::ClientReset);
-    assert_eq!(hub.script_mut().far(STREAM).taken_end, Some(End::Reset));
+    assert_eq!(hub.script().far(STREAM).taken_end, Some(End::Reset));
     assert_eq!(hub.streams_of(CARRIER), 0);
 
     let (mut hub, client) = connected();
-    hub.script_mut().far(STREAM).gives_end = Some(End::Reset);
+    hub.script().far(STREAM).gives_end = Some(End::Reset);
     ready(&mut hub);
     assert_eq!(client.borrow().closed, Some(End::Reset));
     assert_eq!(closed(&mut hub), CloseReason::UpstreamReset);
@@ -127,7 +127,7 @@ fn resets_go_each_way() {
 #[test]
 fn a_far_end_that_takes_nothing_holds_its_client_back() {
     let (mut hub, client) = connected();
-    hub.script_mut().far(STREAM).room = 100_000;
+    hub.script().far(STREAM).room = 100_000;
     let bytes = pattern(3_000_000);
     client.borrow_mut().receives(&bytes);
     client.borrow_mut().is_ended = true;
@@ -137,10 +137,10 @@ fn a_far_end_that_takes_nothing_holds_its_client_back() {
     assert!(held <= HELD_MAX, "{held} bytes held");
     // Room comes bit by bit; each time both have their turns without being told.
     for _ in 0..3 {
-        hub.script_mut().far(STREAM).room = 1_000_000;
+        hub.script().far(STREAM).room = 1_000_000;
         ready(&mut hub);
     }
-    let mut script = hub.script_mut();
+    let mut script = hub.script();
     let far = script.far(STREAM);
     assert!(far.taken == bytes, "{} bytes", far.taken.len());
     assert_eq!(far.taken_end, Some(End::Fin));
@@ -151,10 +151,10 @@ fn a_client_that_takes_nothing_holds_the_far_end_back() {
     let (mut hub, client) = connected();
     client.borrow_mut().room = 100_000;
     let bytes = pattern(3_000_000);
-    hub.script_mut().far(STREAM).gives.extend(&bytes);
-    hub.script_mut().far(STREAM).gives_end = Some(End::Fin);
+    hub.script().far(STREAM).gives.extend(&bytes);
+    hub.script().far(STREAM).gives_end = Some(End::Fin);
     ready(&mut hub);
-    let left = hub.script_mut().far(STREAM).gives.len();
+    let left = hub.script().far(STREAM).gives.len();
     let held = bytes.len() - left - 100_000;
     assert!(held <= HELD_MAX, "{held} bytes held");
     for _ in 0..3 {
@@ -185,7 +185,7 @@ fn a_session_that_goes_before_the_answer_gives_its_stream_up() {
     client.borrow_mut().is_dead = true;
     hub.turn(SESSION);
     assert!(!hub.has(SESSION));
-    assert_eq!(hub.script_mut().abandoned, [STREAM]);
+    assert_eq!(hub.script().abandoned, [STREAM]);
     assert_eq!(hub.streams_of(CARRIER), 0);
     // An answer that was on its way hurts nobody.
     hub.happens(CARRIER, Event::Connected(STREAM, LOCAL));
@@ -204,7 +204,7 @@ fn without_a_carrier_streams_are_refused_until_there_is_one() {
     hub.is_barren = false;
     let (session, _client) = hub.client();
     assert!(hub.has(session));
-    assert_eq!(hub.script_mut().opened.len(), 1);
+    assert_eq!(hub.script().opened.len(), 1);
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn a_carrier_that_goes_takes_its_streams_along_and_the_next_stream_makes_another
     let (session, _client) = hub.client();
     assert!(hub.has(session));
     assert_eq!(hub.scripts.len(), 2);
-    assert_eq!(hub.script_mut().opened.len(), 1);
+    assert_eq!(hub.script().opened.len(), 1);
 }
 
 #[test]
@@ -230,14 +230,11 @@ fn all_sessions_share_a_carrier() {
     let mut hub = Hub::new(CONFIG);
     let clients: Vec<_> = (0..50).map(|_| hub.client()).collect();
     assert_eq!(hub.scripts.len(), 1);
-    assert_eq!(hub.script_mut().opened.len(), 50);
+    assert_eq!(hub.script().opened.len(), 50);
     for n in 0..50 {
-        hub.script_mut()
-            .far(Stream(n))
-            .gives
-            .extend(n.to_be_bytes());
+        hub.script().far(Stream(n)).gives.extend(n.to_be_bytes());
         let event = Event::Connected(Stream(n), LOCAL);
-        hub.script_mut().events.push_back(event);
+        hub.script().events.push_back(event);
         hub.happens(CARRIER, Event::Ready(Stream(n)));
     }
     for ((_, client), n) in clients.iter().zip(0_u64..) {
@@ -250,7 +247,7 @@ fn sockets_and_deadlines_are_the_carriers() {
     let (mut hub, _client) = asking();
     let path = Path(7);
     hub.happens(CARRIER, Event::Bind(path, LOCAL));
-    assert_eq!(hub.script_mut().bound, [(path, Ok(()))]);
+    assert_eq!(hub.script().bound, [(path, Ok(()))]);
     let socket = hub.driver.bound.pop().unwrap();
     let datagram = (TARGET, b"from the server".to_vec());
     socket.borrow_mut().incoming.push_back(datagram);
@@ -260,18 +257,18 @@ fn sockets_and_deadlines_are_the_carriers() {
         segment: 4,
     };
     let bytes = b"to the server".to_vec();
-    hub.script_mut().to_transmit.push_back((transmit, bytes));
+    hub.script().to_transmit.push_back((transmit, bytes));
     let deadline = hub.now + Duration::from_secs(3);
-    hub.script_mut().deadline = Some(deadline);
+    hub.script().deadline = Some(deadline);
     hub.turn(CARRIER);
-    let received = hub.script_mut().received.pop();
+    let received = hub.script().received.pop();
     assert_eq!(received, Some((path, b"from the server".to_vec())));
     assert_eq!(socket.borrow().runs, [(TARGET, 13, 4)]);
     assert_eq!(hub.pool.timers.next(), Some(deadline));
     hub.now = deadline;
     assert_eq!(hub.pool.timers.pop_due(deadline), Some(CARRIER));
     hub.turn(CARRIER);
-    assert_eq!(hub.script_mut().deadline, None);
+    assert_eq!(hub.script().deadline, None);
     hub.happens(CARRIER, Event::Unbind(path));
     assert_eq!(Rc::strong_count(&socket), 1, "it is closed");
     // What is for a socket that is closed is lost, and counted.
@@ -281,9 +278,9 @@ fn sockets_and_deadlines_are_the_carriers() {
         sum.datagrams_dropped
     };
     assert_eq!(dropped(&hub), 0);
-    hub.script_mut().to_transmit.push_back((transmit, vec![1]));
+    hub.script().to_transmit.push_back((transmit, vec![1]));
     hub.turn(CARRIER);
     assert_eq!(dropped(&hub), 1);
     hub.stop(CARRIER);
-    assert!(hub.script_mut().is_closed);
+    assert!(hub.script().is_closed);
 }

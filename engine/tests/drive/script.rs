@@ -226,7 +226,7 @@ impl Hub {
 
     /// The carrier of the first inbound, and its number.
     pub(crate) fn server(&mut self) -> usize {
-        let (number, machine) = (self.number(), self.script());
+        let (number, machine) = (self.number(), self.new_script());
         let socket = (Rc::default(), LOCAL);
         let drive = CarrierDrive::server(machine, number, InboundId(0), socket, &self.pool);
         self.drives.insert(number, Either::Carrier(drive));
@@ -234,7 +234,7 @@ impl Hub {
         number
     }
 
-    fn script(&mut self) -> Box<dyn Carrier> {
+    fn new_script(&mut self) -> Box<dyn Carrier> {
         let script = Rc::<RefCell<Script>>::default();
         self.scripts.push(Rc::clone(&script));
         Box::new(Scripted(script))
@@ -273,7 +273,7 @@ impl Hub {
         let number = self.number();
         let drive = match birth {
             Birth::Carrier(birth) => {
-                let machine = self.script();
+                let machine = self.new_script();
                 Either::Carrier(CarrierDrive::client(machine, number, birth, &self.pool))
             }
             Birth::Session(birth) => {
@@ -322,13 +322,13 @@ impl Hub {
     }
 
     /// The script of the carrier that was made last.
-    pub(crate) fn script_mut(&mut self) -> std::cell::RefMut<'_, Script> {
+    pub(crate) fn script(&self) -> std::cell::RefMut<'_, Script> {
         self.scripts.last().unwrap().borrow_mut()
     }
 
     /// Something happens in the carrier of a number, which has a turn then.
     pub(crate) fn happens(&mut self, carrier: usize, event: Event) {
-        self.script_mut().events.push_back(event);
+        self.script().events.push_back(event);
         self.turn(carrier);
     }
 }
