@@ -173,7 +173,7 @@ impl Action {
                 to.kind = ActionKind::Passthrough;
                 (to.slot, to.other) = (a.0, b.0);
             }
-            // Nobody who drives by hand has a plan with carriers.
+            // Plans with carriers are refused.
             machine::Action::OpenStream { .. } | machine::Action::Answer(_) => return None,
             machine::Action::Log(reached) => {
                 to.kind = ActionKind::Log;

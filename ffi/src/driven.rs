@@ -133,7 +133,7 @@ impl Driven {
                         self.sockets.insert(*slot, relayed);
                     }
                 }
-                // Nobody who drives by hand has a plan with carriers.
+                // Plans with carriers are refused.
                 Action::OpenStream { .. } | Action::Answer(_) => {}
                 Action::Send { .. } | Action::Log(_) => {}
             }

@@ -63,6 +63,16 @@ pub(crate) fn build(json: &[u8]) -> Result<(Config, Plan, String), (Status, Stri
     Ok((config, plan, text))
 }
 
+/// The same for machines on a loop of the caller's, which has no carriers.
+pub(crate) fn build_driven(json: &[u8]) -> Result<(Plan, String), (Status, String)> {
+    let (_, plan, text) = build(json)?;
+    if plan.has_carriers() {
+        let text = "paniq tunnels need the library's own loop: sansbox_start has one";
+        return Err((Status::BadConfig, format!("{NAME}: {text}")));
+    }
+    Ok((plan, text))
+}
+
 /// An inbound's number, when the plan has it.
 pub(crate) fn inbound_id(plan: &Plan, index: u32) -> Result<InboundId, Status> {
     let known = (index as usize) < plan.inbounds().len();

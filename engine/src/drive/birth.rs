@@ -99,6 +99,8 @@ impl Pool {
         session: usize,
     ) -> Joint {
         let mut desks = self.desks.borrow_mut();
+        // Where a carrier could not be made, it is tried again.
+        desks.retain(|_, desk| !desk.is_closed());
         let desk = desks.entry(outbound).or_insert_with(|| {
             let desk = Desk::new(Rc::clone(&self.wakes));
             self.bear(Birth::Carrier(CarrierBirth {

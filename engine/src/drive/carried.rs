@@ -41,6 +41,7 @@ impl<K: Sockets> fmt::Debug for CarrierDrive<K> {
         f.debug_struct("CarrierDrive")
             .field("whose", &self.whose)
             .field("number", &self.number)
+            .field("streams", &self.streams.len())
             .finish_non_exhaustive()
     }
 }
@@ -176,6 +177,10 @@ impl<K: Sockets> CarrierDrive<K> {
             };
             if let Some(answer) = shared.take_answer() {
                 self.machine.answer(now, stream, answer);
+                if answer.is_err() {
+                    // What is left of it is between the machine and the client.
+                    self.streams.remove(&stream);
+                }
             }
             if shared.is_cancelled() {
                 self.machine.abandon(now, stream);

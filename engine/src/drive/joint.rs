@@ -67,6 +67,11 @@ impl Desk {
         touched
     }
 
+    /// Nobody serves it.
+    pub(super) const fn is_closed(&self) -> bool {
+        self.is_closed.get()
+    }
+
     /// Nobody serves it any more: what is asked for is refused.
     pub(super) fn close(&self) {
         self.is_closed.set(true);
@@ -190,11 +195,15 @@ impl Shared {
             let _ = received.reset();
         }
         drop(received);
+        if !self.is_offered && !self.is_connected.get() {
+            // Who asked waits for an answer, whatever it is.
+            self.decided.set(Some(Err(Refusal::General)));
+        }
         self.wake_session();
     }
 
     fn wake_carrier(self: &Rc<Self>) {
-        if self.desk.is_closed.get() || self.stream().is_none() {
+        if self.desk.is_closed() || self.stream().is_none() {
             return;
         }
         if !self.is_carrier_woken.replace(true) {
@@ -214,7 +223,7 @@ impl Joint {
         let shared = Shared::new(desk, None);
         shared.session.set(Some(session));
         let joint = Self(Rc::clone(&shared));
-        if desk.is_closed.get() {
+        if desk.is_closed() {
             shared.decided.set(Some(Err(Refusal::General)));
         } else {
             desk.opening.borrow_mut().push_back((shared, target));

@@ -1,5 +1,6 @@
 //! The plan: everything a configuration decides, compiled once and shared by all sessions.
 mod paths;
+mod reach;
 
 use crate::{
     carrier::{CarrierPlan, paniq},
@@ -10,6 +11,7 @@ use crate::{
 };
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use paths::Paths;
+pub use reach::{Reach, is_public};
 use sansbox_core::Target;
 use sansbox_protocols::{http, paniq::tunnel::ClientConfig, socks};
 use std::sync::Arc;
@@ -40,30 +42,6 @@ pub struct InboundPlan {
     pub carrier: Option<CarrierPlan>,
     /// Which targets its clients may reach directly.
     pub reach: Reach,
-}
-
-/// Which addresses may be dialled for a client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reach {
-    /// All of them.
-    #[default]
-    All,
-    /// Those of the internet alone: none of this machine, of its networks, or of several machines.
-    Public,
-}
-
-impl Reach {
-    /// Whether this address may be dialled.
-    #[must_use]
-    pub fn admits(self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        let is_broadcast = match ip {
-            IpAddr::V4(ip) => ip.is_broadcast(),
-            IpAddr::V6(_) => false,
-        };
-        self == Self::All
-            || (is_public(ip) && !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast)
-    }
 }
 
 /// What an inbound speaks.
@@ -118,19 +96,6 @@ impl InboundPlan {
     #[must_use]
     pub fn serves(&self, source: IpAddr) -> bool {
         !self.is_protected() || !is_public(source)
-    }
-}
-
-/// Whether an address is neither loopback, private, link-local nor a private network's own
-/// (RFC 1918, 3927, 4193, 4291, 6598).
-#[must_use]
-pub fn is_public(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let shared = ip.octets().first() == Some(&100) && (ip.to_bits() >> 22) & 3 == 1;
-            !(ip.is_loopback() || ip.is_private() || ip.is_link_local() || shared)
-        }
-        IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
     }
 }
 

@@ -26,7 +26,7 @@ use std::{
 pub(crate) const NUMBER: usize = 42;
 pub(crate) const CLIENT: SocketAddr = address(1);
 pub(crate) const TARGET: SocketAddr = address(2);
-const LOCAL: SocketAddr = address(3);
+pub(crate) const LOCAL: SocketAddr = address(3);
 
 const fn address(port: u16) -> SocketAddr {
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
@@ -88,7 +88,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    fn connected() -> Rc<RefCell<Self>> {
+    pub(crate) fn connected() -> Rc<RefCell<Self>> {
         Rc::new(RefCell::new(Self {
             incoming: VecDeque::new(),
             is_ended: false,

@@ -5,6 +5,9 @@
     reason = "a failed test may panic"
 )]
 mod fake;
+mod offered;
+mod opened;
+mod script;
 
 use core::net::SocketAddr;
 use fake::{Conduits, Loop, Udp, Wire, association, session};

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 /// Reads `json_len` bytes of sing-box JSON at `json` and compiles them. `*plan` gets the handle.
 /// `log` and `sansbox` of the configuration concern a process and are not part of a plan. Files that
-/// it names (`profile_path`) are read now, relative to the working directory.
+/// it names (`profile_path`) are read now, relative to the working directory. Inbounds and outbounds
+/// of type `paniq` are refused: `sansbox_start` serves them.
 ///
 /// `text` gets, ending in a zero and cut to `text_len` bytes, what is wrong with the configuration
 /// (SANSBOX_STATUS_BAD_CONFIG, SANSBOX_STATUS_BAD_UTF8) or what should be changed in it; it may be
@@ -36,8 +37,8 @@ pub unsafe extern "C" fn sansbox_plan_new(
         let text = unsafe { Room::new(text.cast(), text_len) }?;
         // SAFETY: as the caller promises for `json`.
         let json = unsafe { bytes(json.cast(), json_len) }?;
-        match plan::build(json) {
-            Ok((_, plan, warnings)) => {
+        match plan::build_driven(json) {
+            Ok((plan, warnings)) => {
                 text.write_text(&warnings);
                 to.set(object::insert(Object::Plan(Arc::new(plan)))?);
                 Ok(Status::Ok)

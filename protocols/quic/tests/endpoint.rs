@@ -340,6 +340,45 @@ fn an_abandoned_stream_is_reset_and_its_neighbour_goes_on() {
 }
 
 #[test]
+fn streams_that_were_given_up_make_place_for_others() {
+    let mut wire = Wire::connected();
+    // Four at a time are allowed.
+    for n in 0..40 {
+        let now = wire.now;
+        let stream = wire.sides[0].open(now);
+        let request = BytesMut::from(&b"request"[..]);
+        wire.sides[0]
+            .streams
+            .get_mut(&stream)
+            .unwrap()
+            .to_send
+            .push(request);
+        wire.run(|wire| wire.sides[1].opened.len() == n + 1);
+        let accepted = wire.sides[1].opened[n];
+        if n % 2 == 0 {
+            // Its reader is gone, which the other end, that says nothing, hears of in time.
+            let _ = wire.sides[0]
+                .streams
+                .get_mut(&stream)
+                .unwrap()
+                .received
+                .reset();
+        } else {
+            let now = wire.now;
+            wire.sides[0].endpoint.abandon(now, stream);
+        }
+        wire.run(|wire| wire.sides[1].streams[&accepted].to_send.end() == End::Reset);
+        let _ = wire.sides[0]
+            .streams
+            .get_mut(&stream)
+            .unwrap()
+            .to_send
+            .reset();
+        wire.run(|wire| wire.flying.is_empty());
+    }
+}
+
+#[test]
 fn a_full_server_refuses_and_a_silent_one_times_out() {
     let mut wire = Wire::new(client(1, None), server(2, 1));
     wire.connect();
