@@ -153,7 +153,7 @@ impl<K: Sockets> Direction<K> {
             if !is_writable {
                 match to.link.poll_writable(driver) {
                     Poll::Pending => return self.rest(driver, pool, turn),
-                    Poll::Ready(Err(_)) => break Over::Reset(self.from),
+                    Poll::Ready(Err(_)) => break Over::Reset(self.to),
                     Poll::Ready(Ok(())) => is_writable = true,
                 }
             }

@@ -1,4 +1,5 @@
 //! Every scenario is recorded and replayed, and every way in which a replay can differ is planted.
+mod carried;
 mod service;
 
 use super::{promote::Desk, *};
