@@ -86,7 +86,11 @@ impl Client {
                     let server = &self.plan.server;
                     let level = match failure {
                         tunnel::Failure::Quic(_) | tunnel::Failure::Exhausted => LogLevel::Info,
-                        _ => LogLevel::Warn,
+                        tunnel::Failure::Preamble(_)
+                        | tunnel::Failure::HandshakeTimedOut
+                        | tunnel::Failure::Silent
+                        | tunnel::Failure::Settings(_)
+                        | tunnel::Failure::NoSocket => LogLevel::Warn,
                     };
                     note(level, format!("tunnel to {server} is down: {failure}"))
                 }
