@@ -33,6 +33,7 @@ Commands:
                             a profile from JSON to CBOR, or back
   paniq link [--decode] [--in FILE] [--out FILE]
                             a profile as a pnq:// link for clients, or back
+  paniq check [--in FILE]   say what is wrong with a profile, JSON, CBOR or link, if anything
   help                      print this
 
 Flags of all commands:

@@ -6,7 +6,7 @@ use crate::{
 use sansbox_engine::{
     Plan,
     config::{
-        self, ConfigError, ReadOptions, Source, Sources, Warning,
+        self, ConfigError, Outside, ReadOptions, Source, Sources, Warning,
         model::{Config, InboundKind, OutboundKind},
     },
 };
@@ -14,6 +14,7 @@ use std::{
     fs,
     io::{self, Read as _},
     path::Path,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 /// The file that is read when none is named.
@@ -119,9 +120,31 @@ impl Loaded {
     }
 }
 
+/// Reads a file that a configuration names. Relative paths are relative to the working directory,
+/// as with sing-box.
+fn read_named(path: &str, limit: usize) -> Result<Vec<u8>, String> {
+    let read = || {
+        if Path::new(path).is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        let file = fs::File::open(path)?;
+        let len = usize::try_from(file.metadata()?.len()).unwrap_or(limit);
+        // All at once: a buffer that grows would leave copies of keys behind.
+        let mut bytes = Vec::with_capacity(len.min(limit) + 1);
+        file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|e: io::Error| reason(&e))
+}
+
 /// Reads and compiles.
 pub(crate) fn load(sources: &Sources) -> Result<Loaded, Fatal> {
-    let read = config::read(sources, &ReadOptions::default());
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let outside = Outside {
+        files: Some(&read_named),
+        since_1970: since_1970.unwrap_or_default(),
+    };
+    let read = config::read_with(sources, &ReadOptions::default(), &outside);
     let (config, warnings) = read.map_err(|errors| refuse(&errors, sources))?;
     let plan = Plan::build(&config).map_err(|errors| {
         let errors: Vec<_> = errors

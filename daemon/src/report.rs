@@ -75,11 +75,11 @@ impl Observer for Report {
         match note.peer {
             Some(peer) => {
                 let text = format_args!("{name}: {text}, client {peer}");
-                self.logger.write(note.level.into(), None, text);
+                self.logger.write(note.level, None, text);
             }
             None => {
                 let text = format_args!("{name}: {text}");
-                self.logger.write(note.level.into(), None, text);
+                self.logger.write(note.level, None, text);
             }
         }
     }

@@ -55,6 +55,15 @@ const PIECES: &[&str] = &[
     "\"\\ud83d\"",
     "\"udp_timeout\":",
     "\"network\":",
+    "\"paniq\"",
+    "\"profile\":",
+    "\"profile_path\":",
+    "\"link\":",
+    "\"pnq://ogABCKEMYzx0Pg\"",
+    "\"obfuscation\":",
+    "\"i1\":",
+    "\"<t>\"",
+    "\"quic\":",
     "\u{fffd}",
     "\u{1}",
     "'",
@@ -108,6 +117,19 @@ fn likely() -> impl Strategy<Value = String> {
             "network",
         ],
     );
+    let paniq = object(
+        &[
+            r#""type": "paniq", "profile": {"obfuscation": {"i1": "<t>"}}"#,
+            r#""type": "paniq", "profile": {"obfuscation": {"i1": "<t>"}, "quic": {"max_payload": 1200}}"#,
+        ],
+        &[
+            "profile",
+            "Profile",
+            "listen_port",
+            "allow_private",
+            "profile_path",
+        ],
+    );
     let rule = object(
         &[r#""action": "reject""#, r#""outbound": "0""#],
         &[
@@ -122,7 +144,7 @@ fn likely() -> impl Strategy<Value = String> {
         ],
     );
     (
-        prop::collection::vec(inbound, 0..3),
+        prop::collection::vec(prop_oneof![2 => inbound, 1 => paniq], 0..3),
         prop::collection::vec(rule, 0..3),
         prop::option::of(value),
     )

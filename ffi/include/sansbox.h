@@ -430,7 +430,8 @@ const char *sansbox_status_text(int32_t status);
 sansbox_status sansbox_handle_count(size_t *count);
 
 // Reads `json_len` bytes of sing-box JSON at `json` and compiles them. `*plan` gets the handle.
-// `log` and `sansbox` of the configuration concern a process and are not part of a plan.
+// `log` and `sansbox` of the configuration concern a process and are not part of a plan. Files that
+// it names (`profile_path`) are read now, relative to the working directory.
 //
 // `text` gets, ending in a zero and cut to `text_len` bytes, what is wrong with the configuration
 // (SANSBOX_STATUS_BAD_CONFIG, SANSBOX_STATUS_BAD_UTF8) or what should be changed in it; it may be

@@ -6,12 +6,30 @@ use crate::{
 use core::{fmt::Write as _, net::SocketAddr, time::Duration};
 use sansbox_engine::{
     Plan,
-    config::{self, ConfigError, ReadOptions, Source, Sources, Warning, model::Config},
+    config::{self, ConfigError, Outside, ReadOptions, Source, Sources, Warning, model::Config},
     ids::{InboundId, OutboundId},
+};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 /// Name of the text in messages.
 const NAME: &str = "config";
+
+/// Reads a file that a configuration names; relative paths are relative to the working directory.
+fn read_named(path: &str, limit: usize) -> Result<Vec<u8>, String> {
+    let read = || {
+        let file = File::open(path)?;
+        let len = usize::try_from(file.metadata()?.len()).unwrap_or(limit);
+        // All at once: a buffer that grows would leave copies of keys behind.
+        let mut bytes = Vec::with_capacity(len.min(limit) + 1);
+        file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|e: io::Error| e.to_string())
+}
 
 /// Reads and compiles. The text says what is wrong, or what should be changed when nothing is.
 pub(crate) fn build(json: &[u8]) -> Result<(Config, Plan, String), (Status, String)> {
@@ -22,7 +40,12 @@ pub(crate) fn build(json: &[u8]) -> Result<(Config, Plan, String), (Status, Stri
         let texts: Vec<_> = errors.iter().map(|e| e.render(&sources)).collect();
         (Status::BadConfig, texts.join("\n"))
     };
-    let read = config::read(&sources, &ReadOptions::default());
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let outside = Outside {
+        files: Some(&read_named),
+        since_1970: since_1970.unwrap_or_default(),
+    };
+    let read = config::read_with(&sources, &ReadOptions::default(), &outside);
     let (config, warnings) = read.map_err(|errors| refuse(&errors))?;
     let plan = Plan::build(&config).map_err(|errors| {
         let errors = errors.iter();
@@ -121,4 +144,33 @@ fn options(
 fn nanos(duration: Option<Duration>) -> u64 {
     let nanos = duration.map_or(0, |duration| duration.as_nanos());
     u64::try_from(nanos).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(path: &str) -> String {
+        let json = format!(r#"{{"inbounds": [{{"type": "paniq", "profile_path": {path:?}}}]}}"#);
+        let (status, text) = build(json.as_bytes()).expect_err("no such profile");
+        assert_eq!(status, Status::BadConfig);
+        text
+    }
+
+    #[test]
+    fn files_that_a_configuration_names_are_read() {
+        let none = refused("no/such/file");
+        assert!(
+            none.contains("cannot read \"no/such/file\": No such file"),
+            "{none}"
+        );
+        // The working directory of tests is that of the package, and this is no profile.
+        let other = refused("Cargo.toml");
+        assert!(
+            other.contains("profile Cargo.toml: no JSON at line 1"),
+            "{other}"
+        );
+        let endless = refused("/dev/zero");
+        assert!(endless.contains("longer than 1048576 bytes"), "{endless}");
+    }
 }

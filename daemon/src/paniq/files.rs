@@ -25,7 +25,8 @@ impl Input {
         Self(Some(path).filter(|path| !path.as_os_str().is_empty()))
     }
 
-    fn name(&self) -> String {
+    /// What it is called in messages.
+    pub(crate) fn name(&self) -> String {
         match &self.0 {
             Some(path) => path.display().to_string(),
             None => "stdin".to_owned(),

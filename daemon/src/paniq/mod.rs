@@ -21,8 +21,8 @@ use base64::{
 };
 use jiff::{Timestamp, tz::TimeZone};
 use sansbox_core::Seed;
-use sansbox_protocols::paniq::profile::{NewProfile, PrivateKey, Profile};
-use std::{path::PathBuf, time::Instant};
+use sansbox_protocols::paniq::profile::{Checked, NewProfile, PrivateKey, Profile, UnknownKey};
+use std::{fmt, path::PathBuf, time::Instant};
 use zeroize::Zeroizing;
 
 /// Standard base64 with padding, as Go reads and writes it.
@@ -54,11 +54,50 @@ pub(crate) enum Command {
         input: Input,
         output: Output,
     },
+    Check {
+        input: Input,
+    },
+}
+
+/// What is odd about a profile, told on stderr.
+struct Oddities {
+    began: Instant,
+    colour: bool,
+}
+
+impl Oddities {
+    fn tell(&self, input: &Input, odd: &dyn fmt::Display) -> Result<(), Fatal> {
+        let logger = Logger::on_stderr(self.began, self.colour)?;
+        let text = format_args!("profile at {}: {odd}", input.name());
+        logger.write(Level::Warn, None, text);
+        Ok(())
+    }
+
+    /// Tells of keys that are in no profile, and are lost wherever one is written.
+    fn ignored(&self, input: &Input, keys: &[UnknownKey]) -> Result<(), Fatal> {
+        keys.iter().try_for_each(|unknown| {
+            let UnknownKey { within, key, .. } = unknown;
+            let within = match *within {
+                "" => String::new(),
+                within => format!("{within}: "),
+            };
+            self.tell(
+                input,
+                &format_args!("{within}unknown key {key:?} (ignored)"),
+            )
+        })
+    }
+
+    fn of<S>(&self, input: &Input, checked: &Checked<S>) -> Result<(), Fatal> {
+        let mut warnings = checked.warnings.iter();
+        warnings.try_for_each(|warning| self.tell(input, warning))
+    }
 }
 
 impl Command {
     /// Does it.
     pub(crate) fn perform(&self, began: Instant, colour: bool) -> Result<(), Fatal> {
+        let oddities = Oddities { began, colour };
         match self {
             Self::Help => crate::commands::help(),
             Self::Keygen => keygen(),
@@ -88,16 +127,17 @@ impl Command {
                 output,
             } => match decode {
                 true => from_cbor(input, *base64, output),
-                false => to_cbor(input, *base64, output),
+                false => to_cbor(input, *base64, output, &oddities),
             },
             Self::Link {
                 decode,
                 input,
                 output,
             } => match decode {
-                true => from_link(input, output),
-                false => to_link(input, output),
+                true => from_link(input, output, &oddities),
+                false => to_link(input, output, &oddities),
             },
+            Self::Check { input } => check(input, &oddities),
         }
     }
 }
@@ -143,13 +183,16 @@ fn create_profile(
 }
 
 /// The JSON profile of `input`.
-fn read_json(input: &Input) -> Result<Profile, Fatal> {
+fn read_json(input: &Input, oddities: &Oddities) -> Result<Profile, Fatal> {
     let bytes = input.read()?;
-    Profile::from_json(&bytes).map_err(|e| input.undecodable(&e))
+    let read = Profile::from_json_with_unknown(&bytes);
+    let (profile, unknown) = read.map_err(|e| input.undecodable(&e))?;
+    oddities.ignored(input, &unknown)?;
+    Ok(profile)
 }
 
-fn to_cbor(input: &Input, base64: bool, output: &Output) -> Result<(), Fatal> {
-    let profile = read_json(input)?;
+fn to_cbor(input: &Input, base64: bool, output: &Output, oddities: &Oddities) -> Result<(), Fatal> {
+    let profile = read_json(input, oddities)?;
     let cbor = profile.to_cbor().map_err(|e| input.refused(&e))?;
     match base64 {
         true => output.text(&Zeroizing::new(BASE64.encode(&*cbor))),
@@ -172,19 +215,42 @@ fn from_cbor(input: &Input, base64: bool, output: &Output) -> Result<(), Fatal> 
     output.text(&profile.to_json())
 }
 
-fn to_link(input: &Input, output: &Output) -> Result<(), Fatal> {
-    let profile = read_json(input)?;
-    profile
-        .for_clients()
-        .client()
-        .map_err(|e| input.refused(&e))?;
+fn to_link(input: &Input, output: &Output, oddities: &Oddities) -> Result<(), Fatal> {
+    let profile = read_json(input, oddities)?;
+    let client = profile.for_clients().client();
+    oddities.of(input, &client.map_err(|e| input.refused(&e))?)?;
     let link = profile.to_link().map_err(|e| input.refused(&e))?;
     output.text(&link)
 }
 
-fn from_link(input: &Input, output: &Output) -> Result<(), Fatal> {
+fn from_link(input: &Input, output: &Output, oddities: &Oddities) -> Result<(), Fatal> {
     let bytes = input.read()?;
     let link = std::str::from_utf8(&bytes).map_err(|_| input.undecodable(&"not UTF-8"))?;
     let profile = Profile::from_link(link).map_err(|e| input.undecodable(&e))?;
+    // What a client could not use is written all the same, to be looked at.
+    if let Ok(client) = profile.client() {
+        oddities.of(input, &client)?;
+    }
     output.text(&profile.to_json())
+}
+
+/// Says nothing about a good profile. One with a private key is a server's, and must be good for
+/// its clients as well, unless it has no address that they could be given.
+fn check(input: &Input, oddities: &Oddities) -> Result<(), Fatal> {
+    let bytes = input.read()?;
+    let read = Profile::from_file(&bytes);
+    let (profile, unknown) = read.map_err(|e| input.undecodable(&e))?;
+    oddities.ignored(input, &unknown)?;
+    if profile.obfuscation.server_private_key.is_none() {
+        let client = profile.client().map_err(|e| input.refused(&e))?;
+        return oddities.of(input, &client);
+    }
+    let now = Timestamp::now().as_second();
+    let server = profile.server(u64::try_from(now).unwrap_or(0));
+    oddities.of(input, &server.map_err(|e| input.refused(&e))?)?;
+    if !profile.proxy_addr.is_empty() {
+        let client = profile.for_clients().client();
+        client.map_err(|e| input.refused(&e))?;
+    }
+    Ok(())
 }

@@ -41,6 +41,11 @@ const LINK: Grammar = Grammar {
     values: &["in", "out"],
 };
 
+const CHECK: Grammar = Grammar {
+    switches: &[],
+    values: &["in"],
+};
+
 /// Understands what follows `paniq`.
 pub(crate) fn parse(
     args: impl IntoIterator<Item = OsString>,
@@ -55,6 +60,7 @@ pub(crate) fn parse(
         "create-profile" => CREATE_PROFILE,
         "profile-cbor" => PROFILE_CBOR,
         "link" => LINK,
+        "check" => CHECK,
         "help" | "-h" | "--help" => return Ok((Command::Help, Globals::default())),
         other if other.starts_with('-') => return Err(unknown_flag(other)),
         other => {
@@ -87,6 +93,7 @@ pub(crate) fn parse(
             input,
             output,
         },
+        "check" => Command::Check { input },
         _ => Command::Link {
             decode: flags.has("decode")?,
             input,
@@ -215,6 +222,12 @@ mod tests {
             ("--help", Command::Help),
             ("link -h", Command::Help),
             ("keygen", Command::Keygen),
+            (
+                "check -in=p",
+                Command::Check {
+                    input: Input::from("p".into()),
+                },
+            ),
             ("profile-cbor", cbor(false, false, "")),
             ("profile-cbor -decode", cbor(true, false, "")),
             ("profile-cbor --decode -base64", cbor(true, true, "")),
@@ -264,6 +277,7 @@ mod tests {
             ),
             ("keygen -decode", "unknown flag: -decode"),
             ("link -base64", "unknown flag: -base64"),
+            ("check -out x", "unknown flag: -out"),
             ("link --in", "missing argument for option '--in'"),
             (
                 "link -decode=maybe",

@@ -20,6 +20,7 @@ mod error;
 pub mod model;
 mod outside;
 mod reader;
+mod render;
 mod schema;
 mod source;
 

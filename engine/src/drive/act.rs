@@ -1,7 +1,7 @@
 //! Doing what a machine asks for.
 use super::{
-    Dialled, Drive, Driver, Pool, Recorded, Sockets, link::Link, relay::Relay, slots::Socket,
-    stream::Stream,
+    Dialled, Drive, Driver, Pool, Recorded, Sockets, link::Link, machine::Lookups, relay::Relay,
+    slots::Socket, stream::Stream,
 };
 use crate::{
     ids::{ActionId, OutboundId, Slot},
@@ -77,7 +77,15 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
         families: Families,
     ) {
         match driver.resolve(name, families) {
-            Ok(lookup) => self.lookups.push((id, lookup)),
+            Ok(lookup) => {
+                let empty = || {
+                    Box::new(Lookups {
+                        running: Vec::new(),
+                    })
+                };
+                let lookups = self.lookups.get_or_insert_with(empty);
+                lookups.running.push((id, lookup));
+            }
             Err(why) => self.fail(now, id, why),
         }
     }
@@ -161,7 +169,9 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
         if let Some(Socket::Connecting(stream, _)) = self.slots.remove_connecting(id) {
             stream.close(driver, End::Fin);
         }
-        self.lookups.retain(|(asked, _)| *asked != id);
+        if let Some(lookups) = &mut self.lookups {
+            lookups.running.retain(|(asked, _)| *asked != id);
+        }
     }
 
     fn close(&mut self, driver: &mut impl Driver<K>, pool: &Pool, slot: Slot, end: End) {

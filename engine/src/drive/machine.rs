@@ -34,11 +34,17 @@ pub struct Drive<M, K: Sockets> {
     pub(super) machine: Box<M>,
     pub(super) slots: Slots<K>,
     pub(super) relay: Option<Relay<K>>,
-    pub(super) lookups: Vec<(ActionId, K::Lookup)>,
+    /// Behind one pointer, because hardly any machine has one for long.
+    pub(super) lookups: Option<Box<Lookups<K>>>,
     timer: Option<TimerKey>,
     number: usize,
     is_started: bool,
     is_stopped: bool,
+}
+
+/// Lookups that run, and who asked for them.
+pub(super) struct Lookups<K: Sockets> {
+    pub(super) running: Vec<(ActionId, K::Lookup)>,
 }
 
 impl<M, K: Sockets> fmt::Debug for Drive<M, K> {
@@ -74,7 +80,7 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
             machine: Box::new(machine),
             slots: Slots::new(client),
             relay: None,
-            lookups: Vec::new(),
+            lookups: None,
             timer: None,
             number,
             is_started: false,
@@ -122,7 +128,7 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
         if let Some(mut relay) = self.relay.take() {
             relay.release(driver, &pool.buffers);
         }
-        self.lookups.clear();
+        self.lookups = None;
         pool.timers.disarm(&mut self.timer);
         // Empty, unless the machine panicked: nobody else may send what it gathered.
         pool.run.borrow_mut().clear();
@@ -164,7 +170,7 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
     /// Gives every socket a chance.
     fn exchange(&mut self, driver: &mut impl Driver<K>, pool: &Pool, now: Instant) -> News {
         let mut is_news = false;
-        if !self.lookups.is_empty() {
+        if self.lookups.is_some() {
             is_news |= self.poll_lookups(driver, now);
         }
         // Mostly the relay's two are all there are, and it serves them itself.
@@ -181,9 +187,12 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
     }
 
     fn poll_lookups(&mut self, driver: &mut impl Driver<K>, now: Instant) -> bool {
+        let Some(lookups) = &mut self.lookups else {
+            return false;
+        };
         let machine = &mut self.machine;
-        let before = self.lookups.len();
-        self.lookups.retain_mut(|(id, lookup)| {
+        let before = lookups.running.len();
+        lookups.running.retain_mut(|(id, lookup)| {
             let Poll::Ready(answer) = driver.poll_lookup(lookup) else {
                 return true;
             };
@@ -194,9 +203,9 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
             machine.apply(now, Input::Done(*id, outcome));
             false
         });
-        let is_news = self.lookups.len() < before;
-        if self.lookups.is_empty() {
-            self.lookups = Vec::new();
+        let is_news = lookups.running.len() < before;
+        if lookups.running.is_empty() {
+            self.lookups = None;
         }
         is_news
     }

@@ -471,12 +471,15 @@ fn plan_carrier(outbound: &model::Outbound) -> Option<CarrierPlan> {
         return None;
     };
     let dial = &outbound.dial;
+    let mut config = ClientConfig::new(&paniq.profile, UNKNOWN);
+    // As with a dial of its own: how long a connection waits before there is a way to the server.
+    config.open_timeout = dial.connect_timeout.unwrap_or(config.open_timeout);
     let plan = paniq::ClientPlan {
         server: paniq.server.clone(),
         domain_strategy: dial.domain_strategy,
         inet4_bind_address: dial.inet4_bind_address,
         inet6_bind_address: dial.inet6_bind_address,
-        config: ClientConfig::new(&paniq.profile, UNKNOWN),
+        config,
     };
     Some(CarrierPlan::PaniqClient(Arc::new(plan)))
 }

@@ -1,6 +1,8 @@
 //! Actions as bytes, to be hashed: one way only, and the same in every build and on every target.
 use super::{put_bytes, put_end, put_number, put_refusal, put_socket_addr, put_target};
 use bytes::BufMut as _;
+use core::net::SocketAddr;
+use sansbox_core::Refusal;
 use sansbox_engine::{
     ids::{ActionId, OutboundId, Slot},
     machine::{Action, Families, Stage},
@@ -13,11 +15,7 @@ pub fn put_action(out: &mut Vec<u8>, action: &Action) {
             out.put_u8(1);
             put_id(out, *id);
             put_bytes(out, name.as_str().as_bytes());
-            out.put_u8(match families {
-                Families::Any => 0,
-                Families::V4 => 4,
-                Families::V6 => 6,
-            });
+            put_families(out, *families);
         }
         Action::Dial {
             id,
@@ -26,8 +24,7 @@ pub fn put_action(out: &mut Vec<u8>, action: &Action) {
             outbound,
         } => {
             out.put_u8(2);
-            put_id(out, *id);
-            put_slot(out, *slot);
+            put_names(out, *id, *slot);
             put_socket_addr(out, *to);
             put_outbound(out, Some(*outbound));
         }
@@ -38,8 +35,7 @@ pub fn put_action(out: &mut Vec<u8>, action: &Action) {
             outbound,
         } => {
             out.put_u8(3);
-            put_id(out, *id);
-            put_slot(out, *slot);
+            put_names(out, *id, *slot);
             put_socket_addr(out, *local);
             put_outbound(out, *outbound);
         }
@@ -74,23 +70,13 @@ pub fn put_action(out: &mut Vec<u8>, action: &Action) {
             target,
         } => {
             out.put_u8(9);
-            put_id(out, *id);
-            put_slot(out, *slot);
+            put_names(out, *id, *slot);
             put_outbound(out, Some(*outbound));
             put_target(out, target);
         }
         Action::Answer(answer) => {
             out.put_u8(10);
-            match answer {
-                Ok(bound) => {
-                    out.put_u8(0);
-                    put_socket_addr(out, *bound);
-                }
-                Err(why) => {
-                    out.put_u8(1);
-                    put_refusal(out, *why);
-                }
-            }
+            put_answer(out, answer);
         }
     }
 }
@@ -99,12 +85,38 @@ fn put_id(out: &mut Vec<u8>, id: ActionId) {
     put_number(out, id.0.into());
 }
 
+fn put_names(out: &mut Vec<u8>, id: ActionId, slot: Slot) {
+    put_id(out, id);
+    put_slot(out, slot);
+}
+
 fn put_slot(out: &mut Vec<u8>, slot: Slot) {
     put_number(out, slot.0.into());
 }
 
 fn put_outbound(out: &mut Vec<u8>, outbound: Option<OutboundId>) {
     put_number(out, outbound.map_or(0, |id| u64::from(id.0) + 1));
+}
+
+fn put_answer(out: &mut Vec<u8>, answer: &Result<SocketAddr, Refusal>) {
+    match answer {
+        Ok(bound) => {
+            out.put_u8(0);
+            put_socket_addr(out, *bound);
+        }
+        Err(why) => {
+            out.put_u8(1);
+            put_refusal(out, *why);
+        }
+    }
+}
+
+fn put_families(out: &mut Vec<u8>, families: Families) {
+    out.put_u8(match families {
+        Families::Any => 0,
+        Families::V4 => 4,
+        Families::V6 => 6,
+    });
 }
 
 fn put_stage(out: &mut Vec<u8>, stage: Stage) {

@@ -6,9 +6,11 @@
 mod activity;
 mod told;
 mod types;
+mod windows;
 
 pub use activity::Activity;
 pub use types::{ConnectionId, Event, Lost, Outgoing, StreamId};
+pub use windows::Windows;
 
 use crate::{
     hooks::{Sources, from_std, to_std},
@@ -25,6 +27,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
     sync::Arc,
 };
+use windows::Tuned;
 
 /// Datagrams that the endpoint answers with by itself (version negotiation, Retry, stateless
 /// reset) and that wait to be sent; more are dropped, as datagrams may be.
@@ -41,6 +44,10 @@ struct Connection {
     /// It stands in `to_send`.
     is_queued: bool,
     is_lost: bool,
+    /// Frames received when a datagram was judged last.
+    judged: u64,
+    /// Its windows, where they grow.
+    windows: Option<Tuned>,
 }
 
 /// Connections of one local end.
@@ -48,7 +55,8 @@ pub struct Endpoint {
     sources: Sources,
     quic: quic::Endpoint,
     client: Option<quic::ClientConfig>,
-    connections: BTreeMap<ConnectionId, Connection>,
+    /// Boxed: they are large, and a node of the tree has room for many.
+    connections: BTreeMap<ConnectionId, Box<Connection>>,
     by_handle: BTreeMap<usize, ConnectionId>,
     /// Connections that may have something to send.
     to_send: VecDeque<ConnectionId>,
@@ -61,6 +69,11 @@ pub struct Endpoint {
     /// How many connections each host has, where it has any.
     hosts: BTreeMap<IpAddr, usize>,
     answers_strangers: bool,
+    /// Streams that a peer may have open at a time, where that grows with those it opens.
+    streams_max: Option<u32>,
+    windows: Option<Windows>,
+    /// What is left of `windows.budget`.
+    budget: u64,
 }
 
 impl fmt::Debug for Endpoint {
@@ -119,6 +132,9 @@ impl Endpoint {
             connections_per_host_max: usize::MAX,
             hosts: BTreeMap::new(),
             answers_strangers: true,
+            streams_max: None,
+            windows: None,
+            budget: 0,
         }
     }
 
@@ -133,6 +149,14 @@ impl Endpoint {
     #[must_use]
     pub const fn without_answers_to_strangers(mut self) -> Self {
         self.answers_strangers = false;
+        self
+    }
+
+    /// Lets a peer that uses the streams of the transport's `max_concurrent_bidi_streams` have more
+    /// of them, up to `max`: each costs memory from when it is allowed.
+    #[must_use]
+    pub const fn with_streams_growing_to(mut self, max: u32) -> Self {
+        self.streams_max = Some(max);
         self
     }
 
@@ -157,8 +181,14 @@ impl Endpoint {
         Ok(id)
     }
 
-    /// Handles one datagram. What is not authentic is dropped.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, ecn: u8, data: BytesMut) {
+    /// Handles one datagram, and tells whose it was. What is not authentic is dropped.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        ecn: u8,
+        data: BytesMut,
+    ) -> Option<ConnectionId> {
         let mut response = Vec::new();
         let event = {
             let _turn = self.sources.enter(now);
@@ -166,27 +196,27 @@ impl Endpoint {
             self.quic
                 .handle(to_std(now), from, None, ecn, data, &mut response)
         };
-        match event {
-            None => {}
-            Some(quic::DatagramEvent::ConnectionEvent(handle, event)) => {
-                let Some(&id) = self.by_handle.get(&handle.0) else {
-                    return;
-                };
+        match event? {
+            quic::DatagramEvent::ConnectionEvent(handle, event) => {
+                let id = *self.by_handle.get(&handle.0)?;
                 if let Some(connection) = self.connections.get_mut(&id) {
                     let _turn = self.sources.enter(now);
                     connection.quic.handle_event(event);
                 }
                 self.settle(now, id);
+                Some(id)
             }
-            Some(quic::DatagramEvent::NewConnection(incoming)) => self.admit(now, incoming),
-            Some(quic::DatagramEvent::Response(transmit)) if self.answers_strangers => {
-                self.respond(transmit, response);
+            quic::DatagramEvent::NewConnection(incoming) => self.admit(now, incoming),
+            quic::DatagramEvent::Response(transmit) => {
+                if self.answers_strangers {
+                    self.respond(transmit, response);
+                }
+                None
             }
-            Some(quic::DatagramEvent::Response(_)) => {}
         }
     }
 
-    fn admit(&mut self, now: Instant, incoming: quic::Incoming) {
+    fn admit(&mut self, now: Instant, incoming: quic::Incoming) -> Option<ConnectionId> {
         let mut response = Vec::new();
         let of_host = self.hosts.get(&incoming.remote_address().ip());
         let has_room = self.connections.len() < self.connections_max
@@ -196,7 +226,8 @@ impl Endpoint {
                 let _turn = self.sources.enter(now);
                 self.quic.refuse(incoming, &mut response)
             };
-            return self.respond(transmit, response);
+            self.respond(transmit, response);
+            return None;
         }
         let accepted = {
             let _turn = self.sources.enter(now);
@@ -207,12 +238,14 @@ impl Endpoint {
                 let id = self.add(handle, connection);
                 self.events.push_back(Event::Incoming(id));
                 self.settle(now, id);
+                Some(id)
             }
             // A damaged first packet, or one that nothing can be made of.
             Err(refused) => {
                 if let Some(transmit) = refused.response {
                     self.respond(transmit, response);
                 }
+                None
             }
         }
     }
@@ -238,8 +271,10 @@ impl Endpoint {
             armed: None,
             is_queued: false,
             is_lost: false,
+            judged: 0,
+            windows: self.windows.as_ref().map(Tuned::new),
         };
-        self.connections.insert(id, connection);
+        self.connections.insert(id, Box::new(connection));
         id
     }
 
@@ -273,13 +308,20 @@ impl Endpoint {
         let Some(state) = connection.streams.get_mut(&stream.id) else {
             return Progress::NONE;
         };
+        let before = received.len();
         let progress = {
             let _turn = self.sources.enter(now);
             let quic = &mut connection.quic;
             state.receive(quic, stream.id, received) | state.send(quic, stream.id, to_send)
         };
-        if state.is_over() {
-            connection.streams.remove(&stream.id);
+        let is_over = state.is_over();
+        if is_over {
+            connection.forget(stream.id);
+        }
+        // A reset takes out what waited.
+        let read = received.len().saturating_sub(before);
+        if read > 0 {
+            connection.note_read(now, read as u64);
         }
         if progress == Progress::MADE {
             self.settle(now, stream.connection);
@@ -292,7 +334,7 @@ impl Endpoint {
         let Some(connection) = self.connections.get_mut(&stream.connection) else {
             return;
         };
-        if let Some(mut state) = connection.streams.remove(&stream.id)
+        if let Some(mut state) = connection.forget(stream.id)
             && !connection.is_lost
         {
             let _turn = self.sources.enter(now);
@@ -407,6 +449,7 @@ impl Endpoint {
                     let _turn = self.sources.enter(now);
                     connection.quic.handle_timeout(to_std(now));
                 }
+                self.relax(now, id);
                 self.settle(now, id);
             }
         }
@@ -414,12 +457,16 @@ impl Endpoint {
 
     /// After anything happened to a connection: tells its events, and queues it to be sent for.
     fn settle(&mut self, now: Instant, id: ConnectionId) {
+        self.tune(now, id);
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
         let turn = self.sources.enter(now);
         while let Some(event) = connection.quic.poll() {
             connection.tell(id, event, &mut self.events);
+        }
+        if let Some(max) = self.streams_max {
+            connection.allow_streams(max);
         }
         let mut is_drained = false;
         while let Some(event) = connection.quic.poll_endpoint_events() {
@@ -446,7 +493,9 @@ impl Endpoint {
             }
             let peer = connection.quic.remote_address();
             self.events.push_back(Event::Forgotten(id, peer));
-            self.connections.remove(&id);
+            if let Some(connection) = self.connections.remove(&id) {
+                self.untune(&connection);
+            }
         }
     }
 

@@ -18,8 +18,15 @@
 //!
 //! `std::time::Instant` has no constructor: [`base`] is read once per process, and only
 //! differences to it are ever used.
+mod time;
+
+pub use crate::session::NoInitialSuite;
+pub use time::{base, from_std, to_std};
+
 use crate::{
+    Parameters,
     identity::{AnyCertificate, Identity, Pin},
+    session::{self, initial_suite},
     turn::{self, Loan, Turn, fill},
 };
 use core::{fmt::Write as _, time::Duration};
@@ -31,13 +38,9 @@ use rustls::{
     time_provider::{DefaultTimeProvider, TimeProvider},
 };
 use sansbox_core::{Instant, Seed};
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, OnceLock},
-    time::SystemTime,
-};
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
-/// Length in bytes of the connection ids that an endpoint gives out.
+/// Length in bytes of the connection ids that an endpoint gives out, unless it is told another.
 const CID_LEN: usize = 8;
 /// Length in bytes of the id that a client addresses its first packet to.
 const FIRST_CID_LEN: usize = 20;
@@ -45,10 +48,6 @@ const FIRST_CID_LEN: usize = 20;
 const SESSIONS_MAX: usize = 1024;
 /// Address validation tokens that a server hands to a client.
 const TOKENS_SENT: u32 = 2;
-/// Distance of [`base`] from the time of the process, so that subtracting from it is safe where
-/// the system's clock begins at zero.
-const BASE_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// One thing that the system would otherwise decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
@@ -166,6 +165,13 @@ impl Sources {
     /// The configuration of an endpoint.
     #[must_use]
     pub fn endpoint(&self) -> quic::EndpointConfig {
+        self.endpoint_with_ids::<CID_LEN>()
+    }
+
+    /// The same, with connection ids of `LEN` bytes: 0 to 20. An endpoint without any can have one
+    /// connection to each address.
+    #[must_use]
+    pub fn endpoint_with_ids<const LEN: usize>(&self) -> quic::EndpointConfig {
         let mut config = if self.hooks.has(Hook::ResetKey) {
             let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.key("reset"));
             quic::EndpointConfig::new(Arc::new(key))
@@ -176,7 +182,7 @@ impl Sources {
             config.rng_seed(Some(self.key("endpoint")));
         }
         if self.hooks.has(Hook::ConnectionIds) {
-            config.cid_generator(|| Box::new(Ids));
+            config.cid_generator(|| Box::new(Ids::<LEN>));
         }
         config
     }
@@ -190,6 +196,29 @@ impl Sources {
         tls: rustls::ServerConfig,
     ) -> Result<quic::ServerConfig, quic::crypto::rustls::NoInitialCipherSuite> {
         let crypto = Arc::new(quic::crypto::rustls::QuicServerConfig::try_from(tls)?);
+        Ok(self.server_of(crypto))
+    }
+
+    /// The same without Retry, with these transport parameters in place of quinn-proto's, and with
+    /// less memory for each connection: TLS is given up when the handshake is over.
+    ///
+    /// # Errors
+    /// When `tls` does not allow TLS 1.3 with AES-128-GCM.
+    pub fn lean_server(
+        &self,
+        tls: rustls::ServerConfig,
+        parameters: Parameters,
+    ) -> Result<quic::ServerConfig, NoInitialSuite> {
+        let initial = initial_suite(tls.crypto_provider())?;
+        let tls = Arc::new(tls);
+        Ok(self.server_of(Arc::new(session::Config {
+            tls,
+            initial,
+            parameters,
+        })))
+    }
+
+    fn server_of(&self, crypto: Arc<dyn quic::crypto::ServerConfig>) -> quic::ServerConfig {
         let mut config = if self.hooks.has(Hook::TokenKey) {
             let salt = ring::hkdf::Salt::new(ring::hkdf::HKDF_SHA256, &[]);
             quic::ServerConfig::new(crypto, Arc::new(salt.extract(&self.key("token"))))
@@ -202,7 +231,7 @@ impl Sources {
         if self.hooks.has(Hook::WallClock) {
             config.time_source(Arc::new(Wall));
         }
-        Ok(config)
+        config
     }
 
     /// The configuration of a client's side, apart from its transport.
@@ -214,11 +243,34 @@ impl Sources {
         tls: rustls::ClientConfig,
     ) -> Result<quic::ClientConfig, quic::crypto::rustls::NoInitialCipherSuite> {
         let crypto = quic::crypto::rustls::QuicClientConfig::try_from(tls)?;
-        let mut config = quic::ClientConfig::new(Arc::new(crypto));
+        Ok(self.client_of(Arc::new(crypto)))
+    }
+
+    /// The same with these transport parameters in place of quinn-proto's, and for servers that
+    /// send no Retry.
+    ///
+    /// # Errors
+    /// When `tls` does not allow TLS 1.3 with AES-128-GCM.
+    pub fn lean_client(
+        &self,
+        tls: rustls::ClientConfig,
+        parameters: Parameters,
+    ) -> Result<quic::ClientConfig, NoInitialSuite> {
+        let initial = initial_suite(tls.crypto_provider())?;
+        let tls = Arc::new(tls);
+        Ok(self.client_of(Arc::new(session::Config {
+            tls,
+            initial,
+            parameters,
+        })))
+    }
+
+    fn client_of(&self, crypto: Arc<dyn quic::crypto::ClientConfig>) -> quic::ClientConfig {
+        let mut config = quic::ClientConfig::new(crypto);
         if self.hooks.has(Hook::FirstConnectionId) {
             config.initial_dst_cid_provider(Arc::new(random_id::<FIRST_CID_LEN>));
         }
-        Ok(config)
+        config
     }
 
     /// The congestion controller of a transport.
@@ -333,29 +385,6 @@ impl Sources {
     }
 }
 
-/// The instant of the process that stands for [`Instant::ZERO`].
-#[must_use]
-pub fn base() -> std::time::Instant {
-    static BASE: OnceLock<std::time::Instant> = OnceLock::new();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the type has no constructor; only differences are used"
-    )]
-    *BASE.get_or_init(|| std::time::Instant::now() + BASE_AHEAD)
-}
-
-/// The time as quinn-proto wants it.
-#[must_use]
-pub fn to_std(at: Instant) -> std::time::Instant {
-    base() + Duration::from_nanos(at.as_nanos())
-}
-
-/// quinn-proto's time as everybody else wants it.
-#[must_use]
-pub fn from_std(at: std::time::Instant) -> Instant {
-    Instant::ZERO + at.saturating_duration_since(base())
-}
-
 /// Gives secrets to whose turn it is.
 #[derive(Debug)]
 struct KeyLines;
@@ -409,7 +438,7 @@ impl quic::TimeSource for Wall {
     }
 }
 
-struct Ids;
+struct Ids<const LEN: usize>;
 
 fn random_id<const LEN: usize>() -> quic::ConnectionId {
     let mut bytes = [0; LEN];
@@ -417,13 +446,13 @@ fn random_id<const LEN: usize>() -> quic::ConnectionId {
     quic::ConnectionId::new(&bytes)
 }
 
-impl quic::ConnectionIdGenerator for Ids {
+impl<const LEN: usize> quic::ConnectionIdGenerator for Ids<LEN> {
     fn generate_cid(&mut self) -> quic::ConnectionId {
-        random_id::<CID_LEN>()
+        random_id::<LEN>()
     }
 
     fn cid_len(&self) -> usize {
-        CID_LEN
+        LEN
     }
 
     fn cid_lifetime(&self) -> Option<Duration> {

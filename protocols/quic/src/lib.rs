@@ -7,17 +7,22 @@
 //! | [`identity`] | certificates without an authority |
 //! | [`endpoint`] | connections and their streams, without a socket |
 //! | [`groups`] | key exchange groups |
+//! | [`parameters`] | transport parameters that are sent otherwise |
+//! | `session` | TLS that is given up after the handshake |
 //! | `turn` | whose time and randomness the libraries are using now |
 pub mod endpoint;
 pub mod groups;
 pub mod hooks;
 pub mod identity;
+pub mod parameters;
+mod session;
 mod streams;
 mod turn;
 
-pub use endpoint::{Activity, ConnectionId, Endpoint, Event, Lost, Outgoing, StreamId};
+pub use endpoint::{Activity, ConnectionId, Endpoint, Event, Lost, Outgoing, StreamId, Windows};
 pub use hooks::{Hook, Hooks, Sources};
 pub use identity::{Identity, Pin};
+pub use parameters::Parameters;
 pub use quinn_proto;
 pub use rustls;
 pub use turn::Turn;

@@ -84,6 +84,8 @@ impl Stream {
         let mut stream = connection.send_stream(id);
         if !matches!(stream.stopped(), Ok(None)) {
             self.give_up();
+            // Unless its end is told, the peer counts the stream as open (RFC 9000 section 3.5).
+            let _ = stream.reset(GIVEN_UP);
             return to_send.reset();
         }
         loop {
@@ -106,6 +108,7 @@ impl Stream {
                 Err(quic::WriteError::Blocked) => return progress,
                 Err(quic::WriteError::Stopped(_) | quic::WriteError::ClosedStream) => {
                     self.give_up();
+                    let _ = stream.reset(GIVEN_UP);
                     return progress | to_send.reset();
                 }
             }

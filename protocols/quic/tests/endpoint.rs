@@ -374,3 +374,29 @@ fn what_is_not_quic_changes_nothing() {
         "the other side does not know it yet"
     );
 }
+
+#[test]
+fn only_what_is_authentic_and_new_is_judged_so() {
+    let mut wire = Wire::connected();
+    let stream = wire.sides[0].open(wire.now);
+    let ends = wire.sides[0].streams.get_mut(&stream).unwrap();
+    ends.to_send.push_slice(b"hello");
+    wire.flush();
+    let mut up = wire.flying.values().filter(|(to, _)| *to == 1);
+    let good = up.next().unwrap().1.clone();
+    let (now, client) = (wire.now, wire.sides[0].address);
+    let server = &mut wire.sides[1].endpoint;
+    let mut judge = |from, data: &[u8]| server.judge_datagram(now, from, 0, BytesMut::from(data));
+    // What came before the first judgement counts with it.
+    let mut last = good.clone();
+    *last.last_mut().unwrap() ^= 1;
+    judge(client, &last);
+    for n in 0..good.len() {
+        let mut changed = good.clone();
+        changed[n] ^= 0x04;
+        assert!(!judge(client, &changed), "octet {n}");
+    }
+    assert!(!judge(client, &[0x40; 60]));
+    assert!(judge(client, &good));
+    assert!(!judge(client, &good), "once");
+}

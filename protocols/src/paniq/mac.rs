@@ -1,4 +1,5 @@
-//! MAC1: proof that an Initiation's sender knows the server's public key (`spec/paniq.md` 2.2).
+//! MAC1: proof that an Initiation's sender knows the server's public key
+//! (`docs/protocols/paniq.md`, Initiation).
 use blake2::{
     Blake2s256, Blake2sMac, Digest as _,
     digest::{FixedOutput as _, KeyInit as _, Update as _, consts::U16},

@@ -1,4 +1,5 @@
-//! paniq: QUIC tunnels whose datagrams look like nothing (Bridgefall Paniq, `spec/paniq.md`).
+//! paniq: QUIC tunnels whose datagrams look like nothing (Bridgefall Paniq,
+//! `docs/protocols/paniq.md`).
 //!
 //! | part | holds |
 //! |---|---|

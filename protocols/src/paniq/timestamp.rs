@@ -1,5 +1,5 @@
 //! When an Initiation was made: wall clock, TAI64N, and the encrypted timestamp
-//! (`spec/paniq.md` 2.2).
+//! (`docs/protocols/paniq.md`, Initiation).
 use super::mac::MacKey;
 use blake2::{Blake2s256, Digest as _, digest::Update as _};
 use chacha20poly1305::{AeadInOut as _, KeyInit as _, XChaCha20Poly1305, aead::inout::InOutBuf};

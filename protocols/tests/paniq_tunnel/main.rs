@@ -6,6 +6,8 @@
 )]
 mod hostile;
 mod outages;
+mod poison;
+mod probers;
 mod profile;
 mod profiles;
 mod raw;

@@ -1,4 +1,5 @@
 //! Profiles: what both ends know.
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sansbox_core::Seed;
 use sansbox_protocols::paniq::{
     Draws,
@@ -8,6 +9,7 @@ use sansbox_protocols::paniq::{
     transport::{Budget, Codec, Counting, Padding, PaddingSpec, Sizes},
     tunnel::{ClientConfig, Limits, ServerConfig, Settings},
 };
+use serde_json::Value;
 use std::{net::SocketAddr, time::Duration};
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,6 +24,7 @@ pub(crate) struct Profile {
     pub(crate) settings: Settings,
     pub(crate) key: Option<[u8; 32]>,
     pub(crate) encrypted_timestamp: bool,
+    pub(crate) require_encrypted: bool,
     pub(crate) limits: Limits,
     /// Does the server judge preambles as the Go server does?
     pub(crate) has_go_server: bool,
@@ -63,6 +66,7 @@ impl Profile {
             settings: Settings::default(),
             key: Some([7; 32]),
             encrypted_timestamp: true,
+            require_encrypted: false,
             limits: Limits::default(),
             has_go_server: false,
         }
@@ -137,7 +141,53 @@ impl Profile {
         profile
     }
 
-    fn codec(&self) -> Codec {
+    /// A profile of the Go programs, as it is written.
+    pub(crate) fn written(profile: &Value) -> Self {
+        let obfuscation = &profile["obfuscation"];
+        let number = |key: &str| obfuscation[key].as_i64().unwrap();
+        let text = |key: &str| obfuscation[key].as_str().unwrap();
+        let params = Params::parse(&Spec {
+            jc: number("jc"),
+            jmin: number("jmin"),
+            jmax: number("jmax"),
+            s: ["s1", "s2", "s3", "s4"].map(number),
+            h: ["h1", "h2", "h3", "h4"].map(text),
+            i: ["i1", "i2", "i3", "i4", "i5"].map(text),
+        })
+        .unwrap();
+        let given = &profile["transport_padding"];
+        let padding = PaddingSpec {
+            pad_min: given["pad_min"].as_i64(),
+            pad_max: given["pad_max"].as_i64(),
+            pad_burst_min: given["pad_burst_min"].as_i64(),
+            pad_burst_max: given["pad_burst_max"].as_i64(),
+            pad_burst_prob: given["pad_burst_prob"].as_f64(),
+        };
+        let quic = |key: &str| profile["quic"][key].as_i64().unwrap();
+        let flag = |key: &str| obfuscation[key].as_bool().unwrap();
+        let (packet, payload) = (quic("max_packet_size"), quic("max_payload"));
+        let mut written = Self::with(params, packet, payload, flag("transport_replay"), padding);
+        let key = STANDARD.decode(text("server_private_key")).unwrap();
+        written.key = Some(key.try_into().unwrap());
+        written.encrypted_timestamp = flag("encrypted_timestamp");
+        written.require_encrypted = flag("require_encrypted_timestamp");
+        written
+    }
+
+    /// The one in the documents of the Go programs, and the random ones they were recorded with.
+    pub(crate) fn all_written() -> Vec<Self> {
+        let vectors = |name: &str| -> Value {
+            let path = format!("{}/tests/vectors/paniq/{name}", env!("CARGO_MANIFEST_DIR"));
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+        };
+        let recorded = vectors("transcripts_random_profiles.json");
+        let cases = recorded["cases"].as_array().unwrap().iter();
+        let random = cases.map(|case| Self::written(&case["profile"]));
+        let docs = Self::written(&vectors("docs_profile.json"));
+        std::iter::once(docs).chain(random).collect()
+    }
+
+    pub(crate) fn codec(&self) -> Codec {
         let budget = Budget::new(&self.sizes, &self.padding).unwrap();
         let framer = Framer::new(self.params.clone().into());
         Codec::new(framer, budget, self.padding, self.counting)
@@ -185,7 +235,7 @@ impl Profile {
             signature_validate: true,
             require_timestamp: true,
             encrypted_timestamp: self.key.is_some(),
-            require_encrypted_timestamp: false,
+            require_encrypted_timestamp: self.require_encrypted,
             legacy_until: None,
             skew_soft: SKEW / 2,
             skew_hard: SKEW,

@@ -51,18 +51,29 @@ fn every_datagram_fits_with_any_profile() {
 }
 
 #[test]
-fn datagrams_go_in_batches_only_where_they_are_equally_long() {
-    let batches = |profile: Profile| {
+fn full_datagrams_that_leave_at_once_are_equally_long() {
+    let lengths = |profile: Profile| {
         let mut world = World::new(profile, 1);
-        world.open(ECHO, &pattern(1, 200_000));
+        world.trace = Some(Vec::new());
+        world.open(ECHO, &pattern(1, 400_000));
         world.run(World::all_done);
-        world.batches
+        assert!(world.batches > 10, "{}", world.batches);
+        let trace = world.trace.take().unwrap();
+        let of_server = trace.iter().filter(|(is_up, _)| !is_up);
+        let lengths = of_server.map(|(_, datagram)| datagram.len());
+        let full: Vec<usize> = lengths.filter(|len| *len > 1200).collect();
+        let changes = full.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        let longest = full.chunk_by(|a, b| a == b).map(<[usize]>::len).max();
+        (changes, longest.unwrap())
     };
     // No room for padding beside a full datagram: all are equally long.
-    assert!(batches(Profile::new()) > 10);
+    let (changes, longest) = lengths(Profile::new());
+    assert!(changes < 10 && longest > 100, "{changes} {longest}");
+    // Otherwise each train draws its own.
     let mut roomy = Profile::new();
     roomy.sizes.max_payload = 1200;
-    assert_eq!(batches(roomy), 0);
+    let (changes, longest) = lengths(roomy);
+    assert!(changes > 15 && longest <= 2 * 16, "{changes} {longest}");
 }
 
 #[test]

@@ -26,8 +26,10 @@ fn bytes_go_both_ways_over_many_streams() {
 
 #[test]
 fn a_mebibyte_goes_both_ways_whatever_is_lost_or_reordered() {
-    for (loss_percent, reorder_percent) in [(0, 0), (5, 20)] {
-        let mut world = World::new(Profile::new(), 2);
+    for (seed, loss_percent, reorder_percent) in
+        [(2, 0, 0), (2, 5, 20), (3, 5, 20), (4, 10, 5), (5, 10, 20)]
+    {
+        let mut world = World::new(Profile::new(), seed);
         world.wire.loss_percent = loss_percent;
         world.wire.reorder_percent = reorder_percent;
         let data = pattern(1, 1 << 20);

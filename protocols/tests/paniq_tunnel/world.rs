@@ -18,7 +18,7 @@ use std::{
 pub(crate) const WALL: Duration = Duration::from_secs(1_750_000_000);
 pub(crate) const LATENCY: Duration = Duration::from_millis(10);
 const PIPE: usize = 64 * 1024;
-const SEGMENTS: usize = 8;
+const SEGMENTS: usize = 44;
 
 /// What is at a target, by its port.
 pub(crate) const ECHO: u16 = 7;

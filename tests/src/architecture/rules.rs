@@ -113,8 +113,20 @@ pub const RULES: &[Rule] = &[
             "sansbox-smol",
         ],
     ),
+    rule("sansbox-heap", Kind::Tool, &[]),
     // Black box: it sees what a user sees.
     rule("sansbox-tests", Kind::Tool, &[]),
+    // Machines on sockets, where no runtime and no binary is to stand between them and a peer.
+    rule(
+        "sansbox-interop",
+        Kind::Tool,
+        &[
+            "sansbox-core",
+            "sansbox-quic",
+            "sansbox-protocols",
+            "sansbox-tests",
+        ],
+    ),
 ];
 
 const fn rule(name: &'static str, kind: Kind, may_use: &'static [&'static str]) -> Rule {

@@ -3,4 +3,5 @@
 mod errors;
 mod lifecycle;
 mod paniq;
+mod paniq_docs;
 mod recorded;

@@ -27,6 +27,18 @@ impl Said {
         self.text().parse().expect("JSON")
     }
 
+    /// The output of a command that did what it should, and what it found odd on the way.
+    #[track_caller]
+    fn odd(self) -> (String, Vec<String>) {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        let warnings = self.stderr.lines().map(|line| {
+            assert!(line.starts_with("WARN["), "{line}");
+            line.split_once("] ").expect("a level").1.to_owned()
+        });
+        let stdout = String::from_utf8(self.stdout).expect("text");
+        (stdout, warnings.collect())
+    }
+
     /// What a command that refuses says; it writes nothing to stdout.
     #[track_caller]
     fn refusal(self) -> String {
@@ -108,7 +120,7 @@ fn keygen_prints_a_new_pair_each_time() {
     let [private, public] = lines.as_slice() else {
         panic!("{lines:?}");
     };
-    let links = [private, public].map(|key| paniq(&["link"], profile(key).as_bytes()).text());
+    let links = [private, public].map(|key| paniq(&["link"], profile(key).as_bytes()).odd().0);
     assert_eq!(links[0], links[1]);
 }
 
@@ -229,11 +241,21 @@ fn cbor_goes_both_ways() {
 
 #[test]
 fn links_go_both_ways() {
-    let link = paniq(&["link"], SMALL.as_bytes()).text();
+    // The padding of a profile that says nothing of it has no room.
+    let odd = ["pad_max", "pad_burst_max"].map(|field| {
+        format!(
+            "profile at stdin: transport_padding.{field}: full packets have room for 0 bytes of \
+             padding"
+        )
+    });
+    let (link, warnings) = paniq(&["link"], SMALL.as_bytes()).odd();
     assert_eq!(link, format!("{SMALL_LINK}\n"));
+    assert_eq!(warnings, odd);
     let standard = format!("PNQ://{SMALL_BASE64}");
     for link in [&link, SMALL_LINK, &standard] {
-        let profile = paniq(&["link", "--decode"], link.as_bytes()).json();
+        let (profile, warnings) = paniq(&["link", "--decode"], link.as_bytes()).odd();
+        assert_eq!(warnings, odd);
+        let profile: Value = profile.parse().expect("JSON");
         assert_eq!(profile["proxy_addr"], "127.0.0.1:9000");
         assert_eq!(profile["obfuscation"]["i1"], "<t>");
     }
@@ -251,6 +273,47 @@ fn no_link_holds_the_private_key() {
     let client = paniq(&args, standard.as_bytes()).json();
     assert!(client["obfuscation"]["server_public_key"].is_string());
     assert!(client["obfuscation"]["server_private_key"].is_null());
+}
+
+#[test]
+fn keys_that_no_profile_has_are_told_where_they_are_lost() {
+    let text = r#"{"proxy_addr":"h:1","nam":1,"quic":{"max_payload":1200,"mtu":7},
+        "obfuscation":{"i1":"<t>"},"transport_padding":{"pad_max":8}}"#;
+    let odd = [
+        "profile at stdin: unknown key \"nam\" (ignored)",
+        "profile at stdin: quic: unknown key \"mtu\" (ignored)",
+    ];
+    for args in [&["link"][..], &["profile-cbor", "-base64"], &["check"]] {
+        assert_eq!(paniq(args, text.as_bytes()).odd().1, odd, "{args:?}");
+    }
+}
+
+#[test]
+fn check_says_nothing_about_good_profiles_of_any_form() {
+    let dir = TempDir::new();
+    let run = |args: &str| paniq_in(dir.path(), &args.split(' ').collect::<Vec<_>>(), b"");
+    run("create-profile -proxy-addr h:1 -out server.json -client-out client.json");
+    run("profile-cbor -in client.json -out client.cbor");
+    run("link -in server.json -out client.link");
+    for name in ["server.json", "client.json", "client.cbor", "client.link"] {
+        assert_eq!(run(&format!("check -in {name}")).text(), "", "{name}");
+    }
+    // A server that nobody can be sent to is one all the same.
+    let made = paniq(&["create-profile"], b"").stdout;
+    assert_eq!(paniq(&["check"], &made).text(), "");
+
+    let server = fs::read_to_string(dir.path().join("server.json")).expect("a file");
+    let mut server: Value = server.parse().expect("JSON");
+    server["obfuscation"]["rate_limit_burst"] = 1.into();
+    let said = paniq(&["check"], server.to_string().as_bytes()).refusal();
+    assert!(
+        said.contains("obfuscation.rate_limit_burst: 1 is less"),
+        "{said}"
+    );
+    let said = paniq(&["check"], b"pnq://AA").refusal();
+    assert!(said.contains("must be a map"), "{said}");
+    let said = paniq(&["check"], b"{}").refusal();
+    assert!(said.contains("proxy_addr: required"), "{said}");
 }
 
 #[test]
@@ -360,7 +423,7 @@ fn wrong_commands_and_flags_are_named() {
 fn help_names_the_commands() {
     for args in [&[][..], &["help"], &["-h"], &["link", "--help"]] {
         let text = paniq(args, b"").text();
-        for name in ["keygen", "create-profile", "profile-cbor", "link"] {
+        for name in ["keygen", "create-profile", "profile-cbor", "link", "check"] {
             assert!(text.contains(&format!("paniq {name}")), "{text}");
         }
     }

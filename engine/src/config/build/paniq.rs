@@ -4,7 +4,7 @@ use crate::config::{
     error::{ErrorKind, WarningKind},
     model::{PaniqInbound, PaniqOutbound, Span, Spanned},
     outside::NAMED_FILE_BYTES_MAX,
-    reader::{Json, Node, parse},
+    reader::{Member, Node, parse},
     schema::{Field, GUESSES_MAX, Record, Value, nearest, same_folded, to_json_as_written},
     source::Sources,
 };
@@ -32,12 +32,19 @@ enum Place {
     Link(Span),
 }
 
+/// Which part of a field is meant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Key,
+    Value,
+}
+
 impl Place {
     /// Where in the configuration a field is to be shown, and where it is in a file of its own.
-    fn of(&self, field: &str) -> (Span, String) {
+    fn of(&self, field: &str, part: Part) -> (Span, String) {
         match self {
-            Self::Here(node) => (locate(node, field), String::new()),
-            Self::File { span, path, bytes } => (*span, in_file(path, bytes, field)),
+            Self::Here(node) => (locate(node, field, part), String::new()),
+            Self::File { span, path, bytes } => (*span, in_file(path, bytes, field, part)),
             Self::Link(span) => (*span, String::new()),
         }
     }
@@ -138,7 +145,7 @@ impl Builder<'_> {
         let before = self.problems.len();
         for key in &unknown {
             let nearest = self.nearest(key);
-            let (span, _) = place.of(&path_of(key));
+            let (span, _) = place.of(&path_of(key), Part::Key);
             let key = key.key.clone();
             self.problem(span, ErrorKind::UnknownKey { key, nearest });
         }
@@ -196,7 +203,7 @@ impl Builder<'_> {
     }
 
     fn bad_profile(&mut self, place: &Place, field: &str, problem: String) {
-        let (span, file) = place.of(field);
+        let (span, file) = place.of(field, Part::Value);
         self.problem(span, ErrorKind::Profile { file, problem });
     }
 
@@ -208,7 +215,7 @@ impl Builder<'_> {
 
     fn odd(&mut self, place: &Place, warnings: &[Warning]) {
         for warning in warnings {
-            let (span, file) = place.of(&warning.field);
+            let (span, file) = place.of(&warning.field, Part::Value);
             let problem = warning.to_string();
             let warning = WarningKind::Profile { file, problem };
             self.warnings.push((warning, span));
@@ -217,7 +224,7 @@ impl Builder<'_> {
 
     /// A key of a file that the Go programs ignore, and so does this one.
     fn ignored(&mut self, place: &Place, key: &UnknownKey) {
-        let (span, file) = place.of(&path_of(key));
+        let (span, file) = place.of(&path_of(key), Part::Key);
         let nearest = self.nearest(key);
         let unknown = ErrorKind::UnknownKey {
             key: key.key.clone(),
@@ -242,36 +249,41 @@ fn path_of(key: &UnknownKey) -> String {
     }
 }
 
-/// Where the value of a field stands that is named as in `quic.keepalive`: of equal keys the last,
-/// and of a field that is not there the object that should have it.
-fn locate(profile: &Node, field: &str) -> Span {
-    let (object, key) = field.split_once('.').unwrap_or((field, ""));
-    let mut at = profile.span;
-    let outer = profile.members().unwrap_or_default();
-    let named = outer
-        .iter()
-        .filter(|member| same_folded(object, &member.key));
-    for member in named {
-        let inner = member.value.members().unwrap_or_default();
-        let inner = inner.iter().rfind(|member| same_folded(key, &member.key));
-        match inner {
-            Some(member) => at = member.value.span,
-            None if at == profile.span => at = member.value.span,
-            None => {}
-        }
-    }
-    at
+/// Where a field stands that is named as in `quic.keepalive`: of equal keys the last, and of a
+/// field that is not there the object that should have it.
+fn locate(profile: &Node, field: &str, part: Part) -> Span {
+    let (first, second) = match field.split_once('.') {
+        Some((first, second)) => (first, Some(second)),
+        None => (field, None),
+    };
+    let span = |member: &Member| match part {
+        Part::Key => member.key_span,
+        Part::Value => member.value.span,
+    };
+    let outer = members_of(profile, first);
+    let Some(second) = second else {
+        return outer.last().map_or(profile.span, |member| span(member));
+    };
+    let inner = outer.iter().flat_map(|m| members_of(&m.value, second));
+    let object = outer.last().map_or(profile.span, |m| m.value.span);
+    inner.last().map_or(object, span)
+}
+
+/// The members with a key, whatever their case.
+fn members_of<'a>(object: &'a Node, key: &str) -> Vec<&'a Member> {
+    let members = object.members().unwrap_or_default().iter();
+    members.filter(|m| same_folded(key, &m.key)).collect()
 }
 
 /// A file's name, with line and column of a field where they can be told.
-fn in_file(path: &str, bytes: &[u8], field: &str) -> String {
+fn in_file(path: &str, bytes: &[u8], field: &str, part: Part) -> String {
     let is_json = bytes.trim_ascii_start().first() == Some(&b'{');
     let sources = Sources::single(path, if is_json { bytes } else { &[] });
     let source = sources.files().first();
     let root = source.and_then(|source| parse(source).ok());
     match (source, root) {
-        (Some(source), Some(root)) if matches!(root.value, Json::Object(_)) => {
-            let place = source.locate(locate(&root, field).start);
+        (Some(source), Some(root)) => {
+            let place = source.locate(locate(&root, field, part).start);
             format!("{path}:{}:{}", place.line, place.column)
         }
         _ => path.to_owned(),

@@ -1,7 +1,9 @@
 //! Whether a connection's peer still answers.
 use super::{ConnectionId, Endpoint, StreamId};
+use bytes::BytesMut;
 use core::{net::SocketAddr, time::Duration};
 use quinn_proto as quic;
+use sansbox_core::Instant;
 
 /// What went over a connection so far. Two looks at it tell whether the peer answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +27,25 @@ impl Endpoint {
             asked: eliciting(&stats.frame_tx),
             rtt: quic.rtt(),
         })
+    }
+
+    /// As [`Endpoint::handle_datagram`]; was anything in it both authentic and not seen before?
+    /// For who judges every datagram, and hands over none without.
+    pub fn judge_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        ecn: u8,
+        data: BytesMut,
+    ) -> bool {
+        let id = self.handle_datagram(now, from, ecn, data);
+        let Some(connection) = id.and_then(|id| self.connections.get_mut(&id)) else {
+            return false;
+        };
+        // Of packets that cannot be opened, or were seen before, no frame is counted.
+        let frames = &connection.quic.stats().frame_rx;
+        let received = eliciting(frames) + frames.acks + frames.connection_close;
+        core::mem::replace(&mut connection.judged, received) < received
     }
 
     /// Where the peer of a connection is; `None` when the connection is forgotten.

@@ -2,9 +2,32 @@
 use super::{Connection, ConnectionId, Event, StreamId};
 use crate::streams::Stream;
 use quinn_proto as quic;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+
+/// By how much more streams a peer may have when it has half of those that it may have.
+const STREAMS_GROWTH: u64 = 4;
 
 impl Connection {
+    /// Allows more streams, up to `max`, when half of those that are allowed are open.
+    pub(super) fn allow_streams(&mut self, max: u32) {
+        let allowed = self.quic.max_concurrent_streams(quic::Dir::Bi);
+        let max = u64::from(max);
+        if allowed < max && self.streams.len() as u64 >= allowed.div_ceil(2) {
+            let more = max.min(allowed.saturating_mul(STREAMS_GROWTH));
+            let more = quic::VarInt::from_u64(more).unwrap_or(quic::VarInt::MAX);
+            self.quic.set_max_concurrent_streams(quic::Dir::Bi, more);
+        }
+    }
+
+    /// Forgets a stream, and with the last one their table: an emptied tree keeps a node.
+    pub(super) fn forget(&mut self, stream: quic::StreamId) -> Option<Stream> {
+        let state = self.streams.remove(&stream);
+        if self.streams.is_empty() {
+            self.streams = BTreeMap::new();
+        }
+        state
+    }
+
     /// Turns what quinn-proto tells into events.
     pub(super) fn tell(
         &mut self,

@@ -26,7 +26,8 @@ enum Tag {
     DataLen(usize),
 }
 
-/// A signature datagram as its tags, such as `<b 0x0102><t><r 5>` (`spec/paniq.md` 1.4).
+/// A signature datagram as its tags, such as `<b 0x0102><t><r 5>` (`docs/protocols/paniq.md`, The
+/// profile).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Chain {
     tags: Box<[Tag]>,
@@ -155,7 +156,7 @@ impl Chain {
     }
 
     /// Has the chain a tag `<d>` or `<ds>`? They have no meaning in a signature, and a Go client
-    /// dies of them (`spec/paniq.md` 10.24).
+    /// dies of them beside a tag of fixed length.
     #[must_use]
     pub fn has_data(&self) -> bool {
         self.tags

@@ -45,8 +45,8 @@ impl HeaderRange {
         }
     }
 
-    /// Reads `N` or `A-B`: decimal digits, leading zeros allowed, no sign and no blank
-    /// (`spec/paniq.md` 1.2).
+    /// Reads `N` or `A-B`: decimal digits, leading zeros allowed, no sign and no
+    /// blank.
     ///
     /// # Errors
     /// [`HeaderError`] when the text is neither.

@@ -1,5 +1,5 @@
 //! What makes datagrams look like nothing: a random prefix and a header out of a range for every
-//! kind of message, junk, and signature datagrams (`spec/paniq.md` section 1).
+//! kind of message, junk, and signature datagrams (`docs/protocols/paniq.md`, Frames).
 //!
 //! | part | holds |
 //! |---|---|

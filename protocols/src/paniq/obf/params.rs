@@ -144,7 +144,7 @@ pub struct Params {
 
 impl Params {
     /// Checks `spec`: what the Go programs check, and what they do not but die or hang of
-    /// (`spec/paniq.md` 1.4, 1.5, 10.18, 10.24).
+    /// (`docs/protocols/paniq.md`, What is refused although the Go programs take it).
     ///
     /// # Errors
     /// [`ParamsError`] with the first key that is wrong.

@@ -21,7 +21,7 @@ pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 pub enum SourcePort {
     /// From a new one, with a new Initiation. To a Go server each attempt is then a client of its
     /// own, and no loss, duplicate or reordering of the one before is in its way
-    /// (`spec/paniq.md` 2.5).
+    /// (`docs/protocols/paniq.md`, Preamble).
     Fresh,
     /// From the first one, with the same Initiation, as the Go client does.
     Kept,

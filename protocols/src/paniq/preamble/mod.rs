@@ -1,5 +1,5 @@
 //! The preamble: junk, signatures and one Initiation, answered by one Response
-//! (`spec/paniq.md` section 2).
+//! (`docs/protocols/paniq.md`, Preamble).
 //!
 //! | part | holds |
 //! |---|---|

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 /// What the Go server remembers of a preamble without an encrypted timestamp: SHA-256 of the
 /// seconds of its `<t>`, the hash of the Initiation's payload, and the first 16 octets of that
-/// payload where there is a MAC (`spec/paniq.md` 2.4).
+/// payload where there is a MAC.
 #[must_use]
 pub fn legacy_key(unix_seconds: u32, payload: &[u8], mac: &[u8]) -> [u8; 32] {
     Sha256::new()
@@ -33,6 +33,11 @@ impl Replays {
             seen: BTreeSet::new(),
             floor: None,
         }
+    }
+
+    /// Whatever was accepted before `unix_seconds` is not known here: nothing as old is taken.
+    pub(super) fn begin(&mut self, unix_seconds: u64) {
+        self.floor = self.floor.max(unix_seconds.checked_sub(1));
     }
 
     /// Could this preamble have been accepted before?

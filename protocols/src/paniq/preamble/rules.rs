@@ -69,8 +69,8 @@ pub struct ServerConfig {
 /// In which order a preamble must come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sequence {
-    /// In any: junk is not counted, and an Initiation that authenticates itself needs nothing before
-    /// it (`spec/paniq.md` 10.9). A datagram that is dropped leaves what came before as it is.
+    /// In any: junk is not counted, and an Initiation that authenticates itself needs nothing
+    /// before it. A datagram that is dropped leaves what came before as it is.
     Any,
     /// As it is sent: so much junk, each signature, the Initiation. Whatever else comes in between,
     /// or is dropped, and the source begins anew. This is what the Go server does.
@@ -83,18 +83,18 @@ pub enum Sequence {
 pub struct Rules {
     /// In which order a preamble must come. Go: [`Sequence::Exact`].
     pub sequence: Sequence,
-    /// How far the time of an encrypted timestamp may be away, and whether one is taken only once.
-    /// Go: `None`, a recorded preamble is as good as a new one (`spec/paniq.md` 10.2).
+    /// How far the time of an encrypted timestamp may be away, and whether a preamble is taken only
+    /// once. Go: `None`, a recorded preamble is as good as a new one.
     pub encrypted_window: Option<Window>,
     /// Does a tunnel's source get an answer again, to the same Initiation or to a new one? Go: no,
-    /// a lost Response is lost for good (10.8).
+    /// a lost Response is lost for good.
     pub rearms: bool,
     /// Is a source sent no more octets than came from it? Not enforced beyond what a profile's
-    /// shortest preamble has, which must be answered. Go: no (10.21).
+    /// shortest preamble has, which must be answered. Go: no.
     pub bounded_answers: bool,
-    /// Sources whose preamble is not complete. Go: no bound (10.7).
+    /// Sources whose preamble is not complete. Go: no bound.
     pub half_open_max: usize,
-    /// Sources with a tunnel. Go: no bound (10.7).
+    /// Sources with a tunnel. Go: no bound.
     pub ready_max: usize,
     /// A tunnel whose source was silent for so long is forgotten. Go: never.
     pub idle: Duration,

@@ -2,17 +2,19 @@
 //!
 //! Nothing is answered but an Initiation that passes every check, and that only once. What a
 //! source sent before its Initiation is remembered only where the judgement needs it.
+mod judge;
+
 use super::{
     limiter::Limiter,
     outcome::{Dropped, Taken, UnknownPeer},
-    replay::{Replays, legacy_key},
+    replay::Replays,
     rules::{Rules, Sequence, ServerConfig},
     table::Table,
 };
 use crate::paniq::{
     mac::MAC1_LEN,
     obf::{Chain, FrameError, Kind, Signature},
-    timestamp::{self, ENCRYPTED_LEN, UnixTime},
+    timestamp::{ENCRYPTED_LEN, UnixTime},
     transport::{OpenError, Opener, Sealed, Sealer},
 };
 use blake2::{Blake2s256, Digest as _, digest::Update as _};
@@ -43,14 +45,6 @@ struct Ready {
     opener: Opener,
 }
 
-/// A preamble that passed, to be remembered under its own time.
-#[derive(Clone, Copy, Debug)]
-struct Passed {
-    made_at: u64,
-    key: [u8; 32],
-    oldest: u64,
-}
-
 /// Judges preambles and keeps tunnels, by source address.
 #[derive(Debug)]
 pub struct Server {
@@ -59,6 +53,9 @@ pub struct Server {
     half_open: Table<SocketAddr, HalfOpen>,
     ready: Table<SocketAddr, Ready>,
     replays: Replays,
+    /// MAC1 of Initiations without a time of their own. The `<t>` that came with one is anybody's
+    /// word, so it is remembered whatever that says, until so many came after it.
+    initiations: Table<[u8; MAC1_LEN], ()>,
     limiter: Option<Limiter>,
     /// Octets that must come before an answer.
     octets_needed: usize,
@@ -89,6 +86,7 @@ impl Server {
             half_open: Table::new(rules.half_open_max, Duration::ZERO),
             ready: Table::new(rules.ready_max, GRAIN),
             replays: Replays::new(config.replays_max),
+            initiations: Table::new(config.replays_max, Duration::ZERO),
             limiter: config
                 .rate_limit
                 .and_then(|limit| Limiter::new(limit, rules.limited_max)),
@@ -97,6 +95,20 @@ impl Server {
             config,
             rules,
         }
+    }
+
+    /// Takes no preamble that was made before `wall`: this server may have taken it in an earlier
+    /// life. Clients whose clocks are slow wait until theirs says the same. Nothing changes by the
+    /// rules of the Go server.
+    pub fn begin(&mut self, wall: UnixTime) {
+        if self.remembers_all() {
+            self.replays.begin(wall.secs);
+        }
+    }
+
+    /// Is a preamble taken only once?
+    const fn remembers_all(&self) -> bool {
+        self.rules.encrypted_window.is_some()
     }
 
     /// Takes a datagram from `source`. What is to be sent back is appended to `out`; `wall` is
@@ -272,14 +284,14 @@ impl Server {
         let known = self.ready.get(source);
         let is_new = known.is_none_or(|ready| ready.initiation != initiation);
         if is_new {
-            let passed = self.judge(wall, source, datagram, payload, half.timestamp)?;
-            if let Some(Passed {
-                made_at,
-                key,
-                oldest,
-            }) = passed
-            {
-                self.replays.insert(made_at, key, oldest);
+            let judge::Judged { passed, mac } =
+                self.judge(wall, source, datagram, payload, half.timestamp)?;
+            if let Some(passed) = passed {
+                self.replays
+                    .insert(passed.made_at, passed.key, passed.oldest);
+            }
+            if let Some(mac) = mac {
+                self.initiations.insert(now, mac, ());
             }
             let ready = Ready {
                 initiation,
@@ -305,101 +317,6 @@ impl Server {
         }
     }
 
-    /// Is the Initiation fresh? What is to be remembered, if it has a time.
-    fn judge(
-        &self,
-        wall: UnixTime,
-        source: SocketAddr,
-        datagram: &[u8],
-        payload: &[u8],
-        timestamp: Option<u32>,
-    ) -> Result<Option<Passed>, Dropped> {
-        if let Some(key) = self
-            .config
-            .key
-            .as_ref()
-            .filter(|_| self.config.encrypted_timestamp)
-        {
-            let without_mac = payload.len().saturating_sub(MAC1_LEN);
-            let payload = payload.get(..without_mac).unwrap_or_default();
-            if let Some(opened) = timestamp::open(key, payload).map_err(Dropped::BadTimestamp)? {
-                return self.judge_encrypted(wall, &opened);
-            }
-        }
-        if self.config.require_encrypted_timestamp {
-            return Err(Dropped::NoTimestamp);
-        }
-        let Some(seconds) = timestamp else {
-            let is_legacy = self
-                .config
-                .legacy_until
-                .is_some_and(|until| wall.secs <= until);
-            return match self.config.require_timestamp && !is_legacy {
-                true => Err(Dropped::NoTimestamp),
-                false => Ok(None),
-            };
-        };
-        let window = &self.config.timestamp_window;
-        let made_at = u64::from(seconds);
-        if !window.contains(made_at, wall.secs) {
-            return Err(Dropped::Skew);
-        }
-        let passed = Passed {
-            made_at,
-            key: self.replay_key(seconds, source, datagram, payload),
-            oldest: wall.secs.saturating_sub(window.past.as_secs()),
-        };
-        self.unless_known(passed)
-    }
-
-    fn judge_encrypted(
-        &self,
-        wall: UnixTime,
-        opened: &timestamp::Opened,
-    ) -> Result<Option<Passed>, Dropped> {
-        let Some(window) = &self.rules.encrypted_window else {
-            return Ok(None);
-        };
-        let made_at = opened.time.unix_seconds().ok_or(Dropped::Skew)?;
-        if !window.contains(made_at, wall.secs) {
-            return Err(Dropped::Skew);
-        }
-        self.unless_known(Passed {
-            made_at,
-            key: opened.id,
-            oldest: wall.secs.saturating_sub(window.past.as_secs()),
-        })
-    }
-
-    fn unless_known(&self, passed: Passed) -> Result<Option<Passed>, Dropped> {
-        match self.replays.knows(passed.made_at, &passed.key) {
-            true => Err(Dropped::Replayed),
-            false => Ok(Some(passed)),
-        }
-    }
-
-    /// What tells a preamble with `<t>` from others of its second: the MAC, which no two
-    /// Initiations share. Without one, the random prefix where it is long enough, or else the
-    /// source: two clients may well come in one second (`spec/paniq.md` 10.12).
-    fn replay_key(
-        &self,
-        seconds: u32,
-        source: SocketAddr,
-        datagram: &[u8],
-        payload: &[u8],
-    ) -> [u8; 32] {
-        /// Octets of prefix that no two Initiations share.
-        const UNIQUE_LEN: usize = 16;
-        if self.config.key.is_some() {
-            let mac = payload.get(..MAC1_LEN).unwrap_or_default();
-            return legacy_key(seconds, payload, mac);
-        }
-        if self.config.codec.framer().head_len(Kind::Initiation) >= UNIQUE_LEN + 4 {
-            return legacy_key(seconds, datagram, &[]);
-        }
-        legacy_key(seconds, payload, source.to_string().as_bytes())
-    }
-
     /// Appends the frame of a QUIC datagram for `peer` to `out`.
     ///
     /// # Errors
@@ -408,11 +325,20 @@ impl Server {
         &mut self,
         peer: SocketAddr,
         inner: &[u8],
+        padding: Option<usize>,
         out: &mut BytesMut,
     ) -> Result<Sealed, UnknownPeer> {
         let ready = self.ready.get_mut(peer).ok_or(UnknownPeer::NoTunnel)?;
         let ServerConfig { codec, draws, .. } = &mut self.config;
-        Ok(codec.seal(draws, &mut ready.sealer, inner, out)?)
+        Ok(codec.seal_padded(draws, &mut ready.sealer, inner, padding, out)?)
+    }
+
+    /// QUIC found the datagram authentic and new that came last from `peer`
+    /// ([`Codec::prove`](crate::paniq::transport::Codec::prove)).
+    pub fn prove(&mut self, peer: SocketAddr) {
+        if let Some(ready) = self.ready.get_mut(peer) {
+            self.config.codec.prove(&mut ready.opener);
+        }
     }
 
     /// Forgets a tunnel: its QUIC connection has ended.
@@ -427,7 +353,7 @@ impl Server {
     }
 
     /// How many sources are in a preamble, have a tunnel, and are limited, and how many preambles
-    /// are remembered.
+    /// are remembered by their time.
     #[must_use]
     pub fn occupancy(&self) -> [usize; 4] {
         let limited = self.limiter.as_ref().map_or(0, Limiter::len);

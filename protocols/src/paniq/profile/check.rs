@@ -1,4 +1,4 @@
-//! Checks a profile for one of its sides (paniq.md sections 3.2, 3.3 and 8.1, and 10 for what the
+//! Checks a profile for one of its sides (`docs/protocols/paniq.md`, The profile, also for what the
 //! Go programs accept and then cannot work with).
 use super::{
     duration::Nanos,
@@ -293,7 +293,7 @@ impl Check {
         })
     }
 
-    /// What a Go program receives is cut off at twice the packet size (paniq.md section 2.4).
+    /// What a Go program receives is cut off at twice the packet size, which is its buffer.
     fn datagrams(&mut self, profile: &Profile, params: &Params, budget: &Budget) {
         let max = 2 * budget.packet_len_max();
         let initiation = params.prefix_len(Kind::Initiation) + INITIATION_LEN;

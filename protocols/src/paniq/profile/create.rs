@@ -1,4 +1,4 @@
-//! New profiles (paniq.md section 8.3), from randomness that is given.
+//! New profiles (`docs/protocols/paniq.md`, Commands), from randomness that is given.
 use super::{
     keys::PrivateKey,
     model::{Obfuscation, Padding, Profile, Quic, default},

@@ -1,4 +1,4 @@
-//! Profiles: what client and server share (`spec/paniq.md` section 8).
+//! Profiles: what client and server share (`docs/protocols/paniq.md`).
 //!
 //! | part | holds |
 //! |---|---|

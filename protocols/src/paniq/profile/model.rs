@@ -5,9 +5,10 @@ use super::{
     keys::{PrivateKey, PublicKey},
 };
 
-/// What client and server share (paniq.md section 8.1). Nothing is checked beyond its type and no
-/// default is filled in: a number or duration of zero, an empty text and `None` all stand for "not
-/// given". [`Profile::client`] and [`Profile::server`] check it and fill in what is missing.
+/// What client and server share (`docs/protocols/paniq.md`, The profile). Nothing is checked beyond
+/// its type and no default is filled in: a number or duration of zero, an empty text and `None` all
+/// stand for "not given". [`Profile::client`] and [`Profile::server`] check it and fill in what is
+/// missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Profile {
     /// For people.
@@ -45,7 +46,8 @@ pub struct Quic {
     pub max_streams: i64,
 }
 
-/// What QUIC is hidden in (paniq.md section 1), and how the server knows its clients (section 2).
+/// What QUIC is hidden in (`docs/protocols/paniq.md`, Frames), and how the server knows its clients
+/// (Preamble).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Obfuscation {
     /// Junk datagrams before the handshake.
@@ -96,7 +98,7 @@ pub struct Obfuscation {
     pub rate_limit_burst: i64,
 }
 
-/// Random bytes behind each QUIC packet (paniq.md section 3.2).
+/// Random bytes behind each QUIC packet (`docs/protocols/paniq.md`, Transport).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Padding {
     /// Least number of bytes.
@@ -123,8 +125,8 @@ pub(super) mod default {
     pub(in crate::paniq::profile) const MAX_STREAMS: i64 = 256;
 }
 
-// Number in CBOR (paniq.md section 8.5), name in JSON (8.1), kind, place. `Count` and `Duration`
-// stand for their default when they are zero or negative.
+// Number in CBOR, name in JSON (both as the Go programs have them), kind, place. `Count` and
+// `Duration` stand for their default when they are zero or negative.
 fields! { Profile:
     1 "name" Text(name);
     2 "proxy_addr" Text(proxy_addr);

@@ -1,4 +1,5 @@
-//! What a profile says about padding (paniq.md section 3.2), and what can be wrong with it.
+//! What a profile says about padding (`docs/protocols/paniq.md`, The profile), and what
+//! can be wrong with it.
 use super::{
     model::Padding,
     problem::{Problem, Reason},

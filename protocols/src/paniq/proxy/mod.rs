@@ -1,4 +1,4 @@
-//! What a client asks a server for on a stream (`spec/paniq.md` section 5).
+//! What a client asks a server for on a stream (`docs/protocols/paniq.md`, Streams).
 //!
 //! ```text
 //! request = 1 | ATYP | address | u16 port          then bytes of both directions,

@@ -22,7 +22,7 @@ pub enum Malformed {
 /// What the client wants: a TCP connection to this address.
 ///
 /// The name in it is what the peer calls one, unchecked: [`Address::to_target`] refuses the empty
-/// name, with which a Go server dials itself (`spec/paniq.md` 10.13).
+/// name, with which a Go server dials itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// Where to.

@@ -1,10 +1,10 @@
-//! How long QUIC's datagrams may be so that their envelope always fits (`spec/paniq.md` 3.3, 4.1).
+//! How long QUIC's datagrams may be so that their envelope always fits (`docs/protocols/paniq.md`,
+//! Transport).
 use super::Padding;
 use crate::paniq::obf::{HEADER_LEN, UDP_PAYLOAD_LEN_MAX};
 use thiserror::Error;
 
-/// The longest QUIC datagram that a Go peer takes, in octets: a longer one ends its process
-/// (`spec/paniq.md` 10.1).
+/// The longest QUIC datagram that a Go peer takes, in octets: a longer one ends its process.
 pub const INNER_LEN_MAX: usize = 1452;
 
 /// The shortest datagram that QUIC must be able to send, in octets (RFC 9000 section 14).

@@ -122,6 +122,8 @@ pub struct Sealer {
 #[derive(Clone, Debug, Default)]
 pub struct Opener {
     window: Option<Box<Window>>,
+    /// The counter of the datagram opened last, which nothing speaks for yet.
+    unproven: Option<u64>,
 }
 
 /// What both ends of a tunnel agree on.
@@ -131,6 +133,7 @@ pub struct Codec {
     budget: Budget,
     padding: Padding,
     pub(super) counting: Counting,
+    needs_proof: bool,
 }
 
 impl Codec {
@@ -150,6 +153,30 @@ impl Codec {
             budget,
             padding,
             counting,
+            needs_proof: false,
+        }
+    }
+
+    /// The same for who asks QUIC what it made of each datagram, and tells it by
+    /// [`Self::prove`]: only then is a counter noted, as anybody can write one. Nothing changes
+    /// where forward jumps have no bound, as with the Go programs.
+    #[must_use]
+    pub const fn needing_proof(mut self) -> Self {
+        self.needs_proof = self.counting.forward_jump_max < u64::MAX;
+        self
+    }
+
+    /// Does [`Self::prove`] do anything?
+    #[must_use]
+    pub const fn needs_proof(&self) -> bool {
+        self.needs_proof && self.budget.has_counter
+    }
+
+    /// What was opened last was authentic and new: its counter is noted.
+    pub fn prove(&self, opener: &mut Opener) {
+        if let (Some(counter), Some(window)) = (opener.unproven.take(), &mut opener.window) {
+            // Too far away to be known: it proves nothing of others.
+            let _ = window.accept(counter, &self.counting);
         }
     }
 
@@ -189,6 +216,22 @@ impl Codec {
         inner: &[u8],
         out: &mut BytesMut,
     ) -> Result<Sealed, SealError> {
+        self.seal_padded(draws, sealer, inner, None, out)
+    }
+
+    /// As [`Self::seal`], with this much padding, where the frame has room for it, in place of a
+    /// draw.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub fn seal_padded(
+        &self,
+        draws: &mut Draws,
+        sealer: &mut Sealer,
+        inner: &[u8],
+        padding: Option<usize>,
+        out: &mut BytesMut,
+    ) -> Result<Sealed, SealError> {
         let max = self.budget.inner;
         let inner_len = match u16::try_from(inner.len()) {
             Ok(0) => return Err(SealError::Empty),
@@ -199,7 +242,7 @@ impl Codec {
         if has_counter && sealer.counter >= self.counting.limit {
             return Err(SealError::Exhausted);
         }
-        let drawn = self.padding.draw(draws);
+        let drawn = padding.unwrap_or_else(|| self.padding.draw(draws));
         let base = self.budget.head_len() + inner.len();
         let padding = drawn.min(self.budget.packet.saturating_sub(base));
         out.reserve(base + padding);
@@ -223,7 +266,8 @@ impl Codec {
     /// Where in `datagram`, as received, the QUIC datagram is.
     ///
     /// # Errors
-    /// [`OpenError`]; no counter is noted then.
+    /// [`OpenError`]; no counter is noted then, or ever without [`Self::prove`] where that is
+    /// needed.
     pub fn open(&self, opener: &mut Opener, datagram: &[u8]) -> Result<Range<usize>, OpenError> {
         match self.framer.decode(datagram)? {
             (Kind::Transport, at) => self.open_payload(opener, datagram, at),
@@ -266,7 +310,13 @@ impl Codec {
         }
         if let Some(counter) = counter {
             let window = opener.window.get_or_insert_default();
-            window.accept(counter, &self.counting)?;
+            if self.needs_proof {
+                opener.unproven = None;
+                window.check(counter, &self.counting)?;
+                opener.unproven = Some(counter);
+            } else {
+                window.accept(counter, &self.counting)?;
+            }
         }
         let from = datagram.len() - rest.len();
         Ok(from..from + inner_len)

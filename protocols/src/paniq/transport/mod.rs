@@ -1,4 +1,5 @@
-//! One QUIC datagram in one Transport frame: counter, length, padding (`spec/paniq.md` section 3).
+//! One QUIC datagram in one Transport frame: counter, length, padding (`docs/protocols/paniq.md`,
+//! Transport).
 //!
 //! ```text
 //! prefix of S4 | header | [u64 counter] | u16 length | one QUIC datagram | padding

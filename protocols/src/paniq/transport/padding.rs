@@ -1,4 +1,4 @@
-//! How many random octets follow the QUIC datagram (`spec/paniq.md` 3.2).
+//! How many random octets follow the QUIC datagram (`docs/protocols/paniq.md`, Transport).
 use crate::paniq::random::Draws;
 use thiserror::Error;
 

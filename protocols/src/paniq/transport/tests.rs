@@ -207,6 +207,64 @@ fn an_exhausted_counter_sends_nothing() {
     assert_eq!(seal(), Err(SealError::Exhausted));
 }
 
+/// A tunnel's first frame, with this counter.
+fn counted(codec: &Codec, counter: u64) -> BytesMut {
+    let (mut draws, mut out) = (draws(counter), BytesMut::new());
+    let mut sealer = Sealer { counter };
+    codec
+        .seal(&mut draws, &mut sealer, b"quic", &mut out)
+        .unwrap();
+    out
+}
+
+#[test]
+fn a_counter_without_proof_counts_for_nothing() {
+    let codec = codec(true, &UNPADDED).needing_proof();
+    assert!(codec.needs_proof());
+    let mut opener = Opener::default();
+    let mut opens = |counter, is_authentic| {
+        let opened = codec.open(&mut opener, &counted(&codec, counter));
+        if is_authentic {
+            codec.prove(&mut opener);
+        }
+        opened.map(drop)
+    };
+    let replayed = Err(WindowError::Replayed.into());
+    for forged in [3, FORWARD_JUMP_MAX, REJECT_AFTER_MESSAGES - 1] {
+        assert_eq!(opens(forged, false), Ok(()));
+        assert_eq!(opens(forged, false), Ok(()));
+    }
+    assert_eq!(opens(3, true), Ok(()));
+    assert_eq!(opens(3, true), replayed);
+    // What is refused speaks for nothing that came before it.
+    assert_eq!(opens(4, false), Ok(()));
+    assert_eq!(opens(3, true), replayed);
+    assert_eq!(opens(4, true), Ok(()));
+    // Neither does one too far ahead, whoever sent it; and what is old is left to QUIC.
+    assert_eq!(opens(5 + FORWARD_JUMP_MAX, true), Ok(()));
+    assert_eq!(opens(4, true), replayed);
+    assert_eq!(opens(20_000, true), Ok(()));
+    assert_eq!(opens(4, true), Ok(()));
+}
+
+#[test]
+fn nothing_is_to_be_proven_without_counters_or_by_the_rules_of_go() {
+    assert!(!codec(false, &UNPADDED).needing_proof().needs_proof());
+    let mut go = codec(true, &UNPADDED);
+    go.counting.forward_jump_max = u64::MAX;
+    let go = go.needing_proof();
+    assert!(!go.needs_proof());
+    let mut opener = Opener::default();
+    for (counter, is_taken) in [(REJECT_AFTER_MESSAGES - 1, true), (0, false)] {
+        let opened = go.open(&mut opener, &counted_by_any(counter));
+        assert_eq!(opened.is_ok(), is_taken, "{counter}");
+    }
+}
+
+fn counted_by_any(counter: u64) -> BytesMut {
+    counted(&codec(true, &UNPADDED), counter)
+}
+
 #[test]
 fn bursts_come_as_often_as_said() {
     let padding = Padding::resolve(&PaddingSpec {

@@ -8,9 +8,10 @@ pub const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
 pub const WINDOW_LEN: u64 = (BLOCKS as u64 - 1) * 64;
 
 /// How far above the greatest counter the next one may be. Counters are not authenticated: without
-/// a bound one spoofed frame would move the window to the end, and no later one would be accepted
-/// (`spec/paniq.md` 10.6). More datagrams than this are never lost in a row: QUIC stops sending
-/// without acknowledgements.
+/// a bound one spoofed frame would move the window to the end, and no later one would be accepted.
+/// More datagrams than this are never lost in a row: QUIC stops sending without acknowledgements.
+/// Still more than a window: where QUIC is at hand, a counter is noted
+/// only with its proof ([`Codec::needing_proof`](super::Codec::needing_proof)).
 pub const FORWARD_JUMP_MAX: u64 = 1 << 16;
 
 /// 64 counters each.
@@ -22,7 +23,8 @@ pub struct Counting {
     /// Counters from here on are refused: `transport_replay_limit`, with
     /// [`REJECT_AFTER_MESSAGES`] for 0.
     pub limit: u64,
-    /// How far a counter may be above the greatest so far; `u64::MAX` is what the Go programs do.
+    /// How far a counter may be above the greatest so far. `u64::MAX` is what the Go programs do:
+    /// whatever it is, and whoever sent it, it counts at once.
     pub forward_jump_max: u64,
 }
 
@@ -94,6 +96,27 @@ impl Window {
         Ok(())
     }
 
+    /// Is nothing known against `counter`? One that is too far away to be known is left to QUIC,
+    /// which takes no packet twice either.
+    ///
+    /// # Errors
+    /// [`WindowError::Limit`], or [`WindowError::Replayed`].
+    pub fn check(&self, counter: u64, counting: &Counting) -> Result<(), WindowError> {
+        if counter >= counting.limit {
+            return Err(WindowError::Limit);
+        }
+        let is_known = self
+            .greatest
+            .checked_sub(counter)
+            .filter(|behind| *behind <= WINDOW_LEN)
+            .and_then(|_| self.blocks.get(index(counter / 64)))
+            .is_some_and(|block| block & 1_u64 << (counter % 64) != 0);
+        match is_known {
+            true => Err(WindowError::Replayed),
+            false => Ok(()),
+        }
+    }
+
     /// Forgets what falls out of the window when `counter` becomes the greatest.
     fn advance(&mut self, counter: u64) {
         let (from, to) = (self.greatest / 64, counter / 64);
@@ -105,7 +128,11 @@ impl Window {
     }
 
     fn block(&mut self, nth: u64) -> &mut u64 {
-        let nth = usize::try_from(nth % BLOCKS as u64).expect("a remainder is small");
-        self.blocks.get_mut(nth).expect("and below the length")
+        let block = self.blocks.get_mut(index(nth));
+        block.expect("a remainder is below the length")
     }
+}
+
+fn index(nth: u64) -> usize {
+    usize::try_from(nth % BLOCKS as u64).expect("a remainder is small")
 }

@@ -1,5 +1,5 @@
 //! The tunnel itself: QUIC inside envelopes, behind a preamble, and one target for each stream
-//! (`spec/paniq.md` sections 4 to 6).
+//! (`docs/protocols/paniq.md`, QUIC and TLS, Streams).
 //!
 //! | part | holds |
 //! |---|---|

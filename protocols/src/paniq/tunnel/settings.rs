@@ -1,6 +1,9 @@
-//! QUIC and TLS as the Go programs have them, where anybody can tell (`spec/paniq.md` 4.1 to 4.4).
+//! QUIC and TLS as the Go programs have them, where anybody can tell
+//! (`docs/protocols/paniq.md`, QUIC and TLS).
 use crate::paniq::transport::{Budget, INNER_LEN_MAX};
-use sansbox_quic::{Identity, Pin, Sources, groups, quinn_proto as quic, rustls};
+use sansbox_quic::{
+    Identity, Parameters, Pin, Sources, Windows, groups, quinn_proto as quic, rustls,
+};
 use std::{sync::Arc, time::Duration};
 use thiserror::Error;
 
@@ -19,11 +22,44 @@ pub const STREAMS_MAX_DEFAULT: u32 = 256;
 /// Octets that may be on their way to this end over one connection: `initial_max_data`.
 const RECEIVE_WINDOW: u32 = 786_432;
 
-/// Octets that may be on their way to this end over one stream: `initial_max_stream_data`.
+/// Octets that may be on their way to this end over one stream, at first:
+/// `initial_max_stream_data`.
 const STREAM_RECEIVE_WINDOW: u32 = 524_288;
 
-/// Octets that a connection keeps until they are acknowledged.
-const SEND_WINDOW: u64 = 4 * 1024 * 1024;
+/// Octets that may be on their way over a stream once it has carried an eighth of them. That must
+/// be less than [`STREAM_RECEIVE_WINDOW`], or it never has.
+const STREAM_RECEIVE_WINDOW_MAX: u32 = 3 * 1024 * 1024;
+
+const _: () = assert!(STREAM_RECEIVE_WINDOW_MAX / 8 < STREAM_RECEIVE_WINDOW);
+
+/// Streams that a client may open at first; it may open more when it uses them. What quinn-proto
+/// keeps for as many fits in its smallest tables, and each table stays as large as it ever was.
+const STREAMS_AT_FIRST: u32 = 7;
+
+/// Octets of the connection ids that servers give out, as with the Go programs.
+const SERVER_ID_LEN: usize = 4;
+
+/// Transport parameters of the Go programs that quinn-proto has other values for.
+const PARAMETERS: Parameters = Parameters {
+    max_ack_delay: Some(26),
+    active_connection_id_limit: Some(4),
+    stream_data: Some(STREAM_RECEIVE_WINDOW),
+    disables_migration: true,
+};
+
+/// Octets that a connection keeps until they are acknowledged, at first.
+const SEND_WINDOW: u64 = 1024 * 1024;
+
+/// How the windows of tunnels grow. Those of the Go programs go as far.
+pub(super) const WINDOWS: Windows = Windows {
+    receive: RECEIVE_WINDOW as u64,
+    receive_grown: STREAM_RECEIVE_WINDOW_MAX as u64 + RECEIVE_WINDOW as u64,
+    receive_max: 15 * 1024 * 1024,
+    grows_after: STREAM_RECEIVE_WINDOW_MAX as u64 / 8,
+    send: SEND_WINDOW,
+    send_max: 8 * 1024 * 1024,
+    budget: 256 * 1024 * 1024,
+};
 
 /// QUIC version 1 (RFC 9000).
 const VERSION: u32 = 1;
@@ -74,7 +110,8 @@ impl SettingsError {
 
 impl Settings {
     /// The transport of both sides. Datagrams have at most [`Budget::inner_len_max`] octets, from
-    /// the first one on, and longer ones are never tried: the envelope would not fit.
+    /// the first one on, and longer ones are never tried: the envelope would not fit. Those with
+    /// Initial packets have exactly as many.
     ///
     /// # Errors
     /// [`SettingsError::IdleTimeout`].
@@ -89,12 +126,13 @@ impl Settings {
         let mut transport = quic::TransportConfig::default();
         transport
             .initial_mtu(initial_mtu)
+            .min_mtu(initial_mtu)
             .mtu_discovery_config(None)
             .keep_alive_interval(Some(self.keepalive))
             .max_idle_timeout(Some(idle))
             .max_concurrent_bidi_streams(self.streams_max.into())
             .max_concurrent_uni_streams(0_u32.into())
-            .stream_receive_window(STREAM_RECEIVE_WINDOW.into())
+            .stream_receive_window(STREAM_RECEIVE_WINDOW_MAX.into())
             .receive_window(RECEIVE_WINDOW.into())
             .send_window(SEND_WINDOW)
             .datagram_receive_buffer_size(None)
@@ -119,9 +157,11 @@ impl Settings {
             .map_err(SettingsError::tls)?;
         tls.alpn_protocols = vec![ALPN.to_vec()];
         tls.resumption = rustls::client::Resumption::disabled();
-        let mut config = sources.client(tls).map_err(SettingsError::tls)?;
+        let mut config = sources
+            .lean_client(tls, PARAMETERS)
+            .map_err(SettingsError::tls)?;
         config.transport_config(Arc::new(self.transport(sources, budget)?));
-        Ok((endpoint(sources), config))
+        Ok((endpoint(sources.endpoint()), config))
     }
 
     /// The server's side.
@@ -141,19 +181,26 @@ impl Settings {
         // No client resumes: nothing need be kept for it.
         tls.send_tls13_tickets = 0;
         tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-        let mut config = sources.server(tls).map_err(SettingsError::tls)?;
+        let mut transport = self.transport(sources, budget)?;
+        let at_first = self.streams_max.min(STREAMS_AT_FIRST);
+        transport.max_concurrent_bidi_streams(at_first.into());
+        let mut config = sources
+            .lean_server(tls, PARAMETERS)
+            .map_err(SettingsError::tls)?;
         let mut tokens = quic::ValidationTokenConfig::default();
         tokens.sent(0);
         config
             .validation_token_config(tokens)
             .migration(false)
-            .transport_config(Arc::new(self.transport(sources, budget)?));
-        Ok((endpoint(sources), config))
+            .transport_config(Arc::new(transport));
+        Ok((
+            endpoint(sources.endpoint_with_ids::<SERVER_ID_LEN>()),
+            config,
+        ))
     }
 }
 
-fn endpoint(sources: &Sources) -> quic::EndpointConfig {
-    let mut config = sources.endpoint();
+fn endpoint(mut config: quic::EndpointConfig) -> quic::EndpointConfig {
     config
         .supported_versions(vec![VERSION])
         .grease_quic_bit(false);

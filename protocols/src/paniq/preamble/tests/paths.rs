@@ -1,4 +1,4 @@
-//! Clients and servers across paths that lose, repeat, reorder and add (`spec/paniq.md` 2.5).
+//! Clients and servers across paths that lose, repeat, reorder and add.
 use super::*;
 use crate::paniq::preamble::Heard;
 
@@ -120,7 +120,7 @@ fn without_keys_one_disturbance_costs_an_attempt_at_most() {
     }
 }
 
-/// What was measured of the Go programs (`spec/paniq.md` 2.5), by client timeouts of 1, 1.5 and 0.2
+/// What was measured of the Go programs, by client timeouts of 1, 1.5 and 0.2
 /// of the server's; 0 where no attempt succeeds.
 fn measured(what: Disturbance) -> [u32; 3] {
     use Disturbance::{Lose, LoseResponse, Repeat, Spoof, Swap};
@@ -171,12 +171,12 @@ fn both_ends_carry_datagrams_afterwards() {
     let auth = ClientAuth::EncryptedTimestamp(key().public());
     let mut server = Server::new(server_config(&DOCS), Rules::default());
     let mut out = BytesMut::new();
-    assert!(server.seal(peer, b"quic", &mut out).is_err());
+    assert!(server.seal(peer, b"quic", None, &mut out).is_err());
     assert_eq!(
         hand_all(&mut server, at, peer, &preamble(&DOCS, auth, at, 1)),
         NEW
     );
-    server.seal(peer, b"quic", &mut out).unwrap();
+    server.seal(peer, b"quic", None, &mut out).unwrap();
     let codec = server_config(&DOCS).codec;
     let inner = codec.open(&mut Default::default(), &out).unwrap();
     assert_eq!(&out[inner], b"quic");

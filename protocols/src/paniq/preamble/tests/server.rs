@@ -108,6 +108,80 @@ fn a_timestamp_in_a_signature_is_enough_where_it_may_be() {
     assert_eq!(hand_all(&mut server, ZERO, source(5), &encrypted), NEW);
 }
 
+/// Anybody can write a `<t>`: it makes nothing new of an Initiation that was taken.
+#[test]
+fn an_initiation_with_a_mac_alone_is_taken_once_whatever_its_signature_says() {
+    let datagrams = preamble(&QUIET, mac(), ZERO, 1);
+    let fresh = |at: Duration| {
+        let mut datagrams = datagrams.clone();
+        let seconds = (STARTED + at).as_secs() as u32;
+        datagrams[4] = seconds.to_be_bytes()[..].into();
+        datagrams
+    };
+    let year = Duration::from_secs(365 * 86_400);
+    let config = || ServerConfig {
+        replays_max: 3,
+        ..lenient_config(&QUIET)
+    };
+    let mut server = Server::new(config(), Rules::default());
+    assert_eq!(hand_all(&mut server, ZERO, source(1), &datagrams), NEW);
+    for at in [Duration::from_secs(1), Duration::from_secs(100), year] {
+        let again = hand_all(&mut server, at, source(2), &fresh(at));
+        assert_eq!(again, Err(Dropped::Replayed), "{at:?}");
+    }
+    // So many are remembered, and no more.
+    for n in 2..5 {
+        let other = preamble(&QUIET, mac(), year, n);
+        let port = source(u16::try_from(n).unwrap() + 10);
+        assert_eq!(hand_all(&mut server, year, port, &other), NEW);
+    }
+    assert_eq!(hand_all(&mut server, year, source(2), &fresh(year)), NEW);
+    // Go takes it whenever its time is another one.
+    let mut go = Server::new(config(), Rules::go());
+    assert_eq!(hand_all(&mut go, ZERO, source(1), &datagrams), NEW);
+    assert_eq!(hand_all(&mut go, year, source(2), &fresh(year)), NEW);
+}
+
+/// Without a random prefix the Initiations of all clients are one.
+#[test]
+fn clients_whose_initiations_are_alike_are_let_in() {
+    let spec = Spec {
+        s: [0, 0, 213, 37],
+        h: ["1", "2", "3", "4"],
+        ..QUIET
+    };
+    let config = ServerConfig {
+        require_timestamp: false,
+        signature_validate: false,
+        ..lenient_config(&spec)
+    };
+    let mut server = Server::new(config, Rules::default());
+    let [one, other] = [1, 2].map(|n| preamble(&spec, mac(), ZERO, n));
+    assert_eq!(one.last(), other.last());
+    assert_eq!(hand_all(&mut server, ZERO, source(1), &one), NEW);
+    let later = Duration::from_secs(1);
+    assert_eq!(hand_all(&mut server, later, source(2), &other), NEW);
+}
+
+#[test]
+fn a_server_takes_nothing_that_is_older_than_itself() {
+    let later = Duration::from_secs(5);
+    let second = Duration::from_secs(1);
+    for (spec, auth) in [(&DOCS, ets()), (&QUIET, mac())] {
+        let mut server = Server::new(lenient_config(spec), Rules::default());
+        server.begin(wall(later));
+        let old = preamble(spec, auth, later - second, 1);
+        let refused = hand_all(&mut server, later, source(1), &old);
+        assert_eq!(refused, Err(Dropped::Replayed));
+        let new = preamble(spec, auth, later, 2);
+        assert_eq!(hand_all(&mut server, later, source(1), &new), NEW);
+    }
+    let mut go = Server::new(lenient_config(&DOCS), Rules::go());
+    go.begin(wall(later));
+    let old = preamble(&DOCS, ets(), ZERO, 1);
+    assert_eq!(hand_all(&mut go, later, source(1), &old), NEW);
+}
+
 #[test]
 fn signatures_are_forgotten_after_the_timeout() {
     let datagrams = preamble(&QUIET, mac(), ZERO, 1);
@@ -260,7 +334,8 @@ fn the_rate_limit_drops_and_resets_nothing() {
     assert_eq!(again, Err(Dropped::RateLimited));
 }
 
-/// `spec/paniq.md` 10.10: by Go's default burst of 5 a preamble of 6 never passes.
+/// The Go server forgets a preamble of which it denies a datagram: by its default burst of 5 a
+/// preamble of 6 never passes.
 #[test]
 fn by_the_go_rules_a_limited_datagram_resets_the_preamble() {
     let config = ServerConfig {

@@ -1,4 +1,5 @@
-//! Profiles as CBOR: maps with numbered keys (paniq.md section 8.5, RFC 7049 section 3.9).
+//! Profiles as CBOR: maps with numbered keys (`docs/protocols/paniq.md`, CBOR; RFC 7049
+//! section 3.9).
 mod decode;
 mod encode;
 mod skip;

@@ -1,4 +1,5 @@
-//! Profiles as JSON, read and written as Go's `encoding/json` does (paniq.md section 8.1).
+//! Profiles as JSON, read and written as Go's `encoding/json` does (`docs/protocols/paniq.md`,
+//! The profile).
 mod emit;
 mod read;
 

@@ -8,6 +8,7 @@ use crate::paniq::{
     tunnel::{
         HANDSHAKE_TIMEOUT,
         batch::{Batch, Lengths},
+        settings::WINDOWS,
     },
 };
 use bytes::{Buf as _, BytesMut};
@@ -20,6 +21,13 @@ const ACK_DELAY_MAX: Duration = Duration::from_millis(26);
 
 /// Probe timeouts without an answer after which a tunnel is suspected to be dead.
 const PROBES_UNANSWERED: u32 = 3;
+
+/// The same, after which a tunnel is dead that another one has replaced. They double (RFC 9002
+/// section 6.2.1), so that four are sent until then, and hardly ever all lost.
+const PROBES_DEAD: u32 = 16;
+
+/// Not before this, however short the round trip is.
+const SILENCE_DEAD: Duration = Duration::from_secs(2);
 
 /// Counters that are left when a tunnel takes no more streams.
 const COUNTERS_LEFT: u64 = 1 << 20;
@@ -68,9 +76,18 @@ impl Liveness {
     }
 
     fn silent_at(&self) -> Option<Instant> {
-        // RFC 9002 section 6.2.1, with half a round trip for its variation.
-        let probe = self.last.rtt + self.last.rtt / 2 + ACK_DELAY_MAX;
-        self.asked_at.map(|at| at + probe * PROBES_UNANSWERED)
+        self.asked_at
+            .map(|at| at + self.probe() * PROBES_UNANSWERED)
+    }
+
+    fn dead_at(&self) -> Option<Instant> {
+        let silence = (self.probe() * PROBES_DEAD).max(SILENCE_DEAD);
+        self.asked_at.map(|at| at + silence)
+    }
+
+    /// A probe timeout: RFC 9002 section 6.2.1, with half a round trip for its variation.
+    fn probe(&self) -> Duration {
+        self.last.rtt + self.last.rtt / 2 + ACK_DELAY_MAX
     }
 }
 
@@ -133,6 +150,18 @@ impl Generation {
     /// Has nothing answered for too long?
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         self.liveness.silent_at().is_some_and(|at| at <= now)
+    }
+
+    /// When it is dead, should it have been replaced and nothing answer.
+    pub(super) fn dead_at(&self) -> Option<Instant> {
+        self.liveness
+            .dead_at()
+            .filter(|_| self.stage == Stage::Ready)
+    }
+
+    /// Has nothing answered for so long that nothing will?
+    pub(super) fn is_dead(&self, now: Instant) -> bool {
+        self.dead_at().is_some_and(|at| at <= now)
     }
 
     /// May new streams begin here?
@@ -198,7 +227,11 @@ impl Generation {
         let inner = config.codec.open(&mut self.opener, &data)?;
         data.truncate(inner.end);
         data.advance(inner.start);
-        endpoint.handle_datagram(now, self.server, 0, data);
+        if !config.codec.needs_proof() {
+            endpoint.handle_datagram(now, self.server, 0, data);
+        } else if endpoint.judge_datagram(now, self.server, 0, data) {
+            config.codec.prove(&mut self.opener);
+        }
         self.follow_quic(now);
         Ok(())
     }
@@ -227,8 +260,9 @@ impl Generation {
             Ok(configs) => configs,
             Err(error) => return self.fail(now, Failure::Settings(error.to_string())),
         };
-        let mut endpoint =
-            Endpoint::client(sources, endpoint, client).without_answers_to_strangers();
+        let mut endpoint = Endpoint::client(sources, endpoint, client)
+            .with_windows(WINDOWS)
+            .without_answers_to_strangers();
         // As an address it is not told to the server (no SNI).
         let name = self.server.ip().to_string();
         match endpoint.connect(now, self.server, &name) {
@@ -339,8 +373,8 @@ impl Generation {
         let (endpoint, _) = self.quic.as_mut()?;
         let mut is_exhausted = false;
         let (draws, sealer, sealed) = (&mut self.draws, &mut self.sealer, &mut self.sealed);
-        let seal = |_, inner: &[u8], out: &mut BytesMut| {
-            let result = config.codec.seal(draws, sealer, inner, out);
+        let seal = |_, inner: &[u8], padding, out: &mut BytesMut| {
+            let result = config.codec.seal_padded(draws, sealer, inner, padding, out);
             is_exhausted |= result == Err(SealError::Exhausted);
             *sealed += u64::from(result.is_ok());
             result

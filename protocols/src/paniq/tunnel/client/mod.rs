@@ -2,8 +2,8 @@
 //!
 //! A generation is a socket with a source port of its own, a preamble and a QUIC connection. New
 //! streams go to the newest generation that answers. One that stops answering is replaced while it
-//! may still come back: only when its successor stands, which proves that the path works, is it
-//! given up.
+//! may still come back: only when its successor stands, which proves that the path works, and it
+//! stays silent for longer than lost datagrams explain, is it given up.
 mod generation;
 mod streams;
 
@@ -51,7 +51,8 @@ pub struct ClientConfig {
     /// The key that the server must have; `None` for any, as with the Go programs.
     pub pin: Option<Pin>,
     /// How long the server may take to reach a target. It is waited for this long and the
-    /// profile's `handshake_timeout` (`spec/paniq.md` 10.4).
+    /// profile's `handshake_timeout`: a Go client waits only for the latter, which is as long as a
+    /// Go server may take, and then takes a silent target for a dead server.
     pub dial_timeout: Duration,
     /// How long a stream waits for a tunnel.
     pub open_timeout: Duration,
@@ -189,7 +190,8 @@ impl Client {
     /// A carrier without a tunnel: the first stream makes one. `since_1970` is what the wall clock
     /// says at `now`; `seed` must be uniformly random: keys come from it.
     #[must_use]
-    pub fn new(now: Instant, since_1970: Duration, config: ClientConfig, seed: Seed) -> Self {
+    pub fn new(now: Instant, since_1970: Duration, mut config: ClientConfig, seed: Seed) -> Self {
+        config.codec = config.codec.needing_proof();
         Self {
             wall: WallClock::new(now, since_1970),
             draws: Draws::new(seed.derive("paniq/carrier")),
@@ -291,11 +293,21 @@ impl Client {
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let generations = self.generations.values();
         let silent = generations.clone().filter_map(|g| g.silent_after(now));
+        let newest = self.usable(now);
+        let replaced = generations
+            .clone()
+            .filter(|g| newest.is_some_and(|newest| g.path < newest));
+        let dead = replaced.filter_map(Generation::dead_at);
         let timers = generations.filter_map(Generation::poll_timeout);
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let wants_dial = self.wants_dial(now) && !self.is_dialing();
         let retry = wants_dial.then_some(self.retry_at);
-        timers.chain(silent).chain(deadline).chain(retry).min()
+        timers
+            .chain(silent)
+            .chain(dead)
+            .chain(deadline)
+            .chain(retry)
+            .min()
     }
 
     /// Handles every deadline at or before `now`.
@@ -342,8 +354,13 @@ impl Client {
 
     /// Takes what generations tell, until nothing more follows of it.
     fn drive(&mut self, now: Instant) {
+        // The path to the server works: what stays silent is dead.
+        let newest = self.usable(now);
         for generation in self.generations.values_mut() {
             generation.follow_quic(now);
+            if newest.is_some_and(|newest| generation.path < newest) && generation.is_dead(now) {
+                generation.fail(now, Failure::Silent);
+            }
         }
         while let Some((path, told)) = self
             .generations
@@ -376,11 +393,10 @@ impl Client {
             Told::Ready => {
                 self.failures = 0;
                 self.events.push_back(Event::Up(path));
-                // The path to the server works: what is silent is dead.
-                for old in self.generations.values_mut() {
-                    if old.path != path && !old.is_dialing() && old.is_silent(now) {
-                        old.fail(now, Failure::Silent);
-                    }
+                let silent = self.generations.values().filter(|g| g.is_silent(now));
+                let silent: Vec<Path> = silent.map(|g| g.path).collect();
+                for old in silent {
+                    self.ask_again(now, old);
                 }
             }
             Told::Failed(why) => {

@@ -8,6 +8,7 @@ use crate::{
     socks::wire::{Address, Name},
 };
 use sansbox_core::{Instant, Refusal, Target};
+use sansbox_quic::StreamId;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A stream.
@@ -234,6 +235,27 @@ impl Client {
             self.deadlines.remove(&(deadline, stream));
             self.events.push_back(Event::Accepted(stream, bound));
             self.events.push_back(Event::Ready(stream));
+        }
+    }
+
+    /// A tunnel is silent, and there is a new one: what had no answer is asked for again, once.
+    pub(super) fn ask_again(&mut self, now: Instant, path: Path) {
+        let of_path = self.by_quic.iter().filter(|((p, _), _)| *p == path);
+        let streams: Vec<(StreamId, Stream)> = of_path.map(|((_, id), s)| (*id, *s)).collect();
+        for (id, stream) in streams {
+            let entry = self.streams.get_mut(&stream);
+            let Some(entry) = entry.filter(|entry| {
+                matches!(entry.state, State::Requested { .. }) && !entry.is_retried
+            }) else {
+                continue;
+            };
+            entry.is_retried = true;
+            let old = self.generations.get_mut(&path);
+            if let Some(endpoint) = old.and_then(|old| old.endpoint()) {
+                endpoint.abandon(now, id);
+            }
+            let deadline = now + self.config.open_timeout;
+            self.set_state(stream, State::Waiting { deadline });
         }
     }
 

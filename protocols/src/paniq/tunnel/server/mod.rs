@@ -7,6 +7,7 @@ mod streams;
 use super::{
     HANDSHAKE_TIMEOUT, Settings, SettingsError,
     batch::{Batch, Lengths},
+    settings::WINDOWS,
 };
 use crate::paniq::{
     preamble::{self, Dropped, Rules, Taken, UnknownPeer},
@@ -100,6 +101,8 @@ pub enum Event {
 /// All tunnels of one socket.
 pub struct Server {
     preamble: preamble::Server,
+    /// Counters wait for QUIC's word.
+    needs_proof: bool,
     timeout: Duration,
     wall: WallClock,
     endpoint: Endpoint,
@@ -129,7 +132,7 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// A server without tunnels. `since_1970` is what the wall clock says at `now`; `identity` is
+    /// A server without tunnels, which takes no preamble that is older than itself. `since_1970` is what the wall clock says at `now`; `identity` is
     /// its certificate, which clients of the Go programs do not look at; `seed` must be uniformly
     /// random.
     ///
@@ -138,10 +141,11 @@ impl Server {
     pub fn new(
         now: Instant,
         since_1970: Duration,
-        config: ServerConfig,
+        mut config: ServerConfig,
         identity: &Identity,
         seed: Seed,
     ) -> Result<Self, SettingsError> {
+        config.preamble.codec = config.preamble.codec.needing_proof();
         let epoch = since_1970.saturating_sub(Duration::from_nanos(now.as_nanos()));
         let sources = Sources::new(seed.derive("paniq/quic"), epoch, false);
         let budget = *config.preamble.codec.budget();
@@ -149,11 +153,18 @@ impl Server {
         let limits = config.limits;
         let endpoint = Endpoint::server(sources, endpoint, server, limits.connections)
             .with_connections_per_host(limits.connections_per_host)
+            .with_windows(WINDOWS)
+            .with_streams_growing_to(config.settings.streams_max)
             .without_answers_to_strangers();
+        let needs_proof = config.preamble.codec.needs_proof();
+        let timeout = config.preamble.timeout;
+        let mut preamble = preamble::Server::new(config.preamble, config.rules);
+        preamble.begin(since_1970.into());
         Ok(Self {
-            timeout: config.preamble.timeout,
+            needs_proof,
+            timeout,
             lengths: Lengths::new(&budget, &config.padding),
-            preamble: preamble::Server::new(config.preamble, config.rules),
+            preamble,
             wall: WallClock::new(now, since_1970),
             endpoint,
             batch: Batch::new(),
@@ -216,7 +227,11 @@ impl Server {
             Taken::Inner(inner) => {
                 data.truncate(inner.end);
                 data.advance(inner.start);
-                self.endpoint.handle_datagram(now, from, 0, data);
+                if !self.needs_proof {
+                    self.endpoint.handle_datagram(now, from, 0, data);
+                } else if self.endpoint.judge_datagram(now, from, 0, data) {
+                    self.preamble.prove(from);
+                }
                 self.drive(now);
             }
         }
@@ -243,8 +258,8 @@ impl Server {
         }
         let mut exhausted = None;
         let preamble = &mut self.preamble;
-        let seal = |to, inner: &[u8], out: &mut BytesMut| {
-            let result = preamble.seal(to, inner, out);
+        let seal = |to, inner: &[u8], padding, out: &mut BytesMut| {
+            let result = preamble.seal(to, inner, padding, out);
             if result == Err(UnknownPeer::Seal(SealError::Exhausted)) {
                 exhausted = Some(to);
             }
