@@ -90,15 +90,13 @@ impl<S: Service> DaemonHost<S> {
     }
 
     fn start(&mut self, cx: &mut Cx<'_>) {
-        if let Some(shared) = &mut self.shared
-            && self.starts == 0
-        {
-            shared.before = (shared.holders)();
-        }
         let service = Arc::clone(&self.service);
         let running = Running::start(cx, service, self.rules, self.starts);
         self.starts += 1;
         self.running = Some(running);
+        if let Some(shared) = &mut self.shared {
+            shared.before = (shared.holders)();
+        }
     }
 }
 
