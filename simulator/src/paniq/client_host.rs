@@ -164,7 +164,9 @@ impl ClientHost {
         let mut has_moved = false;
         while let Some(told) = self.machine.as_mut().and_then(|m| m.poll_event()) {
             has_moved = true;
-            cx.note(Tag::Input, 0, format_args!("{told:?}"));
+            if let Some(words) = told.words() {
+                cx.note(Tag::Input, 0, format_args!("{words}"));
+            }
             match told {
                 ClientTold::Socket(path) => self.open_socket(cx, path),
                 ClientTold::Up(_) => {

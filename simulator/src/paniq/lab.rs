@@ -14,6 +14,7 @@ use crate::{
     check::Violation,
     net::{SiteId, UdpPath, hop::Hop},
     quic::deterministic::EPOCH,
+    world::Setup,
 };
 use core::{net::SocketAddr, time::Duration};
 use sansbox_core::{Instant, Seed};
@@ -159,6 +160,29 @@ impl Lab {
             panic!("{violation}; {facts:#?}");
         }
         facts
+    }
+
+    /// The same, keeping what crosses, to draw it.
+    ///
+    /// # Panics
+    /// When an invariant breaks.
+    #[must_use]
+    pub fn record(
+        self,
+        seed: u64,
+        hops: Vec<Box<dyn Hop>>,
+        prepare: impl FnOnce(&mut World, SiteId),
+    ) -> (Facts, World) {
+        let mut world = World::with(Setup {
+            seed,
+            keeps_entries: true,
+            ..Setup::default()
+        });
+        let (installed, site) = self.install(&mut world, hops);
+        prepare(&mut world, site);
+        let outcome = world.run(LIMIT);
+        assert!(outcome.is_ok(), "{outcome:?}");
+        (installed.facts(), world)
     }
 
     pub(crate) fn client_machine(

@@ -24,6 +24,17 @@ pub(crate) enum ClientTold {
     Refused(u64, String),
 }
 
+impl ClientTold {
+    /// For who looks at the run.
+    pub(crate) fn words(&self) -> Option<String> {
+        match self {
+            Self::Up(_) => Some("the tunnel stands".to_owned()),
+            Self::Down(_, why) => Some(format!("tunnel over: {why}")),
+            Self::Socket(_) | Self::Closed(_) | Self::Accepted(_) | Self::Refused(..) => None,
+        }
+    }
+}
+
 /// Datagrams to send, all but the last of this length.
 pub(crate) struct Sending {
     pub(crate) to: SocketAddr,
@@ -67,6 +78,18 @@ pub(crate) enum ServerTold {
     Cancelled(u64),
     /// The program ended.
     Exited(String),
+}
+
+impl ServerTold {
+    /// For who looks at the run.
+    pub(crate) fn words(&self) -> Option<String> {
+        match self {
+            Self::Up(_) => Some("a tunnel stands".to_owned()),
+            Self::Down(_, why) => Some(format!("tunnel over: {why}")),
+            Self::Exited(why) => Some(format!("the program exits: {why}")),
+            Self::Request(..) | Self::Cancelled(_) => None,
+        }
+    }
 }
 
 /// The server's side of all tunnels.

@@ -116,7 +116,9 @@ impl ServerHost {
         let mut has_moved = false;
         while let Some(told) = self.machine.as_mut().and_then(|m| m.poll_event()) {
             has_moved = true;
-            cx.note(Tag::Input, 0, format_args!("{told:?}"));
+            if let Some(words) = told.words() {
+                cx.note(Tag::Input, 0, format_args!("{words}"));
+            }
             let now = since_start(cx.now());
             match told {
                 ServerTold::Up(_) => {}
@@ -140,13 +142,14 @@ impl ServerHost {
         has_moved
     }
 
-    fn dial(&mut self, cx: &Cx<'_>, stream: u64, target: &Target) {
+    fn dial(&mut self, cx: &mut Cx<'_>, stream: u64, target: &Target) {
         let asked = target.to_string();
         let name = |n: usize| format!("{}:", target_name(n));
         let known = (0..self.lab.load.len()).find(|n| asked.starts_with(&name(*n)));
         let found = known.and_then(|n| Some((n, self.lab.load.get(n)?)));
         let now = since_start(cx.now());
         let asked = found.map_or(asked, |(_, talk)| talk.name.clone());
+        cx.note(Tag::Input, stream, format_args!("dials for {asked}"));
         self.facts.borrow_mut().requests.push((now, asked));
         let Some((n, talk)) = found else {
             // Whatever a persona made of other octets.

@@ -106,7 +106,7 @@ fn s26_one_way_streams() {
 }
 
 /// A Transport frame with so many octets of nothing in it.
-fn frame(profile: &Profile, inner: usize) -> Vec<u8> {
+pub(crate) fn frame(profile: &Profile, inner: usize) -> Vec<u8> {
     let codec = profile.codec();
     let mut draws = Draws::new(Seed::from_u64(1));
     let mut out = BytesMut::new();

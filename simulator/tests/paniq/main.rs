@@ -10,6 +10,9 @@
 mod codecs;
 mod defects;
 mod help;
+mod matrix;
 mod old_rust;
 mod old_streams;
 mod ours;
+mod pictures;
+mod weather;
