@@ -176,7 +176,7 @@ impl Plain {
                 if flow.came >= load.message() {
                     flow.came = 0;
                     self.count += 1;
-                    let _ = stream.write(&CHUNK[..load.message()]);
+                    let _ = stream.write(zeros(load.message()));
                 }
             }
             (true, Some(Load::Conn), _) => {
@@ -191,7 +191,7 @@ impl Plain {
             }
             (false, _, Some(Service::Echo)) => {
                 // Small messages alone are echoed: they always have room.
-                let _ = stream.write(&CHUNK[..came.min(CHUNK_BYTES)]);
+                let _ = stream.write(zeros(came));
                 if flow.ends {
                     let _ = stream.finish();
                     self.flows.remove(&id);
@@ -200,6 +200,11 @@ impl Plain {
             _ => {}
         }
     }
+}
+
+/// At most a chunk.
+fn zeros(len: usize) -> &'static [u8] {
+    CHUNK.get(..len).unwrap_or(&CHUNK)
 }
 
 fn transport(sources: &Sources) -> Result<quic::TransportConfig> {
@@ -292,7 +297,10 @@ impl End for Plain {
                     self.follow(id);
                     self.open();
                 }
-                _ => {}
+                quic::Event::HandshakeDataReady
+                | quic::Event::Stream(_)
+                | quic::Event::DatagramReceived
+                | quic::Event::DatagramsUnblocked => {}
             }
         }
         self.settle();

@@ -22,6 +22,8 @@ use crate::process;
 
 /// What one receiving call has room for, for each of its messages.
 const RECEIVE_BYTES: usize = 64 * 1024;
+/// Most datagrams of one sending call: together they are no longer than one datagram may be.
+const SEGMENTS_MAX: usize = 65_507 / 1500;
 /// Of a socket's buffers.
 const SOCKET_BYTES: usize = 4 * 1024 * 1024;
 /// Until windows have grown.
@@ -210,7 +212,7 @@ impl Wire {
     }
 
     fn send(&self, end: &mut impl End) -> Result<bool> {
-        let segments = self.state.max_gso_segments().max(1);
+        let segments = self.state.max_gso_segments().clamp(1, SEGMENTS_MAX);
         let mut fault = None;
         let mut has_sent = false;
         while fault.is_none()
