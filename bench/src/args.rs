@@ -62,20 +62,9 @@ pub(crate) struct Paniq {
     /// The machines in memory only, without sockets.
     #[arg(long)]
     pub(crate) memory: bool,
-    /// Measure two running daemons as well: the SOCKS5 listener of the client's.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        requires = "client_pid",
-        requires = "server_pid"
-    )]
-    pub(crate) socks: Option<SocketAddr>,
-    /// The process of the client's daemon.
-    #[arg(long, value_name = "PID")]
-    pub(crate) client_pid: Option<i32>,
-    /// The process of the server's daemon.
-    #[arg(long, value_name = "PID")]
-    pub(crate) server_pid: Option<i32>,
+    /// Write the report here.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
 }
 
 /// What one end is.

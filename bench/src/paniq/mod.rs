@@ -1,9 +1,10 @@
-//! The tunnels of paniq beside plain QUIC: the machines alone, and over sockets.
+//! The tunnels of paniq beside plain QUIC: the machines alone, over sockets, and two daemons.
 //!
 //! The floor is quinn-proto by itself, in datagrams of the same size. Both take turns within a
 //! round, so that a ratio compares what ran under the same conditions. What the Go programs need is
 //! quoted, not measured.
 
+mod daemons;
 mod end;
 mod memory;
 mod plain;
@@ -11,19 +12,16 @@ mod report;
 mod tunnel;
 mod wire;
 
+use std::fs;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use nix::unistd::Pid;
 
 use crate::args::{Carrier, Paniq};
 use crate::guard;
-use crate::load::{self, Target, bulk};
 use crate::machine::{Machine, Moment};
 use crate::process;
-use crate::socks::Way;
 use end::Load;
 use report::Row;
 
@@ -45,7 +43,7 @@ const fn quoted(load: Load) -> [(Option<f64>, Option<f64>); 2] {
     }
 }
 
-const fn what(load: Load) -> (&'static str, &'static str) {
+const fn figure_names(load: Load) -> (&'static str, &'static str) {
     match load {
         Load::Up => ("bulk up, 8 streams", "Gbit/core-s"),
         Load::Down => ("bulk down, 8 streams", "Gbit/core-s"),
@@ -87,11 +85,24 @@ pub(crate) fn run(args: &Paniq) -> Result<()> {
     if !args.memory {
         rows.extend(over_sockets(args)?);
     }
-    if let Some(socks) = args.socks {
-        rows.extend(over_socks(args, socks)?);
+    if !args.memory {
+        rows.extend(daemons::rows(
+            args.rounds,
+            Duration::from_secs(args.seconds),
+        )?);
     }
+    let mut text = Vec::new();
+    tell(args, &rows, &began, &mut text)?;
+    io::stdout().lock().write_all(&text)?;
+    if let Some(path) = &args.markdown {
+        let page = report::page(&String::from_utf8(text)?);
+        fs::write(path, page).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn tell(args: &Paniq, rows: &[Row], began: &Moment, out: &mut impl io::Write) -> Result<()> {
     let machine = Machine::look();
-    let mut out = io::stdout().lock();
     writeln!(
         out,
         "{}, {} cores, Linux {}; {}",
@@ -105,7 +116,7 @@ pub(crate) fn run(args: &Paniq) -> Result<()> {
         "medians of {} rounds; floor: quinn-proto by itself; Go: quoted, from another machine",
         args.rounds
     )?;
-    report::print(&rows, &mut out)
+    report::print(rows, out)
 }
 
 fn in_memory(rounds: u32) -> Result<Vec<Row>> {
@@ -113,7 +124,7 @@ fn in_memory(rounds: u32) -> Result<Vec<Row>> {
     let mut envelope = Row::new(name, "us", false).with(None, Some(SEAL_AND_OPEN_US));
     let mut rows: Vec<Row> = Load::ALL
         .map(|load| {
-            let (name, unit) = what(load);
+            let (name, unit) = figure_names(load);
             Row::new(format!("memory, both: {name}"), unit, is_rate(load))
         })
         .into();
@@ -142,7 +153,7 @@ fn in_memory(rounds: u32) -> Result<Vec<Row>> {
 fn over_sockets(args: &Paniq) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for load in Load::ALL {
-        let (name, unit) = what(load);
+        let (name, unit) = figure_names(load);
         let [mut client, mut server] = ["client", "server"]
             .map(|side| Row::new(format!("sockets, {side}: {name}"), unit, is_rate(load)));
         for round in 0..args.rounds {
@@ -166,40 +177,6 @@ fn over_sockets(args: &Paniq) -> Result<Vec<Row>> {
         let [of_client, of_server] = quoted(load);
         rows.push(client.with(of_client.0, of_client.1));
         rows.push(server.with(of_server.0, of_server.1));
-    }
-    Ok(rows)
-}
-
-/// The same loads through two daemons.
-fn over_socks(args: &Paniq, socks: SocketAddr) -> Result<Vec<Row>> {
-    let way = Way {
-        proxy: socks,
-        credentials: None,
-        patience: load::PATIENCE,
-    };
-    let length = Duration::from_secs(args.seconds);
-    let sides = [("client", args.client_pid), ("server", args.server_pid)];
-    let mut rows = Vec::new();
-    for load in Load::ALL {
-        let (name, unit) = what(load);
-        for ((side, pid), (go, reach)) in sides.into_iter().zip(quoted(load)) {
-            let pid = Pid::from_raw(pid.context("no process")?);
-            let target = Target { way, pid };
-            let mut row = Row::new(format!("daemons, {side}: {name}"), unit, is_rate(load));
-            for _ in 0..args.rounds {
-                row.own.push(match load {
-                    Load::Up => {
-                        bulk::run(target, bulk::Direction::Up, length)?.gbit_per_core_second
-                    }
-                    Load::Down => {
-                        bulk::run(target, bulk::Direction::Down, length)?.gbit_per_core_second
-                    }
-                    Load::Trip => load::trip::run(target, length)?.cpu_us,
-                    Load::Conn => load::conn::run(target, length)?.cpu_us,
-                });
-            }
-            rows.push(row.with(go, reach));
-        }
     }
     Ok(rows)
 }

@@ -93,6 +93,18 @@ pub(crate) fn print(rows: &[Row], out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
+/// The report as a page of the documents.
+pub(crate) fn page(text: &str) -> String {
+    format!(
+        "# paniq, measured\n\n```\n\
+         cargo run --release -p sansbox-bench -- paniq --markdown docs/benchmarks-paniq.md\n\
+         ```\n\n\
+         The machines in memory, over sockets in two processes, and two `sansbox run` with a SOCKS\n\
+         inbound and a direct outbound. The floor is quinn-proto with quinn-udp and nothing else. What\n\
+         the Go programs need is quoted: they cannot be built here.\n\n```text\n{text}```\n"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
