@@ -135,12 +135,18 @@ impl ClientHost {
         self.leave_when_done(cx);
     }
 
+    /// Is everybody who serves streams busy?
+    fn is_full(&self) -> bool {
+        let workers = self.lab.client.workers;
+        workers.is_some_and(|most| self.apps.len() >= most)
+    }
+
     fn begin_talks(&mut self, cx: &mut Cx<'_>) -> bool {
-        let Some(machine) = &mut self.machine else {
-            return false;
-        };
         let mut has_moved = false;
-        while let Some((_, n)) = self.planned.pop_if(|(at, _)| *at <= since_start(cx.now())) {
+        while !self.is_full()
+            && let Some(machine) = &mut self.machine
+            && let Some((_, n)) = self.planned.pop_if(|(at, _)| *at <= since_start(cx.now()))
+        {
             let Some(talk) = self.lab.load.get(n) else {
                 continue;
             };
@@ -395,7 +401,8 @@ impl Host for ClientHost {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let machine = self.machine.as_ref()?;
-        let planned = self.planned.last().map(|(at, _)| Instant::ZERO + *at);
+        let planned = self.planned.last().filter(|_| !self.is_full());
+        let planned = planned.map(|(at, _)| Instant::ZERO + *at);
         let pauses = self.apps.iter().filter_map(|app| app.party.wake());
         let timers = machine.poll_timeout(self.now);
         let all = timers.into_iter().chain(planned).chain(self.leave_at);

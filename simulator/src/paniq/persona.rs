@@ -122,6 +122,10 @@ pub struct Persona {
     pub half_close: bool,
     /// Is each direction of a relay cut when it alone is silent?
     pub idle_per_direction: bool,
+    /// How many streams a client serves at a time; more wait. `None`: as many as come.
+    pub workers: Option<usize>,
+    /// Is a datagram cut off behind twice the profile's greatest packet?
+    pub cuts_datagrams: bool,
     /// How a server dials.
     pub dialling: Dialling,
     /// Does a datagram with more than 1452 octets of QUIC end the program?
@@ -158,6 +162,8 @@ pub const OURS: Persona = Persona {
     kills_replacement: false,
     half_close: true,
     idle_per_direction: false,
+    workers: None,
+    cuts_datagrams: false,
     dialling: Dialling::Staggered,
     dies_of_long_datagram: false,
     counts_on_anybody: false,
@@ -178,6 +184,8 @@ pub const GO: Persona = Persona {
     kills_replacement: true,
     half_close: false,
     idle_per_direction: true,
+    workers: Some(8),
+    cuts_datagrams: true,
     dialling: Dialling::OneByOne,
     dies_of_long_datagram: true,
     counts_on_anybody: true,
@@ -206,6 +214,8 @@ pub const LEGACY_RUST: Persona = Persona {
     kills_replacement: false,
     half_close: false,
     idle_per_direction: false,
+    workers: None,
+    cuts_datagrams: false,
     dialling: Dialling::AllAtOnce,
     dies_of_long_datagram: false,
     counts_on_anybody: true,

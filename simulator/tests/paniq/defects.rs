@@ -105,6 +105,36 @@ fn s26_one_way_streams() {
     assert!(facts.is_whole(), "{facts:#?}");
 }
 
+/// `spec/paniq.md` 10.14.
+#[test]
+fn a_target_that_breaks_the_stream() {
+    let far = [Step::Take(100), Step::Send(50), Step::Reset];
+    let near = [Step::Send(100), Step::Take(60), Step::End];
+    let lab = Lab::new(GO, GO).talk(Talk::new("broken", near, far));
+    let facts = lab.clone().run(1, vec![]);
+    assert_eq!(facts.ended("broken"), Ended::Short, "it sees a good end");
+    let facts = lab.with(OURS, OURS).run(1, vec![]);
+    assert_eq!(facts.ended("broken"), Ended::Broken);
+}
+
+/// 10.15: the Go client serves eight streams at a time, to their ends.
+#[test]
+fn more_streams_than_workers() {
+    let busy = (0..8).map(|n| Talk {
+        name: format!("busy {n}"),
+        ..bystander()
+    });
+    let lab = Lab::new(GO, GO).talks(busy).talk(fetch().at(seconds(2)));
+    let facts = lab.clone().run(1, vec![]);
+    assert!(facts.is_whole());
+    assert_between(facts.ended_at("fetch"), seconds(60), seconds(61));
+    for server in [GO, OURS] {
+        let facts = lab.with(OURS, server).run(1, vec![]);
+        assert!(facts.is_whole());
+        assert_between(facts.ended_at("fetch"), seconds(2), millis(2_200));
+    }
+}
+
 /// A Transport frame with so many octets of nothing in it.
 pub(crate) fn frame(profile: &Profile, inner: usize) -> Vec<u8> {
     let codec = profile.codec();

@@ -15,4 +15,5 @@ mod old_rust;
 mod old_streams;
 mod ours;
 mod pictures;
+mod scenarios;
 mod weather;

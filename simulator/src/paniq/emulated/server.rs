@@ -52,6 +52,8 @@ pub(crate) struct EmulatedServer {
     answers: VecDeque<(SocketAddr, BytesMut)>,
     told: VecDeque<ServerTold>,
     plain: Vec<u8>,
+    /// The longest UDP payload of the profile.
+    packet_len_max: usize,
 }
 
 impl EmulatedServer {
@@ -80,6 +82,7 @@ impl EmulatedServer {
             answers: VecDeque::new(),
             told: VecDeque::new(),
             plain: Vec::new(),
+            packet_len_max: profile.codec().budget().packet_len_max(),
         }
     }
 
@@ -259,8 +262,11 @@ impl ServerMachine for EmulatedServer {
         &mut self,
         now: Instant,
         from: SocketAddr,
-        data: BytesMut,
+        mut data: BytesMut,
     ) -> Result<(), String> {
+        if self.persona.cuts_datagrams {
+            data.truncate(2 * self.packet_len_max);
+        }
         match self.gate.pass(now, self.wall.at(now), from, data) {
             Passed::Nothing => {}
             Passed::Answer(answer) => self.answers.push_back((from, answer)),
