@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -22,6 +23,11 @@ pub(crate) enum Command {
     Sim(Sim),
     /// The flight recorder: what its mode `shape` costs a proxy, against the mode `off`.
     Recorder(Recorder),
+    /// The tunnels of paniq beside plain QUIC, in memory and over loopback.
+    Paniq(Paniq),
+    /// One end of a connection of `paniq`, in a process of its own.
+    #[command(hide = true)]
+    PaniqEnd(PaniqEnd),
     /// The far end of the idle measurements, in a process of its own because of its file limit.
     #[command(hide = true)]
     Sink,
@@ -42,6 +48,60 @@ pub(crate) struct Sim {
     /// Write the report here.
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
+}
+
+/// Options of `paniq`.
+#[derive(Debug, Args)]
+pub(crate) struct Paniq {
+    /// Interleaved rounds of each figure; a figure is the median of its rounds.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) rounds: u32,
+    /// Length of one timed window over sockets.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// The machines in memory only, without sockets.
+    #[arg(long)]
+    pub(crate) memory: bool,
+    /// Write the report here.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+}
+
+/// What one end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Carrier {
+    /// A tunnel of paniq.
+    Tunnel,
+    /// quinn-proto by itself.
+    Plain,
+}
+
+impl Carrier {
+    /// Its name on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Tunnel => "tunnel",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+/// Options of `paniq-end`.
+#[derive(Debug, Args)]
+pub(crate) struct PaniqEnd {
+    /// What carries the streams.
+    pub(crate) carrier: Carrier,
+    /// Length of the timed window.
+    pub(crate) seconds: u64,
+    /// The client's end: where the server is.
+    #[arg(long, requires = "pid", requires = "load")]
+    pub(crate) server: Option<SocketAddr>,
+    /// The server's process.
+    #[arg(long)]
+    pub(crate) pid: Option<i32>,
+    /// What the client does: `up`, `down`, `trip`, `conn`.
+    #[arg(long)]
+    pub(crate) load: Option<String>,
 }
 
 /// Options of `recorder`.

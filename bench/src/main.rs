@@ -12,6 +12,7 @@ mod guard;
 mod load;
 mod machine;
 mod outcome;
+mod paniq;
 mod process;
 mod proxy;
 mod recorder;
@@ -41,6 +42,8 @@ fn main() -> Result<()> {
         Command::Relay(args) => relay(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Recorder(args) => recorder::run(&args),
+        Command::Paniq(args) => paniq::run(&args),
+        Command::PaniqEnd(args) => paniq::end(&args),
     }
 }
 

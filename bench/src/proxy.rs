@@ -164,7 +164,8 @@ fn plain(text: &str) -> String {
 }
 
 /// A port nobody listens on now; another one each time.
-fn free_port() -> Result<u16> {
+/// A port that nobody has.
+pub(crate) fn free_port() -> Result<u16> {
     let span = PORTS.end - PORTS.start;
     let first = u16::try_from(std::process::id() % u32::from(span))?;
     for _ in 0..span {

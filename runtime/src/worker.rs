@@ -202,8 +202,9 @@ impl<S: Service, R: Reactor> Serving<S, R> {
             }
             let polled = Pin::new(&mut self.tasks).poll_next(cx);
             let is_done = !matches!(polled, Poll::Ready(Some(())));
-            let is_woken = self.local.wake_woken();
+            // A birth that comes to nothing wakes whoever asked for it.
             self.local.bear();
+            let is_woken = self.local.wake_woken();
             if is_done && !is_woken && !self.local.has_newborn() && !self.local.check_alarm() {
                 return;
             }

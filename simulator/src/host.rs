@@ -179,6 +179,11 @@ impl Cx<'_> {
         self.net.tcp.listen(self.host, addr);
     }
 
+    /// Accepts none any more; what waits to be accepted is reset.
+    pub fn unlisten(&mut self, addr: SocketAddr) {
+        self.net.tcp.unlisten(self.host, addr);
+    }
+
     /// Begins a connection; ends in [`HostInput::Dialed`].
     pub fn dial(&mut self, to: SocketAddr) -> DialId {
         let dial = self.net.tcp.dial(&mut self.net.core, self.host, to);

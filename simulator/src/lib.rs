@@ -12,13 +12,16 @@
 //! | [`transcript`] | the digest and the trace |
 //! | [`peers`] | scripted clients and servers |
 //! | [`drive`] | [`MachineHost`]: drives machines as a runtime does |
+//! | [`daemon`] | [`DaemonHost`]: the engine's own loop, with carriers |
 //! | [`out`] | pictures of a run: pcapng, JSON lines, an HTML timeline |
 //! | [`scenario`] | the registry of scenarios and how they are run |
 //! | [`record`] | recordings of production, replayed |
+//! | [`paniq`] | paniq tunnels between personas: ours and those of other programs |
 //! | [`quic`], [`tls`] | QUIC and TLS hosts |
 //! | [`check`] | what must hold in every run |
 //! | [`explore`] | swarms of faults, sweeps, shrinking |
 pub mod check;
+pub mod daemon;
 pub mod drive;
 mod event;
 pub mod explore;
@@ -26,6 +29,7 @@ pub mod fault;
 pub mod host;
 pub mod net;
 pub mod out;
+pub mod paniq;
 pub mod peers;
 pub mod quic;
 pub mod record;
@@ -39,6 +43,7 @@ pub mod tls;
 pub mod transcript;
 pub mod world;
 
+pub use daemon::DaemonHost;
 pub use drive::MachineHost;
 pub use host::{Cx, Host, HostInput};
 pub use world::World;

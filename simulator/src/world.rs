@@ -36,6 +36,8 @@ pub struct Setup {
     pub branch: Option<(Duration, u64)>,
     /// TCP of all hosts of which nothing else is said.
     pub tier: Tier,
+    /// Hosts that serve configurations run the engine's own loop, where scenarios do not say more.
+    pub daemon: bool,
     /// Keep what crosses, to show it.
     pub keeps_entries: bool,
 }
@@ -48,6 +50,7 @@ pub struct World {
     events: u64,
     seed: u64,
     branch: Option<(Duration, u64)>,
+    pub(crate) daemon: bool,
     /// By when the machines must be done, once all their peers are.
     done_by: Option<Instant>,
 }
@@ -65,7 +68,7 @@ impl World {
     /// An empty world.
     #[must_use]
     pub fn with(setup: Setup) -> Self {
-        let (seed, branch) = (setup.seed, setup.branch);
+        let (seed, branch, daemon) = (setup.seed, setup.branch, setup.daemon);
         let log = setup.keeps_entries.then(Log::default);
         let net = Net {
             core: Core::new(setup),
@@ -84,6 +87,7 @@ impl World {
             events: 0,
             seed,
             branch,
+            daemon,
             done_by: None,
         }
     }

@@ -1,7 +1,7 @@
 //! Buffers that are leased only while bytes move.
 use bytes::BytesMut;
 use core::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     task::{Poll, ready},
 };
 
@@ -63,22 +63,40 @@ pub(crate) struct Buffers {
     small: RefCell<Unleased>,
     large: RefCell<Unleased>,
     received: RefCell<BytesMut>,
+    leased: Cell<usize>,
 }
 
 impl Buffers {
+    /// Buffers that somebody holds.
+    pub(crate) const fn leased(&self) -> usize {
+        self.leased.get()
+    }
+
     /// Leases an empty buffer of [`SMALL`] bytes.
     pub(crate) fn small(&self) -> Box<Buffer> {
-        lease(&self.small, SMALL)
+        self.lease(&self.small, SMALL)
     }
 
     /// Leases an empty buffer of [`LARGE`] bytes.
     pub(crate) fn large(&self) -> Box<Buffer> {
-        lease(&self.large, LARGE)
+        self.lease(&self.large, LARGE)
+    }
+
+    fn lease(&self, kept: &RefCell<Unleased>, size: usize) -> Box<Buffer> {
+        self.leased.set(self.leased.get() + 1);
+        kept.borrow_mut().pop().unwrap_or_else(|| {
+            Box::new(Buffer {
+                data: vec![0; size].into_boxed_slice(),
+                start: 0,
+                end: 0,
+            })
+        })
     }
 
     /// Takes a buffer back, whatever is in it.
     pub(crate) fn give_back(&self, mut buffer: Box<Buffer>) {
         buffer.filled(0);
+        self.leased.set(self.leased.get().saturating_sub(1));
         let kept = if buffer.is_large() {
             &self.large
         } else {
@@ -108,16 +126,6 @@ impl Buffers {
             run.split_to(n.min(room))
         }))
     }
-}
-
-fn lease(kept: &RefCell<Unleased>, size: usize) -> Box<Buffer> {
-    kept.borrow_mut().pop().unwrap_or_else(|| {
-        Box::new(Buffer {
-            data: vec![0; size].into_boxed_slice(),
-            start: 0,
-            end: 0,
-        })
-    })
 }
 
 #[cfg(test)]
@@ -155,7 +163,9 @@ mod tests {
         buffer.consume(1);
         assert_eq!(buffer.bytes(), b"bc");
         let at = buffer.bytes().as_ptr();
+        assert_eq!(buffers.leased(), 1);
         buffers.give_back(buffer);
+        assert_eq!(buffers.leased(), 0);
         let mut again = buffers.large();
         assert!(again.is_empty() && again.is_large());
         assert_eq!(again.spare().as_ptr(), at.wrapping_sub(1));

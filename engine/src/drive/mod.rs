@@ -22,9 +22,9 @@
 //! 3. A [`Drive::turn`] for whoever had an event, edge-triggered or not, and for every number that
 //!    [`Timers::pop_due`] gives. [`Turn`] says what comes next. Wait no longer than
 //!    [`Timers::next`].
-//! 4. After each turn, a turn for everybody whom [`Pool::pop_woken`] names, and a drive for each
-//!    [`Pool::pop_birth`]: streams of carriers join drives of one thread. Without carriers in the
-//!    plan neither has anything.
+//! 4. After each turn, a drive for each [`Pool::pop_birth`], and then a turn for everybody whom
+//!    [`Pool::pop_woken`] names: streams of carriers join drives of one thread, and a birth that is
+//!    dropped wakes whoever asked for it. Without carriers in the plan neither has anything.
 //! 5. [`Drive::release`] before a drive is dropped. [`Pool::stop`] and one more turn for
 //!    everybody is a graceful end.
 //!

@@ -38,6 +38,13 @@ impl Pool {
         }
     }
 
+    /// Buffers that drives hold now. None when all were released: a driver that sees another number
+    /// lost some.
+    #[must_use]
+    pub const fn leased(&self) -> usize {
+        self.buffers.leased()
+    }
+
     /// Every drive tells its machine to stop at its next turn.
     pub fn stop(&self) {
         self.is_stopping.set(true);

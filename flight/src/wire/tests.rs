@@ -35,65 +35,61 @@ fn a_number_of_more_than_64_bits_is_refused() {
     assert_eq!(Cursor::new(&most).number("n"), Ok(u64::MAX));
 }
 
-/// One entry of each kind, with and without content.
-fn entries() -> Vec<Entry<'static>> {
+const V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 80);
+const V6: SocketAddrV6 = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 443, 5, 7);
+
+/// The beginnings of all kinds of machines, with and without content.
+fn beginnings() -> Vec<Entry<'static>> {
     use sansbox_core::Seed;
-    use sansbox_engine::{
-        Peer,
-        ids::{ActionId, InboundId, Slot},
-        record::CloseReason,
-    };
-    let v4: SocketAddr = "192.0.2.1:80".parse().expect("an address");
-    let v6 = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 443, 5, 7).into();
-    let (slot, id) = (Slot(300), ActionId(2));
-    let begin = |content| {
+    use sansbox_engine::{Peer, ids::InboundId};
+    let begin = |kind, content| {
         Entry::Begin(Begin {
-            kind: MachineKind::Association,
+            kind,
             inbound: InboundId(9),
             log_id: u32::MAX,
             content,
         })
     };
-    let carried = |target| {
-        Entry::Begin(Begin {
-            kind: MachineKind::Carried,
-            inbound: InboundId(9),
-            log_id: 1,
-            content: Some(Content {
-                peer: Peer {
-                    remote: v4,
-                    local: v6,
-                },
-                seed: Seed::from_u64(5),
-                target: Some(target),
-            }),
+    let content = |target| {
+        let (remote, local) = (V4, V6.into());
+        Some(Content {
+            peer: Peer { remote, local },
+            seed: Seed::from_u64(4),
+            target,
         })
     };
     let name = Domain::parse(b"a.test").expect("a name");
+    let name = Target::new(Host::Domain(name), 443);
+    let address = Target::from(SocketAddr::from(V6));
+    vec![
+        begin(MachineKind::Association, None),
+        begin(MachineKind::Session, content(None)),
+        begin(MachineKind::Carried, None),
+        begin(MachineKind::Carried, content(Some(address))),
+        begin(MachineKind::Carried, content(Some(name))),
+    ]
+}
+
+/// One entry of each kind, with and without content.
+fn entries() -> Vec<Entry<'static>> {
+    use sansbox_engine::{
+        ids::{ActionId, Slot},
+        record::CloseReason,
+    };
+    let (slot, id) = (Slot(300), ActionId(2));
     let end = |closed, digest| Entry::End {
         closed,
         bytes_up: 1 << 40,
         bytes_down: 0,
         digest,
     };
-    let peer = Peer {
-        remote: v4,
-        local: v6,
-    };
-    let seed = Seed::from_u64(4);
-    let ips = vec![v4.ip(), v6.ip()];
+    let (v4, v6) = (V4, V6.into());
+    let ips = vec![v4.ip(), V6.ip().to_owned().into()];
     let refused = CloseReason::Refused(Refusal::Loop);
     let received = |len, bytes| Entry::Received { slot, len, bytes };
     let datagram = |len, content| Entry::Datagram { slot, len, content };
-    vec![
-        begin(None),
-        begin(Some(Content {
-            peer,
-            seed,
-            target: None,
-        })),
-        carried(Target::from(v6)),
-        carried(Target::new(Host::Domain(name), 443)),
+    let mut entries = beginnings();
+    entries.extend([
         Entry::Tick,
         received(70_000, None),
         received(3, Some(b"abc")),
@@ -115,6 +111,7 @@ fn entries() -> Vec<Entry<'static>> {
         Entry::Asked(Asked::Cancel(id)),
         Entry::Asked(Asked::Close(slot, End::Fin)),
         Entry::Asked(Asked::Passthrough(Slot(0), slot)),
+        Entry::Asked(Asked::OpenStream(id, slot)),
         Entry::Produced {
             actions: 3,
             digest: [1; 8],
@@ -123,7 +120,8 @@ fn entries() -> Vec<Entry<'static>> {
         end(None, None),
         end(Some(CloseReason::Stopped), None),
         end(Some(refused), Some([8; 32])),
-    ]
+    ]);
+    entries
 }
 
 fn chunk_of(entries: &[Entry<'_>]) -> Vec<u8> {

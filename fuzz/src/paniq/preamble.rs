@@ -180,7 +180,7 @@ impl World {
     fn preamble(&mut self) {
         let config = ClientConfig {
             framer: self.framer.clone(),
-            auth: self.auth,
+            auth: self.auth.clone(),
             attempts: 1,
             timeout: TIMEOUT,
             delay: Duration::ZERO,

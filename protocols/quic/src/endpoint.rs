@@ -4,6 +4,7 @@
 //! what happened is told by [`Endpoint::poll_event`]; bytes of a stream cross by
 //! [`Endpoint::exchange`].
 mod activity;
+mod limits;
 mod told;
 mod types;
 mod windows;
@@ -13,6 +14,7 @@ pub use types::{ConnectionId, Event, Lost, Outgoing, StreamId};
 pub use windows::Windows;
 
 use crate::{
+    arena::Arena,
     hooks::{Sources, from_std, to_std},
     streams::Stream,
 };
@@ -71,6 +73,9 @@ pub struct Endpoint {
     answers_strangers: bool,
     /// Streams that a peer may have open at a time, where that grows with those it opens.
     streams_max: Option<u32>,
+    arena: Arena,
+    /// Something was read since the last timer.
+    was_read: bool,
     windows: Option<Windows>,
     /// What is left of `windows.budget`.
     budget: u64,
@@ -133,31 +138,11 @@ impl Endpoint {
             hosts: BTreeMap::new(),
             answers_strangers: true,
             streams_max: None,
+            arena: Arena::default(),
+            was_read: false,
             windows: None,
             budget: 0,
         }
-    }
-
-    /// Refuses connections of a host (an IP address) that has `max` of them.
-    #[must_use]
-    pub const fn with_connections_per_host(mut self, max: usize) -> Self {
-        self.connections_per_host_max = max;
-        self
-    }
-
-    /// Answers nothing that belongs to no connection: no version negotiation, no stateless reset.
-    #[must_use]
-    pub const fn without_answers_to_strangers(mut self) -> Self {
-        self.answers_strangers = false;
-        self
-    }
-
-    /// Lets a peer that uses the streams of the transport's `max_concurrent_bidi_streams` have more
-    /// of them, up to `max`: each costs memory from when it is allowed.
-    #[must_use]
-    pub const fn with_streams_growing_to(mut self, max: u32) -> Self {
-        self.streams_max = Some(max);
-        self
     }
 
     /// Begins to connect to `to`, whose certificate is asked for as `name`.
@@ -312,7 +297,8 @@ impl Endpoint {
         let progress = {
             let _turn = self.sources.enter(now);
             let quic = &mut connection.quic;
-            state.receive(quic, stream.id, received) | state.send(quic, stream.id, to_send)
+            state.receive(quic, stream.id, received, &mut self.arena)
+                | state.send(quic, stream.id, to_send)
         };
         let is_over = state.is_over();
         if is_over {
@@ -322,6 +308,7 @@ impl Endpoint {
         let read = received.len().saturating_sub(before);
         if read > 0 {
             connection.note_read(now, read as u64);
+            self.was_read = true;
         }
         if progress == Progress::MADE {
             self.settle(now, stream.connection);
@@ -438,6 +425,10 @@ impl Endpoint {
 
     /// Handles every deadline at or before `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let is_due = self.timers.first().is_some_and(|(at, _)| *at <= now);
+        if is_due && !core::mem::take(&mut self.was_read) {
+            self.arena.clear();
+        }
         while let Some(&(at, id)) = self.timers.first() {
             if at > now {
                 return;

@@ -5,6 +5,7 @@ use rustls::{
     Error, NamedGroup, PeerMisbehaved,
     crypto::{ActiveKeyExchange, SharedSecret, SupportedKxGroup},
 };
+use zeroize::Zeroizing;
 
 /// X25519 (RFC 7748).
 #[derive(Debug)]
@@ -21,9 +22,9 @@ struct X25519Share {
 
 impl SupportedKxGroup for X25519 {
     fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
-        let mut bytes = [0; 32];
-        fill(&mut bytes);
-        let secret = x25519_dalek::StaticSecret::from(bytes);
+        let mut bytes = Zeroizing::new([0; 32]);
+        fill(&mut *bytes);
+        let secret = x25519_dalek::StaticSecret::from(*bytes);
         let public = x25519_dalek::PublicKey::from(&secret).to_bytes();
         Ok(Box::new(X25519Share { secret, public }))
     }
@@ -63,9 +64,9 @@ impl SupportedKxGroup for P256 {
     fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
         // Zero and what is not below the group's order is no key; both are next to impossible.
         let secret = loop {
-            let mut bytes = [0; 32];
-            fill(&mut bytes);
-            if let Ok(secret) = p256::SecretKey::from_slice(&bytes) {
+            let mut bytes = Zeroizing::new([0; 32]);
+            fill(&mut *bytes);
+            if let Ok(secret) = p256::SecretKey::from_slice(&*bytes) {
                 break secret;
             }
         };

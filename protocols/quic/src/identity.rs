@@ -12,6 +12,7 @@ use rustls::{
 };
 use sansbox_core::Seed;
 use std::sync::Arc;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 /// How far before and after the moment it was made a certificate is valid.
 const VALID_BEFORE: Duration = Duration::from_secs(60 * 60);
@@ -25,6 +26,12 @@ struct Key {
     public: Arc<[u8]>,
 }
 
+/// The private half is wiped when dropped.
+const _: () = {
+    const fn wiped<T: ZeroizeOnDrop>() {}
+    wiped::<SigningKey>();
+};
+
 impl core::fmt::Debug for Key {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("Key(..)")
@@ -34,7 +41,8 @@ impl core::fmt::Debug for Key {
 impl Key {
     fn draw(seed: &Seed) -> Self {
         let signing = (0..)
-            .find_map(|n| SigningKey::from_slice(&seed.derive_nth("key", n).bytes()).ok())
+            .map(|n| Zeroizing::new(seed.derive_nth("key", n).bytes()))
+            .find_map(|bytes| SigningKey::from_slice(&*bytes).ok())
             .expect("nearly every number is a key");
         let public = signing.verifying_key().to_sec1_point(false);
         let public = public.as_bytes().into();

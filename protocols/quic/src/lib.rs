@@ -9,7 +9,9 @@
 //! | [`groups`] | key exchange groups |
 //! | [`parameters`] | transport parameters that are sent otherwise |
 //! | `session` | TLS that is given up after the handshake |
+//! | `arena` | memory for what comes over streams |
 //! | `turn` | whose time and randomness the libraries are using now |
+mod arena;
 pub mod endpoint;
 pub mod groups;
 pub mod hooks;

@@ -1,5 +1,6 @@
 //! One bidirectional stream of a connection and the pipes it is joined to.
-use bytes::{Bytes, BytesMut};
+use crate::arena::Arena;
+use bytes::Bytes;
 use quinn_proto as quic;
 use sansbox_core::{End, Pipe, Progress};
 
@@ -29,6 +30,7 @@ impl Stream {
         connection: &mut quic::Connection,
         id: quic::StreamId,
         received: &mut Pipe,
+        arena: &mut Arena,
     ) -> Progress {
         let mut progress = Progress::NONE;
         if self.is_received {
@@ -48,22 +50,26 @@ impl Stream {
                 return received.reset();
             }
         };
-        while received.room() > 0 {
-            match chunks.next(received.room()) {
+        let mut room = received.room();
+        let mut end = End::Open;
+        while room > 0 && end == End::Open {
+            match chunks.next(room) {
                 Ok(Some(chunk)) => {
-                    received.push(owned(chunk.bytes));
+                    room -= chunk.bytes.len();
+                    arena.gather(&chunk.bytes, received);
                     progress = Progress::MADE;
                 }
-                Ok(None) => {
-                    self.is_received = true;
-                    progress |= received.finish();
-                }
+                Ok(None) => end = End::Fin,
                 Err(quic::ReadError::Blocked) => break,
-                Err(quic::ReadError::Reset(_)) => {
-                    self.is_received = true;
-                    progress |= received.reset();
-                }
+                Err(quic::ReadError::Reset(_)) => end = End::Reset,
             }
+        }
+        arena.hand_over(received);
+        self.is_received = end != End::Open;
+        match end {
+            End::Open => {}
+            End::Fin => progress |= received.finish(),
+            End::Reset => progress |= received.reset(),
         }
         // What is to be sent because of it is asked for in any case.
         let _ = chunks.finalize();
@@ -139,11 +145,4 @@ impl Stream {
         self.is_sent = true;
         self.pending = Bytes::new();
     }
-}
-
-/// The bytes without a copy where nobody else holds their memory.
-fn owned(bytes: Bytes) -> BytesMut {
-    bytes
-        .try_into_mut()
-        .unwrap_or_else(|bytes| BytesMut::from(&bytes[..]))
 }

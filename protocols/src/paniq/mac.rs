@@ -6,7 +6,7 @@ use blake2::{
 };
 use std::fmt;
 use subtle::ConstantTimeEq as _;
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 /// Octets of a MAC1.
 pub const MAC1_LEN: usize = 16;
@@ -14,7 +14,7 @@ pub const MAC1_LEN: usize = 16;
 const LABEL: &[u8; 8] = b"mac1----";
 
 /// The key of MAC1, wiped when dropped.
-#[derive(Clone)]
+#[derive(Clone, ZeroizeOnDrop)]
 pub struct MacKey(Zeroizing<[u8; 32]>);
 
 impl MacKey {

@@ -7,7 +7,7 @@ use sansbox_core::Instant;
 use std::{fmt, time::Duration};
 use thiserror::Error;
 use x25519_dalek::{PublicKey, StaticSecret};
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 /// A time of the wall clock. Whoever drives a machine reads the clock; none is read here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,8 +98,8 @@ impl Tai64N {
     }
 }
 
-/// A server's key pair and what is made from it. The private key is wiped when dropped.
-#[derive(Clone)]
+/// A server's key pair and what is made from it. Wiped when dropped.
+#[derive(Clone, ZeroizeOnDrop)]
 pub struct ServerKey {
     private: StaticSecret,
     mac: MacKey,
@@ -109,7 +109,8 @@ impl ServerKey {
     /// From the 32 octets of `server_private_key`.
     #[must_use]
     pub fn new(private: [u8; 32]) -> Self {
-        let private = StaticSecret::from(private);
+        let octets = Zeroizing::new(private);
+        let private = StaticSecret::from(*octets);
         let mac = MacKey::new(PublicKey::from(&private).as_bytes());
         Self { private, mac }
     }
@@ -315,6 +316,21 @@ mod tests {
         let epoch = Tai64N::new(UnixTime::default());
         assert_eq!(epoch.unix_seconds(), Some(0));
         assert_eq!(Tai64N::from_octets([0; 12]).unix_seconds(), None);
+    }
+
+    /// What a key is made of is wiped by who made it, and goes on being so.
+    #[test]
+    fn keys_are_wiped() {
+        const fn wiped<T: ZeroizeOnDrop>() {}
+        wiped::<ServerKey>();
+        wiped::<MacKey>();
+        wiped::<StaticSecret>();
+        wiped::<x25519_dalek::SharedSecret>();
+        wiped::<XChaCha20Poly1305>();
+        wiped::<blake2::Blake2sMac<blake2::digest::consts::U16>>();
+        wiped::<crate::paniq::preamble::ClientAuth>();
+        wiped::<crate::paniq::profile::PrivateKey>();
+        wiped::<crate::paniq::profile::PublicKey>();
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod net;
 #[path = "../paniq_tunnel/profile.rs"]
 #[allow(dead_code, reason = "shared with the tests of tunnels")]
 mod profile;
+mod steady;
 mod windows;
 
 #[global_allocator]

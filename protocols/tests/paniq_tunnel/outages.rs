@@ -2,7 +2,7 @@
 use super::{
     profile::{Profile, TIMEOUT},
     relay::pattern,
-    world::{ECHO, LATENCY, SILENT, World},
+    world::{ECHO, KEEPS, LATENCY, SILENT, World},
 };
 use sansbox_core::{Instant, Refusal};
 use sansbox_protocols::paniq::{preamble::ClientError, tunnel::Failure};
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// acknowledgements: RFC 9002 section 6.2.1.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(2 * 10 * 3 + 26);
 
-/// After which a tunnel that was replaced is given up.
+/// No tunnel is given up before: loss could explain its silence.
 const SILENCE_DEAD: Duration = Duration::from_secs(2);
 
 /// Preamble with its pauses (five of 10 ms at most), one round trip for the Response, two for QUIC,
@@ -99,6 +99,28 @@ fn an_outage_shorter_than_the_idle_timeout_loses_nothing() {
     assert!(world.client.occupancy()[0] <= 2);
     let after = world.open(ECHO, b"after");
     world.run(|world| world.apps[&after].is_done());
+}
+
+/// Its own probes are far apart by then, and a new tunnel stands before one of them is answered.
+#[test]
+fn a_quiet_stream_outlives_an_outage_shorter_than_the_idle_timeout() {
+    for outage in [1, 5, 20, 60, 100] {
+        let mut world = World::new(Profile::new(), 5);
+        let quiet = world.open(KEEPS, b"hello");
+        world.run(|world| world.apps[&quiet].came == b"hello");
+        let _ = world.run_for(Duration::from_secs(15), |_| false);
+        world.wire.is_cut = true;
+        let _ = world.run_for(Duration::from_secs(outage), |_| false);
+        world.wire.is_cut = false;
+        let _ = world.run_for(Duration::from_secs(30), |_| false);
+        assert!(
+            !world.apps[&quiet].is_reset(),
+            "{outage} s: {:?}",
+            world.downs
+        );
+        world.finish_kept();
+        world.run(|world| world.apps[&quiet].is_done());
+    }
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub(crate) const AT_END: u16 = 80;
 pub(crate) const BANNER: u16 = 25;
 /// Says that it will say nothing, and listens.
 pub(crate) const LISTENS: u16 = 99;
+/// Echoes, and ends only when it is told to.
+pub(crate) const KEEPS: u16 = 22;
 /// Resets when something comes.
 pub(crate) const RESETS: u16 = 66;
 
@@ -185,6 +187,15 @@ impl World {
     pub(crate) fn restart_server(&mut self, seed: u64) {
         self.server = new_server(self.now, &self.profile, seed);
         self.upstreams.clear();
+    }
+
+    /// Targets that keep their streams end them.
+    pub(crate) fn finish_kept(&mut self) {
+        for upstream in self.upstreams.values_mut() {
+            if upstream.port == KEEPS {
+                upstream.port = ECHO;
+            }
+        }
     }
 
     pub(crate) fn new_port(&mut self) -> SocketAddr {
@@ -447,6 +458,11 @@ impl Upstream {
                 }
                 if received.end() == End::Reset {
                     let _ = to_send.reset();
+                }
+            }
+            KEEPS => {
+                while let Some(bytes) = received.take(to_send.room()) {
+                    to_send.push(bytes);
                 }
             }
             _ => {

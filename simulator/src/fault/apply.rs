@@ -2,7 +2,7 @@
 use super::{Fault, HostFault};
 use crate::{
     World,
-    host::{Cx, HostId},
+    host::{Cx, HostId, HostInput},
     resident::State,
     transcript::{Place, Tag},
 };
@@ -28,6 +28,14 @@ impl World {
 
     fn host_fault(&mut self, host: HostId, fault: HostFault) {
         let state = self.residents.get(host.0 as usize).map(|r| r.state);
+        if fault == HostFault::Restart {
+            if state == Some(State::Dead) {
+                self.net.host_fault(host, fault);
+                self.set_state(host, State::Running);
+                self.tell(host, HostInput::Start);
+            }
+            return;
+        }
         if !matches!(state, Some(State::Running | State::Still)) {
             return;
         }
@@ -37,7 +45,8 @@ impl World {
             HostFault::Resume => self.resume(host),
             HostFault::ClockJump(_) | HostFault::ClockDrift(_) => self.rearm(host),
             HostFault::Crash(_) => self.bury(host),
-            HostFault::SlowReader(_)
+            HostFault::Restart
+            | HostFault::SlowReader(_)
             | HostFault::FileLimit(_)
             | HostFault::LoseAddress(_)
             | HostFault::GainAddress(_) => {}

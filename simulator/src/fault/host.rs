@@ -34,6 +34,8 @@ pub enum HostFault {
     ClockDrift(i32),
     /// It dies.
     Crash(Crash),
+    /// Its program is started again after it died, on a kernel that knows no connection.
+    Restart,
     /// It reads at most so many octets in this time from now on; `None`: as fast as it can.
     SlowReader(Option<(usize, Duration)>),
     /// It may hold at most so many sockets from now on: dials and binds are refused, connections
@@ -96,6 +98,10 @@ impl Net {
             HostFault::ClockJump(ahead) => self.core.clock_mut(host, |c| c.jump(now, ahead)),
             HostFault::ClockDrift(drift) => self.core.clock_mut(host, |c| c.set_drift(now, drift)),
             HostFault::Crash(how) => self.crash(host, how),
+            HostFault::Restart => {
+                self.core.set_deaf(host, false);
+                self.tcp.rebooted(host);
+            }
             HostFault::SlowReader(pace) => self.core.set_slow_reader(
                 host,
                 pace.map(|(octets, every)| SlowReader::new(now, octets, every)),

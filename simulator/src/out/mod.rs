@@ -6,6 +6,7 @@
 //! | [`jsonl()`] | one JSON object for each entry, for scripts |
 //! | [`qlog()`] | qlog of each end of each QUIC connection |
 //! | [`html()`] | a timeline to look at: one file that needs nothing else |
+//! | [`sequence()`] | a sequence chart for a document (SVG) |
 //!
 //! All of them are functions of a [`Story`]: the same run gives the same bytes.
 mod decode;
@@ -14,6 +15,7 @@ mod jsonl;
 mod packets;
 mod pcapng;
 mod qlog;
+mod sequence;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +23,7 @@ pub use html::html;
 pub use jsonl::{FORMAT as JSONL_FORMAT, jsonl};
 pub use pcapng::pcapng;
 pub use qlog::qlog;
+pub use sequence::{Chart, sequence};
 
 use crate::{
     quic::Capture,

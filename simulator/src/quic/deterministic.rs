@@ -95,10 +95,7 @@ impl Sources {
         identity: &Identity,
         groups: &[&'static dyn SupportedKxGroup],
     ) -> rustls::ServerConfig {
-        let key = any_supported_type(&identity.key).expect("a key of a known kind");
-        let certified = CertifiedKey::new(vec![identity.certificate.clone()], key);
-        let resolver = Arc::new(SingleCertAndKey::from(certified));
-        let config = self.quic.server_tls(resolver, groups);
+        let config = self.quic.server_tls(identity.resolver(), groups);
         let mut config = config.expect("the provider knows TLS 1.3");
         config.session_storage = Arc::new(Sessions(config.session_storage));
         config
@@ -110,10 +107,7 @@ impl Sources {
         identity: &Identity,
         groups: &[&'static dyn SupportedKxGroup],
     ) -> rustls::ClientConfig {
-        let mut roots = rustls::RootCertStore::empty();
-        let added = roots.add(identity.certificate.clone());
-        added.expect("a certificate that was just made");
-        let config = self.quic.client_tls(roots, groups);
+        let config = self.quic.client_tls(identity.roots(), groups);
         config.expect("the provider knows TLS 1.3")
     }
 }
@@ -149,6 +143,23 @@ impl Identity {
             certificate: certificate.expect("a certificate of one name").into(),
             key: PrivateKeyDer::Pkcs8(pair.serialize_der().into()),
         })
+    }
+}
+
+impl Identity {
+    /// As a server wants it.
+    pub(crate) fn resolver(&self) -> Arc<SingleCertAndKey> {
+        let key = any_supported_type(&self.key).expect("a key of a known kind");
+        let certified = CertifiedKey::new(vec![self.certificate.clone()], key);
+        Arc::new(SingleCertAndKey::from(certified))
+    }
+
+    /// What a client trusts that trusts this identity alone.
+    pub(crate) fn roots(&self) -> rustls::RootCertStore {
+        let mut roots = rustls::RootCertStore::empty();
+        let added = roots.add(self.certificate.clone());
+        added.expect("a certificate that was just made");
+        roots
     }
 }
 

@@ -21,6 +21,7 @@ pub mod talk;
 pub use capture::Capture;
 pub(crate) use facts::note;
 
+pub(crate) use deterministic::SERVER_NAME;
 pub use deterministic::{Hook, Hooks, Identity};
 pub use facts::{Facts, Watch};
 pub use host::{Plan, QuicHost};

@@ -1,4 +1,7 @@
 //! Every scenario is recorded and replayed, and every way in which a replay can differ is planted.
+mod carried;
+mod service;
+
 use super::{promote::Desk, *};
 use crate::{
     drive::{Newcomer, Subject},
@@ -19,6 +22,7 @@ use sansbox_flight::{
     ring::Snapshot,
     wire::{Entry, MachineKind},
 };
+pub(crate) use service::taped;
 use std::cell::RefCell;
 
 /// What `socks5_connects` runs on.
@@ -61,6 +65,25 @@ pub(crate) fn tape<M: Subject>(
     inbound: InboundId,
     new: Newcomer,
 ) -> Maybe<M> {
+    let Newcomer {
+        remote,
+        local,
+        seed,
+        now,
+    } = new;
+    let origin = Origin {
+        kind,
+        inbound,
+        peer: Peer { remote, local },
+        seed,
+        target: None,
+        now,
+    };
+    tape_of(machine, plan, origin)
+}
+
+/// The same for a machine of any origin.
+pub(crate) fn tape_of<M: Subject>(machine: M, plan: &Arc<Plan>, origin: Origin) -> Maybe<M> {
     let found = DESKS.with_borrow(|desks| {
         let Desks { mode, desks } = desks.as_ref()?;
         let found = desks.iter().find(|(of, _)| ptr::eq(&**of, &**plan));
@@ -69,21 +92,6 @@ pub(crate) fn tape<M: Subject>(
     });
     let Some((mode, desk)) = found else {
         return Maybe::Bare(machine);
-    };
-    let Newcomer {
-        remote,
-        local,
-        seed,
-        now,
-    } = new;
-    let peer = Peer { remote, local };
-    let origin = Origin {
-        kind,
-        inbound,
-        peer,
-        seed,
-        target: None,
-        now,
     };
     let taped = Tapped::new(
         machine,

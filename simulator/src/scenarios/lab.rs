@@ -3,6 +3,7 @@
 use crate::{
     World,
     check::{Closed, Invariant, Violation},
+    daemon::{self, DaemonHost},
     drive::{MachineHost, Rules, plan},
     host::HostId,
     net::SiteId,
@@ -74,18 +75,47 @@ pub(super) fn proxy_at(
     addresses: &[&str],
     json: &str,
 ) -> Result<HostId, Violation> {
-    let host = machine(world, name, json)?;
-    Ok(world.host(name, &ips(addresses), host))
+    let site = world.site(name, Vec::new());
+    serve_in(world, site, name, addresses, json)
 }
 
-fn machine(world: &World, name: &str, json: &str) -> Result<MachineHost, Violation> {
-    let plan = plan(json).map_err(|detail| Violation {
+/// Adds a host on a site that serves a configuration; by the engine's own loop where the world
+/// wants that.
+fn serve_in(
+    world: &mut World,
+    site: SiteId,
+    name: &str,
+    addresses: &[&str],
+    json: &str,
+) -> Result<HostId, Violation> {
+    if world.daemon {
+        return daemon_in(world, site, name, addresses, json);
+    }
+    let plan = plan(json).map_err(|why| bad_config(world, name, why))?;
+    let host = MachineHost::of_plan(Rules::default(), &plan);
+    Ok(world.host_in(site, name, &ips(addresses), host))
+}
+
+/// Adds a host on a site that serves a configuration by the engine's own loop, with carriers.
+pub(super) fn daemon_in(
+    world: &mut World,
+    site: SiteId,
+    name: &str,
+    addresses: &[&str],
+    json: &str,
+) -> Result<HostId, Violation> {
+    let plan = daemon::plan(json).map_err(|why| bad_config(world, name, why))?;
+    let host = DaemonHost::of_plan(Rules::default(), &plan);
+    Ok(world.host_in(site, name, &ips(addresses), host))
+}
+
+fn bad_config(world: &World, name: &str, detail: String) -> Violation {
+    Violation {
         at: world.now(),
         host: name.into(),
         invariant: Invariant::Expected,
         detail,
-    })?;
-    Ok(MachineHost::of_plan(Rules::default(), &plan))
+    }
 }
 
 /// Adds a client at 10.0.0.1 that runs one script.
@@ -108,8 +138,7 @@ pub(super) fn client_in(world: &mut World, site: SiteId, ip: &str, to: &str, scr
 
 /// Adds the proxy at 10.0.0.2 on a site.
 pub(super) fn proxy_in(world: &mut World, site: SiteId, json: &str) -> Result<HostId, Violation> {
-    let host = machine(world, "proxy", json)?;
-    Ok(world.host_in(site, "proxy", &ips(&["10.0.0.2", "fd00::2"]), host))
+    serve_in(world, site, "proxy", &["10.0.0.2", "fd00::2"], json)
 }
 
 /// Adds an origin server at [`ORIGIN`] and [`ORIGIN_V6`], whose n-th connection runs `serve(n)`.

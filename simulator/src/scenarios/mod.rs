@@ -1,8 +1,10 @@
 //! All scenarios. One file holds one behaviour or a group of like ones; [`lab`] holds the hosts
 //! that most of them share.
 mod auth;
+mod carried;
 mod censor;
 mod connect;
+mod daemon;
 mod dial;
 mod direct;
 mod firewall;
@@ -14,6 +16,7 @@ mod names;
 mod nat;
 mod pace;
 mod packet_tier;
+mod paniq;
 mod planted;
 mod prober;
 mod quic;
@@ -90,4 +93,7 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     censor::ALL,
     prober::ALL,
     packet_tier::ALL,
+    daemon::ALL,
+    carried::ALL,
+    paniq::ALL,
 ];

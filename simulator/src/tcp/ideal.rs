@@ -131,6 +131,12 @@ impl Tcp {
         self.listeners.insert(addr, host);
     }
 
+    pub(crate) fn unlisten(&mut self, host: HostId, addr: SocketAddr) {
+        if self.listeners.get(&addr) == Some(&host) {
+            self.listeners.remove(&addr);
+        }
+    }
+
     pub(crate) fn open_sockets(&self, host: HostId) -> usize {
         let owns = |conn: &&Conn, side| {
             let end = conn.end(side);

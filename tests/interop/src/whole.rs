@@ -10,6 +10,7 @@ use sansbox_protocols::paniq::{
     Draws,
     preamble::{Dropped, Rules, SourcePort, Window},
     profile::{Profile, Shared},
+    transport::OpenError,
     tunnel::{
         Client, ClientConfig, ClientEvent, Limits, Path, Server, ServerConfig, ServerEvent,
         ServerStream, Settings, Stream,
@@ -34,12 +35,12 @@ fn settings(shared: &Shared) -> Settings {
     }
 }
 
-/// A client. Datagrams that are no envelopes are counted.
+/// A client.
 #[derive(Debug)]
 pub struct TunnelClient {
     machine: Client,
-    /// Datagrams of the server's that are no envelopes, apart from its Responses.
-    pub dropped: usize,
+    /// Why datagrams of the server's were dropped, apart from its Responses.
+    pub dropped: Vec<OpenError>,
 }
 
 impl TunnelClient {
@@ -66,7 +67,7 @@ impl TunnelClient {
         };
         Self {
             machine: Client::new(Instant::ZERO, since_1970(), config, Seed::from_u64(seed)),
-            dropped: 0,
+            dropped: Vec::new(),
         }
     }
 }
@@ -81,7 +82,7 @@ impl End for TunnelClient {
 
     fn receive(&mut self, now: Instant, path: Path, from: SocketAddr, data: BytesMut) {
         let taken = self.machine.handle_datagram(now, path, from, data);
-        self.dropped += usize::from(taken.is_err());
+        self.dropped.extend(taken.err());
     }
 
     fn transmit(&mut self, now: Instant, out: &mut BytesMut) -> Option<(Path, Outgoing)> {
@@ -144,26 +145,33 @@ impl TunnelServer {
     /// When the profile is none for a server.
     #[must_use]
     pub fn new(profile: &Profile, seed: u64) -> Self {
-        let wall = since_1970();
-        let server = profile.server(wall.as_secs());
-        let server = server.expect("a profile for servers").settings;
-        let shared = &server.shared;
-        let window = Window::new(server.skew_hard, shared.handshake_timeout, 3);
-        let seed = Seed::from_u64(seed);
-        let config = ServerConfig {
-            preamble: server.preamble(Draws::new(seed.derive("draws"))),
-            rules: Rules::new(window),
-            padding: shared.padding,
-            settings: settings(shared),
-            limits: Limits::default(),
-        };
-        let identity = Server::identity(&seed.derive("identity"), wall).expect("an identity");
-        let machine = Server::new(Instant::ZERO, wall, config, &identity, seed);
         Self {
-            machine: machine.expect("a server"),
+            machine: server(profile, since_1970(), seed),
             dropped: Vec::new(),
         }
     }
+}
+
+/// The machine for a profile, begun when the wall clock says `wall`.
+///
+/// # Panics
+/// When the profile is none for a server.
+#[must_use]
+pub fn server(profile: &Profile, wall: Duration, seed: u64) -> Server {
+    let server = profile.server(wall.as_secs());
+    let server = server.expect("a profile for servers").settings;
+    let shared = &server.shared;
+    let window = Window::new(server.skew_hard, shared.handshake_timeout, 3);
+    let seed = Seed::from_u64(seed);
+    let config = ServerConfig {
+        preamble: server.preamble(Draws::new(seed.derive("draws"))),
+        rules: Rules::new(window),
+        padding: shared.padding,
+        settings: settings(shared),
+        limits: Limits::default(),
+    };
+    let identity = Server::identity(&seed.derive("identity"), wall).expect("an identity");
+    Server::new(Instant::ZERO, wall, config, &identity, seed).expect("a server")
 }
 
 impl End for TunnelServer {

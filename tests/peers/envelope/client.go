@@ -129,12 +129,15 @@ func (c *Client) ReadFrom(b []byte) (int, net.Addr, error) {
 			continue
 		}
 		found, payload, err := c.codec.framer.decode(c.scratch[:n])
-		if err == nil && found == transport {
+		if err == nil && found != transport {
+			err = errSequence
+		}
+		if err == nil {
 			if payload, err = c.codec.open(c.tunnel, payload); err == nil {
 				return copy(b, payload), from, nil
 			}
 		}
-		c.report("dropped", map[string]any{"kind": int(found) + 1, "octets": n})
+		c.report("dropped", map[string]any{"why": err.Error(), "octets": n})
 	}
 }
 

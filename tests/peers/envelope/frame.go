@@ -28,7 +28,11 @@ type form struct {
 	from, upTo uint32
 }
 
-var errNoFrame = errors.New("no frame, or two at once")
+var (
+	errNoFrame = errors.New("no frame")
+	// Random octets look like the header of another kind now and then; such a frame is lost.
+	errTwoFrames = errors.New("two frames at once")
+)
 
 type framer [4]form
 
@@ -97,7 +101,7 @@ func (f framer) decode(datagram []byte) (kind, []byte, error) {
 			continue
 		}
 		if found >= 0 {
-			return -1, nil, errNoFrame
+			return -1, nil, errTwoFrames
 		}
 		found, payload = kind(n), datagram[form.prefix+headerLen:]
 	}

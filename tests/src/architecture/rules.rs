@@ -105,6 +105,7 @@ pub const RULES: &[Rule] = &[
         Kind::Tool,
         &[
             "sansbox-core",
+            "sansbox-quic",
             "sansbox-protocols",
             "sansbox-stack",
             "sansbox-engine",

@@ -48,6 +48,17 @@ impl Endpoint {
         core::mem::replace(&mut connection.judged, received) < received
     }
 
+    /// Asks the peer of a connection for an answer, without waiting for the next probe.
+    pub fn ping(&mut self, now: Instant, connection: ConnectionId) {
+        if let Some(entry) = self.connections.get_mut(&connection)
+            && !entry.is_lost
+        {
+            let _turn = self.sources.enter(now);
+            entry.quic.ping();
+        }
+        self.settle(now, connection);
+    }
+
     /// Where the peer of a connection is; `None` when the connection is forgotten.
     #[must_use]
     pub fn peer(&self, connection: ConnectionId) -> Option<SocketAddr> {

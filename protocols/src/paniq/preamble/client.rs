@@ -143,7 +143,7 @@ impl Client {
             return Err(ClientError::TooSlow);
         }
         let mut draws = Draws::new(seed.derive("paniq/preamble"));
-        let mut maker = Maker::new(config.auth, seed.derive("paniq/ephemeral"));
+        let mut maker = Maker::new(config.auth.clone(), seed.derive("paniq/ephemeral"));
         // The server's key is tried once, so that making an Initiation cannot fail later.
         let time = UnixTime::default();
         maker.make(&config.framer, &mut draws, time, &mut BytesMut::new())?;

@@ -10,11 +10,12 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use sansbox_core::Seed;
 use std::fmt;
-use zeroize::Zeroizing;
+use subtle::ConstantTimeEq as _;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// What a client has of the server's key. `Debug` does not show it: to know it is all that a server
-/// asks of its clients.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What a client has of the server's key. To know it is all that a server asks of its clients, so
+/// it is wiped when dropped, compared in constant time, and not shown by `Debug`.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub enum ClientAuth {
     /// Nothing: the Initiation has no payload.
     Keyless,
@@ -35,6 +36,21 @@ impl ClientAuth {
         }
     }
 }
+
+impl PartialEq for ClientAuth {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Keyless, Self::Keyless) => true,
+            (Self::Mac(one), Self::Mac(other))
+            | (Self::EncryptedTimestamp(one), Self::EncryptedTimestamp(other)) => {
+                one.ct_eq(other).into()
+            }
+            (Self::Keyless | Self::Mac(_) | Self::EncryptedTimestamp(_), _) => false,
+        }
+    }
+}
+
+impl Eq for ClientAuth {}
 
 impl fmt::Debug for ClientAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

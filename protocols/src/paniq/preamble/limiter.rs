@@ -24,6 +24,8 @@ pub(super) struct Limiter {
     /// What a datagram costs, in nanoseconds.
     cost: u64,
     full: u64,
+    /// As in the Go server: see [`super::Rules::strict_limit`].
+    is_strict: bool,
     buckets: Table<IpAddr, Bucket>,
 }
 
@@ -35,7 +37,7 @@ struct Bucket {
 
 impl Limiter {
     /// `None` when nothing is limited.
-    pub(super) fn new(limit: RateLimit, sources_max: usize) -> Option<Self> {
+    pub(super) fn new(limit: RateLimit, sources_max: usize, is_strict: bool) -> Option<Self> {
         let cost = 1_000_000_000_u64.checked_div(u64::from(limit.per_second))?;
         let burst = match limit.burst {
             0 => RateLimit::BURST_DEFAULT,
@@ -44,11 +46,13 @@ impl Limiter {
         Some(Self {
             cost,
             full: cost * u64::from(burst),
+            is_strict,
             buckets: Table::new(sources_max, Duration::ZERO),
         })
     }
 
-    /// May `source` send one more? A burst of N means N at once, also where time stands still.
+    /// May `source` send one more? A burst of N means N at once, also where time stands still,
+    /// unless the limiter is strict.
     pub(super) fn allows(&mut self, now: Instant, source: IpAddr) -> bool {
         let full = self.full;
         let Some(bucket) = self.buckets.touch(now, source) else {
@@ -64,6 +68,7 @@ impl Limiter {
         bucket.tokens = bucket.tokens.saturating_add(passed).min(full);
         bucket.filled_at = now;
         let left = bucket.tokens.checked_sub(self.cost);
+        let left = left.filter(|left| *left > 0 || !self.is_strict);
         bucket.tokens = left.unwrap_or(bucket.tokens);
         left.is_some()
     }
@@ -79,6 +84,9 @@ impl Limiter {
 
     /// Until a bucket is full again, but no less than WireGuard's second.
     fn idle(&self) -> Duration {
+        if self.is_strict {
+            return RateLimit::IDLE;
+        }
         Duration::from_nanos(self.full).max(RateLimit::IDLE)
     }
 

@@ -25,5 +25,5 @@ pub use initiation::ClientAuth;
 pub use limiter::RateLimit;
 pub use outcome::{Dropped, Taken, UnknownPeer};
 pub use replay::legacy_key;
-pub use rules::{Rules, Sequence, ServerConfig, Window};
+pub use rules::{Memory, Rules, Sequence, ServerConfig, Window};
 pub use server::Server;

@@ -1,6 +1,6 @@
 //! What a server says of datagrams.
 use crate::paniq::{
-    obf::Kind,
+    obf::{FrameError, Kind},
     timestamp::BadTimestamp,
     transport::{OpenError, SealError},
 };
@@ -98,4 +98,12 @@ pub enum UnknownPeer {
     /// The datagram cannot be sealed.
     #[error(transparent)]
     Seal(#[from] SealError),
+}
+
+/// What a datagram is in a tunnel that takes Transport frames alone.
+pub(super) fn in_tunnel(frame: Result<(Kind, usize), FrameError>) -> OpenError {
+    match frame {
+        Ok((kind, _)) => OpenError::Unexpected(kind),
+        Err(error) => OpenError::Frame(error),
+    }
 }

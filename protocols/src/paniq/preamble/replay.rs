@@ -1,6 +1,10 @@
 //! Preambles that were accepted, for as long as they could be accepted again.
+use sansbox_core::Instant;
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// What the Go server remembers of a preamble without an encrypted timestamp: SHA-256 of the
 /// seconds of its `<t>`, the hash of the Initiation's payload, and the first 16 octets of that
@@ -62,6 +66,56 @@ impl Replays {
             self.seen.pop_first();
         }
         self.floor = self.floor.filter(|floor| *floor >= oldest);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.seen.len()
+    }
+}
+
+/// The preambles that came last: [`super::Memory::Recent`].
+#[derive(Debug)]
+pub(super) struct Recent {
+    max: usize,
+    forgets_after: Duration,
+    asked_at: Option<Instant>,
+    /// When each was seen last, as a number that grows.
+    seen: BTreeMap<[u8; 32], u64>,
+    order: BTreeMap<u64, [u8; 32]>,
+    next: u64,
+}
+
+impl Recent {
+    pub(super) const fn new(max: usize, forgets_after: Duration) -> Self {
+        Self {
+            max,
+            forgets_after,
+            asked_at: None,
+            seen: BTreeMap::new(),
+            order: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    /// Was this preamble seen? From now on it was.
+    pub(super) fn sees_again(&mut self, now: Instant, key: [u8; 32]) -> bool {
+        let asked_at = self.asked_at.replace(now);
+        if asked_at.is_some_and(|at| now > at + self.forgets_after) {
+            self.seen.clear();
+            self.order.clear();
+        }
+        let before = self.seen.insert(key, self.next);
+        if let Some(before) = before {
+            self.order.remove(&before);
+        }
+        self.order.insert(self.next, key);
+        self.next += 1;
+        while self.order.len() > self.max.max(1)
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.seen.remove(&oldest);
+        }
+        before.is_some()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -77,6 +77,21 @@ pub enum Sequence {
     Exact,
 }
 
+/// Which preambles with a `<t>` are remembered, so that they are not taken twice. Encrypted
+/// timestamps have nothing to do with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Those whose time is in the window still.
+    ByTime,
+    /// Those that came last, whatever their time; two of one second without a key look alike. All
+    /// are forgotten when none came for so long. This is what the Go server does
+    /// (`spec/paniq.md` 2.4 and 10.12).
+    Recent {
+        /// Twice its `replay_window_seconds`.
+        forgets_after: Duration,
+    },
+}
+
 /// Where a server may decide otherwise than the Go programs. `Default` is ours; nothing of it can
 /// be told by a correct client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +101,11 @@ pub struct Rules {
     /// How far the time of an encrypted timestamp may be away, and whether a preamble is taken only
     /// once. Go: `None`, a recorded preamble is as good as a new one.
     pub encrypted_window: Option<Window>,
+    /// Which preambles with a `<t>` are remembered. Go: [`Memory::Recent`].
+    pub memory: Memory,
+    /// Must a source have more left than a datagram costs, and is its account full again after a
+    /// second of silence, whatever the rate? Go: yes (2.4).
+    pub strict_limit: bool,
     /// Does a tunnel's source get an answer again, to the same Initiation or to a new one? Go: no,
     /// a lost Response is lost for good.
     pub rearms: bool,
@@ -109,6 +129,8 @@ impl Rules {
         Self {
             sequence: Sequence::Any,
             encrypted_window: Some(window),
+            memory: Memory::ByTime,
+            strict_limit: false,
             rearms: true,
             bounded_answers: true,
             half_open_max: 4096,
@@ -125,6 +147,10 @@ impl Rules {
         Self {
             sequence: Sequence::Exact,
             encrypted_window: None,
+            memory: Memory::Recent {
+                forgets_after: Duration::from_secs(60),
+            },
+            strict_limit: true,
             rearms: false,
             bounded_answers: false,
             half_open_max: usize::MAX,

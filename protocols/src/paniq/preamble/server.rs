@@ -6,9 +6,9 @@ mod judge;
 
 use super::{
     limiter::Limiter,
-    outcome::{Dropped, Taken, UnknownPeer},
-    replay::Replays,
-    rules::{Rules, Sequence, ServerConfig},
+    outcome::{Dropped, Taken, UnknownPeer, in_tunnel},
+    replay::{Recent, Replays},
+    rules::{Memory, Rules, Sequence, ServerConfig},
     table::Table,
 };
 use crate::paniq::{
@@ -56,6 +56,8 @@ pub struct Server {
     /// MAC1 of Initiations without a time of their own. The `<t>` that came with one is anybody's
     /// word, so it is remembered whatever that says, until so many came after it.
     initiations: Table<[u8; MAC1_LEN], ()>,
+    /// Where those with a `<t>` are remembered otherwise.
+    recent: Option<Recent>,
     limiter: Option<Limiter>,
     /// Octets that must come before an answer.
     octets_needed: usize,
@@ -87,9 +89,15 @@ impl Server {
             ready: Table::new(rules.ready_max, GRAIN),
             replays: Replays::new(config.replays_max),
             initiations: Table::new(config.replays_max, Duration::ZERO),
+            recent: match rules.memory {
+                Memory::ByTime => None,
+                Memory::Recent { forgets_after } => {
+                    Some(Recent::new(config.replays_max, forgets_after))
+                }
+            },
             limiter: config
                 .rate_limit
-                .and_then(|limit| Limiter::new(limit, rules.limited_max)),
+                .and_then(|limit| Limiter::new(limit, rules.limited_max, rules.strict_limit)),
             octets_needed,
             counts_octets: initiation < octets_needed,
             config,
@@ -286,10 +294,7 @@ impl Server {
         if is_new {
             let judge::Judged { passed, mac } =
                 self.judge(wall, source, datagram, payload, half.timestamp)?;
-            if let Some(passed) = passed {
-                self.replays
-                    .insert(passed.made_at, passed.key, passed.oldest);
-            }
+            self.remember(now, passed)?;
             if let Some(mac) = mac {
                 self.initiations.insert(now, mac, ());
             }
@@ -306,6 +311,25 @@ impl Server {
         let framer = self.config.codec.framer();
         framer.encode(&mut self.config.draws, Kind::Response, &[], out);
         Ok(Taken::Answered { is_new })
+    }
+
+    fn remember(&mut self, now: Instant, passed: Option<judge::Passed>) -> Result<(), Dropped> {
+        let Some(passed) = passed else {
+            return Ok(());
+        };
+        let Some(recent) = &mut self.recent else {
+            let judge::Passed {
+                made_at,
+                key,
+                oldest,
+            } = passed;
+            self.replays.insert(made_at, key, oldest);
+            return Ok(());
+        };
+        match recent.sees_again(now, passed.key) {
+            true => Err(Dropped::Replayed),
+            false => Ok(()),
+        }
     }
 
     fn has_all_signatures(&self, half: &HalfOpen) -> Result<(), Dropped> {
@@ -361,7 +385,7 @@ impl Server {
             self.half_open.len(),
             self.ready.len(),
             limited,
-            self.replays.len(),
+            self.replays.len() + self.recent.as_ref().map_or(0, Recent::len),
         ]
     }
 
@@ -395,13 +419,5 @@ fn read(chain: &Chain, datagram: &[u8], validates: bool) -> Option<Signature> {
     match validates {
         true => chain.read(datagram),
         false => (datagram.len() == chain.len()).then(Signature::default),
-    }
-}
-
-/// What a datagram is in a tunnel that takes Transport frames alone.
-fn in_tunnel(frame: Result<(Kind, usize), FrameError>) -> OpenError {
-    match frame {
-        Ok((kind, _)) => OpenError::Unexpected(kind),
-        Err(error) => OpenError::Frame(error),
     }
 }

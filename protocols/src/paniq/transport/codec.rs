@@ -174,9 +174,19 @@ impl Codec {
 
     /// What was opened last was authentic and new: its counter is noted.
     pub fn prove(&self, opener: &mut Opener) {
-        if let (Some(counter), Some(window)) = (opener.unproven.take(), &mut opener.window) {
+        if let Some(counter) = opener.unproven.take() {
+            let window = opener.window.get_or_insert_default();
             // Too far away to be known: it proves nothing of others.
             let _ = window.accept(counter, &self.counting);
+        }
+    }
+
+    /// Nobody gets a window who has proven nothing.
+    fn check(&self, opener: &Opener, counter: u64) -> Result<(), WindowError> {
+        match &opener.window {
+            Some(window) => window.check(counter, &self.counting),
+            None if counter >= self.counting.limit => Err(WindowError::Limit),
+            None => Ok(()),
         }
     }
 
@@ -309,12 +319,12 @@ impl Codec {
             return Err(OpenError::TooLong { max: INNER_LEN_MAX });
         }
         if let Some(counter) = counter {
-            let window = opener.window.get_or_insert_default();
             if self.needs_proof {
                 opener.unproven = None;
-                window.check(counter, &self.counting)?;
+                self.check(opener, counter)?;
                 opener.unproven = Some(counter);
             } else {
+                let window = opener.window.get_or_insert_default();
                 window.accept(counter, &self.counting)?;
             }
         }

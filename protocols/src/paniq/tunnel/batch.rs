@@ -13,6 +13,9 @@ const SEGMENTS_MAX: usize = 64;
 /// trains the lengths are as random as before; within bulk, neighbours look alike.
 const TRAIN_MAX: usize = 16;
 
+/// Most octets of a train: what UDP over IPv4 can take in one system call.
+const TRAIN_LEN_MAX: usize = 65_507;
+
 /// How long envelopes are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lengths {
@@ -83,9 +86,10 @@ impl Batch {
         out.clear();
         loop {
             while self.sealed < self.plain.len() {
+                let fits = (TRAIN_LEN_MAX / lengths.packet.max(1)).max(1);
                 let train_max = match lengths.is_fixed(self.segment) {
-                    true => segments_max.max(1),
-                    false => segments_max.clamp(1, TRAIN_MAX),
+                    true => segments_max.clamp(1, fits),
+                    false => segments_max.clamp(1, TRAIN_MAX.min(fits)),
                 };
                 let left = self.plain.get(self.sealed..).unwrap_or_default();
                 let (mut segment, mut padding) = (0, None);

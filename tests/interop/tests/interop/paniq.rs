@@ -5,7 +5,9 @@ use sansbox_interop::{
     app::{Then, port},
     whole::{TunnelClient, TunnelServer},
 };
-use sansbox_protocols::paniq::profile::Profile;
+use sansbox_protocols::paniq::{
+    obf::FrameError, preamble::Dropped, profile::Profile, transport::OpenError,
+};
 use sansbox_tests::{Value, json};
 use std::path::Path;
 
@@ -85,16 +87,30 @@ fn parsed(profile: &Value) -> Profile {
     Profile::from_json(profile.to_string().as_bytes()).unwrap()
 }
 
-/// What the Go end says that it must never have to say.
-fn check(name: &str, peer: &Peer) {
-    for event in ["dropped", "unsealed", "failed"] {
-        let told = peer.events(event);
-        assert!(told.is_empty(), "{name}: {told:?}");
+/// Loss on the way, which a socket without room for bulk is, costs attempts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Load {
+    Light,
+    Bulk,
+}
+
+/// What the Go end must never say.
+fn check(name: &str, peer: &Peer, load: Load) {
+    // Random octets look like the header of another kind once in a million frames
+    // (`spec/paniq.md` 1.3), and a preamble that lost a datagram is not what is due.
+    let is_known = |why: &Value| {
+        why == "two frames at once" || why == "not what was due" && load == Load::Bulk
+    };
+    let mut dropped = peer.events("dropped");
+    dropped.retain(|event| !is_known(&event["why"]));
+    assert_eq!(dropped, [Value::Null; 0], "{name}");
+    for event in ["unsealed", "failed"] {
+        assert_eq!(peer.events(event), [Value::Null; 0], "{name}");
     }
 }
 
 /// Our server, and the Go client doing steps; false where it is not there.
-fn serve(name: &str, profile: &Value, steps: &[&str]) -> bool {
+fn serve(name: &str, profile: &Value, steps: &[&str], load: Load) -> bool {
     let server = TunnelServer::new(&parsed(profile), 1);
     let (mut host, at) = Host::with_socket(server, ());
     let at = at.to_string();
@@ -108,10 +124,12 @@ fn serve(name: &str, profile: &Value, steps: &[&str]) -> bool {
             peer.has_done(step)
         });
     }
-    check(name, &peer);
+    check(name, &peer, load);
     assert_eq!(peer.last("ready").unwrap()["attempt"], 1, "{name}");
     assert_eq!(peer.last("response").unwrap()["payload"], 0, "{name}");
     assert_eq!((host.ups, host.downs.len()), (1, 0), "{name}");
+    let two_frames = Dropped::Open(OpenError::Frame(FrameError::Ambiguous));
+    host.end.dropped.retain(|why| *why != two_frames);
     assert_eq!(host.end.dropped, [], "{name}");
     true
 }
@@ -124,7 +142,7 @@ fn packet_max(profile: &Value) -> usize {
 #[test]
 fn a_go_client_meets_our_server_with_any_profile() {
     for (name, profile) in profiles() {
-        if !serve(&name, &profile, &["echo:3:60000"]) {
+        if !serve(&name, &profile, &["echo:3:60000"], Load::Light) {
             return;
         }
     }
@@ -142,10 +160,17 @@ fn a_go_client_does_all_that_streams_can_with_our_server() {
         "echo:2:5000",
     ];
     for profile in [docs(), keyless()] {
-        if !serve("all", &profile, &steps) {
+        if !serve("all", &profile, &steps, Load::Bulk) {
             return;
         }
     }
+}
+
+/// A tunnel stands and none fell. There may be two: on loopback, where a round trip takes no time,
+/// a peer that is not given the processor for a tenth of a second looks dead, until it answers.
+fn stands(host: &Host<TunnelClient>, name: &str) {
+    assert!(host.ups >= 1, "{name}");
+    assert_eq!(host.downs, [], "{name}");
 }
 
 #[test]
@@ -160,13 +185,14 @@ fn our_client_meets_a_go_server_with_any_profile() {
             host.ask(port::ECHO, App::asks(20_000, Then::Finish));
         }
         host.run(&name, |host| host.apps.values().all(App::is_done));
+        let two_frames = OpenError::Frame(FrameError::Ambiguous);
+        host.end.dropped.retain(|why| *why != two_frames);
         for app in host.apps.values() {
             assert_eq!((app.came, app.said()), (20_000, app.heard()), "{name}");
         }
-        check(&name, &peer);
-        assert_eq!(peer.events("ready").len(), 1, "{name}");
-        assert_eq!((host.ups, host.downs.len()), (1, 0), "{name}");
-        assert_eq!(host.end.dropped, 0, "{name}");
+        check(&name, &peer, Load::Light);
+        stands(&host, &name);
+        assert_eq!(host.end.dropped, [], "{name}");
     }
 }
 
@@ -198,8 +224,8 @@ fn our_client_does_all_that_streams_can_with_a_go_server() {
     host.run("a reset", |host| host.apps[&id].is_reset());
     let is_reset = |event: &Value| event["reset"] == 0 && event["by_peer"] == true;
     host.run("its news", |_| peer.events("stream").iter().any(is_reset));
-    check("all", &peer);
-    assert_eq!((host.ups, host.downs.len()), (1, 0));
+    check("all", &peer, Load::Bulk);
+    stands(&host, "all");
     assert!(host.sent.longest.max(host.came.longest) <= packet_max(&profile).max(1202));
 }
 

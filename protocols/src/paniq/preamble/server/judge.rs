@@ -133,6 +133,9 @@ impl Server {
             let mac = payload.get(..MAC1_LEN).unwrap_or_default();
             return legacy_key(seconds, payload, mac);
         }
+        if self.recent.is_some() {
+            return legacy_key(seconds, payload, &[]);
+        }
         if self.has_unique_prefix() {
             return legacy_key(seconds, datagram, &[]);
         }

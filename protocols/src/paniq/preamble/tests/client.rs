@@ -1,6 +1,7 @@
 //! What a client sends, and when.
 use super::*;
 use crate::paniq::preamble::{ClientError, Heard};
+use zeroize::Zeroize as _;
 
 /// Runs a client that nobody answers; what it sent and when, and its events.
 fn alone(config: ClientConfig) -> (Vec<(Duration, BytesMut)>, Vec<ClientEvent>, Instant) {
@@ -141,7 +142,7 @@ fn what_could_never_succeed_is_refused() {
 #[test]
 fn one_seed_sends_the_same_and_two_do_not() {
     let auth = ClientAuth::EncryptedTimestamp(key().public());
-    let sent = |seed| preamble(&DOCS, auth, Duration::ZERO, seed);
+    let sent = |seed| preamble(&DOCS, auth.clone(), Duration::ZERO, seed);
     assert_eq!(sent(1), sent(1));
     let (one, other) = (sent(1), sent(2));
     assert_ne!(one[5][343..375], other[5][343..375], "the ephemeral key");
@@ -153,4 +154,30 @@ fn what_a_client_knows_of_the_server_is_not_shown() {
     let shown = format!("{:?} {config:?}", ClientAuth::Mac([7; 32]));
     assert!(shown.starts_with("Mac(..) "), "{shown}");
     assert!(shown.contains("EncryptedTimestamp(..)"), "{shown}");
+}
+
+#[test]
+fn what_a_client_has_of_the_key_is_wiped_and_not_shown() {
+    let all = || {
+        [
+            ClientAuth::Keyless,
+            ClientAuth::Mac([7; 32]),
+            ClientAuth::Mac([8; 32]),
+            ClientAuth::EncryptedTimestamp([7; 32]),
+        ]
+    };
+    for (n, one) in all().iter().enumerate() {
+        for (m, other) in all().iter().enumerate() {
+            assert_eq!(one == other, n == m, "{n} {m}");
+        }
+        assert!(!format!("{one:?}").contains(['7', '8']));
+        let mut wiped = one.clone();
+        wiped.zeroize();
+        match wiped {
+            ClientAuth::Keyless => assert_eq!(n, 0),
+            ClientAuth::Mac(ref key) | ClientAuth::EncryptedTimestamp(ref key) => {
+                assert_eq!(*key, [0; 32]);
+            }
+        }
+    }
 }

@@ -214,7 +214,7 @@ fn a_client_that_starts_again_on_its_port_is_served_again() {
     let mut draws = Draws::new(Seed::from_u64(9));
     for start in 0..3 {
         let at = Duration::from_secs(start);
-        let preamble = preamble(&DOCS, auth, at, start);
+        let preamble = preamble(&DOCS, auth.clone(), at, start);
         assert_eq!(hand_all(&mut server, at, source(1), &preamble), NEW);
         // Its counter begins at 0 again, and is taken once.
         let mut up = BytesMut::new();

@@ -170,7 +170,7 @@ fn a_server_takes_nothing_that_is_older_than_itself() {
     for (spec, auth) in [(&DOCS, ets()), (&QUIET, mac())] {
         let mut server = Server::new(lenient_config(spec), Rules::default());
         server.begin(wall(later));
-        let old = preamble(spec, auth, later - second, 1);
+        let old = preamble(spec, auth.clone(), later - second, 1);
         let refused = hand_all(&mut server, later, source(1), &old);
         assert_eq!(refused, Err(Dropped::Replayed));
         let new = preamble(spec, auth, later, 2);
@@ -353,6 +353,92 @@ fn by_the_go_rules_a_limited_datagram_resets_the_preamble() {
         assert_eq!(taken, Err(Dropped::RateLimited));
     }
     assert_eq!(server.occupancy()[..2], [0, 0]);
+}
+
+/// `spec/paniq.md` 2.4: a burst of N is N - 1 where time stands still, and a second of silence
+/// fills the account whatever the rate.
+#[test]
+fn by_the_go_rules_a_burst_is_one_less_and_a_quiet_second_restores_it() {
+    let config = ServerConfig {
+        rate_limit: Some(RateLimit {
+            per_second: 1,
+            burst: 6,
+        }),
+        ..server_config(&DOCS)
+    };
+    for (rules, passing) in [(Rules::go(), 5), (Rules::default(), 6)] {
+        let mut server = Server::new(config.clone(), rules);
+        let mut is_limited = |at| {
+            let taken = hand(&mut server, at, source(1), b"noise").0;
+            taken == Err(Dropped::RateLimited)
+        };
+        let at_once = (0..10).take_while(|_| !is_limited(ZERO)).count();
+        assert_eq!(at_once, passing);
+    }
+    for (rules, passing) in [(Rules::go(), 5), (Rules::default(), 1)] {
+        let mut server = Server::new(config.clone(), rules);
+        let limited = |server: &mut Server, at| {
+            let taken = hand(server, at, source(1), b"noise").0;
+            taken == Err(Dropped::RateLimited)
+        };
+        let _ = (0..10).take_while(|_| !limited(&mut server, ZERO)).count();
+        let later = Duration::from_millis(1_001);
+        server.handle_timeout(instant(later));
+        let again = (0..10).take_while(|_| !limited(&mut server, later)).count();
+        assert_eq!(again, passing);
+    }
+}
+
+/// `spec/paniq.md` 10.12: what is remembered of a preamble without a key is its second alone.
+#[test]
+fn by_the_go_rules_two_clients_without_keys_are_one_in_the_same_second() {
+    let spec = Spec {
+        s: [339, 432, 213, 37],
+        ..DOCS
+    };
+    let mut server = Server::new(keyless_config(&spec), Rules::go());
+    let [one, other] = [1, 2].map(|n| preamble(&spec, ClientAuth::Keyless, ZERO, n));
+    assert_eq!(hand_all(&mut server, ZERO, source(1), &one), NEW);
+    let taken = hand_all(&mut server, ZERO, source(2), &other);
+    assert_eq!(taken, Err(Dropped::Replayed));
+    let later = Duration::from_secs(1);
+    let other = preamble(&spec, ClientAuth::Keyless, later, 2);
+    assert_eq!(hand_all(&mut server, later, source(2), &other), NEW);
+}
+
+#[test]
+fn by_the_go_rules_all_preambles_are_forgotten_after_a_quiet_minute() {
+    let mut server = Server::new(lenient_config(&DOCS), Rules::go());
+    let datagrams = preamble(&DOCS, mac(), ZERO, 1);
+    let mut hand_at = |now: u64, port| {
+        let each = |datagram: &BytesMut| {
+            let mut out = BytesMut::new();
+            let now = instant(Duration::from_secs(now));
+            // The wall clock was set back.
+            server.handle_datagram(now, wall(ZERO), source(port), datagram, &mut out)
+        };
+        datagrams.iter().map(each).last().unwrap()
+    };
+    assert_eq!(hand_at(0, 1), NEW);
+    assert_eq!(hand_at(60, 2), Err(Dropped::Replayed));
+    assert_eq!(hand_at(121, 3), NEW, "more than a minute after the last");
+}
+
+#[test]
+fn by_the_go_rules_only_the_last_preambles_are_remembered() {
+    let config = ServerConfig {
+        replays_max: 2,
+        ..lenient_config(&DOCS)
+    };
+    let mut server = Server::new(config, Rules::go());
+    let all = [1, 2, 3].map(|n| preamble(&DOCS, mac(), ZERO, n));
+    let mut hand = |n: usize, port| hand_all(&mut server, ZERO, source(port), &all[n]);
+    assert_eq!((hand(0, 1), hand(1, 2)), (NEW, NEW));
+    assert_eq!(hand(0, 3), Err(Dropped::Replayed), "and is the newest now");
+    assert_eq!(hand(2, 4), NEW, "pushes out the second");
+    assert_eq!(hand(0, 5), Err(Dropped::Replayed));
+    assert_eq!(hand(1, 6), NEW);
+    assert_eq!(server.occupancy()[3], 2);
 }
 
 #[test]

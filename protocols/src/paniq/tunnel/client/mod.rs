@@ -3,7 +3,7 @@
 //! A generation is a socket with a source port of its own, a preamble and a QUIC connection. New
 //! streams go to the newest generation that answers. One that stops answering is replaced while it
 //! may still come back: only when its successor stands, which proves that the path works, and it
-//! stays silent for longer than lost datagrams explain, is it given up.
+//! does not answer although it is asked, is it given up.
 mod generation;
 mod streams;
 
@@ -293,21 +293,11 @@ impl Client {
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let generations = self.generations.values();
         let silent = generations.clone().filter_map(|g| g.silent_after(now));
-        let newest = self.usable(now);
-        let replaced = generations
-            .clone()
-            .filter(|g| newest.is_some_and(|newest| g.path < newest));
-        let dead = replaced.filter_map(Generation::dead_at);
         let timers = generations.filter_map(Generation::poll_timeout);
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let wants_dial = self.wants_dial(now) && !self.is_dialing();
         let retry = wants_dial.then_some(self.retry_at);
-        timers
-            .chain(silent)
-            .chain(dead)
-            .chain(deadline)
-            .chain(retry)
-            .min()
+        timers.chain(silent).chain(deadline).chain(retry).min()
     }
 
     /// Handles every deadline at or before `now`.
@@ -315,6 +305,7 @@ impl Client {
         for generation in self.generations.values_mut() {
             generation.handle_timeout(now, &self.config, &self.wall);
         }
+        self.end_trials(now);
         self.expire(now);
         self.drive(now);
     }
@@ -354,13 +345,8 @@ impl Client {
 
     /// Takes what generations tell, until nothing more follows of it.
     fn drive(&mut self, now: Instant) {
-        // The path to the server works: what stays silent is dead.
-        let newest = self.usable(now);
         for generation in self.generations.values_mut() {
             generation.follow_quic(now);
-            if newest.is_some_and(|newest| generation.path < newest) && generation.is_dead(now) {
-                generation.fail(now, Failure::Silent);
-            }
         }
         while let Some((path, told)) = self
             .generations
@@ -398,7 +384,9 @@ impl Client {
                 for old in silent {
                     self.ask_again(now, old);
                 }
+                self.judge(now);
             }
+            Told::Answered => self.judge(now),
             Told::Failed(why) => {
                 let was_up = self.lose_streams(now, path);
                 if !was_up {
@@ -412,6 +400,26 @@ impl Client {
                 }
             }
             Told::Available => {}
+        }
+    }
+
+    /// There is a way to the server: who is silent is asked, and given up when a newer one stands
+    /// and no answer came.
+    fn judge(&mut self, now: Instant) {
+        let newest = self.usable(now);
+        for old in self.generations.values_mut() {
+            if newest.is_some_and(|newest| old.path < newest) && old.is_condemned(now) {
+                old.fail(now, Failure::Silent);
+            } else {
+                old.suspect(now);
+            }
+        }
+    }
+
+    /// The time of those that were asked may be over.
+    fn end_trials(&mut self, now: Instant) {
+        if self.generations.values().any(|g| g.is_condemned(now)) {
+            self.judge(now);
         }
     }
 

@@ -1,0 +1,225 @@
+//! The whole product: a client's daemon and a server's, with a profile as `sansbox paniq
+//! create-profile` makes it, under the loads that proxies get.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use super::{figure_names, is_rate, quoted};
+use crate::guard::{self, Guarded};
+use crate::load::{self, Target, bulk};
+use crate::paniq::end::Load;
+use crate::paniq::report::Row;
+use crate::process;
+use crate::proxy::free_port;
+use crate::socks::Way;
+use crate::subject::{Folders, sansbox};
+
+/// Tunnels of the memory figure, each with an inbound and an outbound of the client's own; below
+/// what a server allows one host.
+const TUNNELS: u16 = 200;
+/// What is to be reached, in bytes of resident memory for each.
+const TUNNEL_KIB: f64 = 12.0;
+const READY_LIMIT: Duration = Duration::from_secs(10);
+const READY_POLL: Duration = Duration::from_millis(5);
+const SETTLE: Duration = Duration::from_secs(2);
+const ASK_LIMIT: Duration = Duration::from_secs(20);
+const BYTES_PER_KIB: f64 = 1024.0;
+
+/// Two daemons and the tunnels between them.
+struct Pair {
+    client: Guarded,
+    server: Guarded,
+    /// The client's SOCKS listeners.
+    socks: Vec<SocketAddr>,
+}
+
+impl Pair {
+    /// Starts both, with so many tunnels that are not dialled yet.
+    fn start(program: &Path, scratch: &Path, tunnels: u16) -> Result<Self> {
+        let port = free_port()?;
+        let [server_profile, client_profile] = profiles(program, scratch, port)?;
+        let inbound = json!({
+            "type": "paniq", "listen": "127.0.0.1", "listen_port": port,
+            "profile_path": server_profile, "allow_private": true,
+        });
+        let server = start(
+            program,
+            scratch,
+            "paniq-server",
+            &quiet(&json!([inbound]), &json!([]), &json!([])),
+        )?;
+        let mut socks = Vec::new();
+        let (mut inbounds, mut outbounds, mut rules) = (Vec::new(), Vec::new(), Vec::new());
+        for n in 0..tunnels {
+            let listen = free_port()?;
+            socks.push(SocketAddr::from((Ipv4Addr::LOCALHOST, listen)));
+            let (inbound, outbound) = (format!("in{n}"), format!("out{n}"));
+            inbounds.push(json!({
+                "type": "socks", "tag": inbound, "listen": "127.0.0.1", "listen_port": listen,
+            }));
+            outbounds.push(json!({
+                "type": "paniq", "tag": outbound, "profile_path": client_profile,
+            }));
+            rules.push(json!({"inbound": inbound, "action": "route", "outbound": outbound}));
+        }
+        let config = quiet(&json!(inbounds), &json!(outbounds), &json!(rules));
+        let client = start(program, scratch, "paniq-client", &config)?;
+        let pair = Self {
+            client,
+            server,
+            socks,
+        };
+        pair.wait()?;
+        Ok(pair)
+    }
+
+    fn wait(&self) -> Result<()> {
+        let deadline = Instant::now() + READY_LIMIT;
+        for address in &self.socks {
+            while TcpStream::connect(address).is_err() {
+                if Instant::now() >= deadline {
+                    bail!("the client's daemon did not listen within {READY_LIMIT:?}");
+                }
+                thread::sleep(READY_POLL);
+            }
+        }
+        Ok(())
+    }
+
+    fn way(&self, nth: usize) -> Result<Way> {
+        Ok(Way {
+            proxy: *self.socks.get(nth).context("no such tunnel")?,
+            credentials: None,
+            patience: load::PATIENCE,
+        })
+    }
+
+    /// The processes whose time counts, by name.
+    fn sides(&self) -> [(&'static str, Pid); 2] {
+        [("client", self.client.pid()), ("server", self.server.pid())]
+    }
+}
+
+fn quiet(inbounds: &Value, outbounds: &Value, rules: &Value) -> Value {
+    json!({
+        "log": {"level": "warn"},
+        "inbounds": inbounds,
+        "outbounds": outbounds,
+        "route": {"rules": rules},
+    })
+}
+
+fn profiles(program: &Path, scratch: &Path, port: u16) -> Result<[String; 2]> {
+    let files = ["paniq-server-profile.json", "paniq-client-profile.json"]
+        .map(|name| scratch.join(name).display().to_string());
+    let [server, client] = &files;
+    let mut command = Command::new(program);
+    command.args(["paniq", "create-profile", "--proxy-addr"]);
+    command.arg(format!("127.0.0.1:{port}"));
+    command.args(["--out", server, "--client-out", client]);
+    for file in &files {
+        // It does not overwrite keys.
+        let _absent = fs::remove_file(file);
+    }
+    guard::output(&mut command, ASK_LIMIT)?;
+    Ok(files)
+}
+
+fn start(program: &Path, scratch: &Path, name: &str, config: &Value) -> Result<Guarded> {
+    let path = scratch.join(format!("{name}.json"));
+    fs::write(&path, serde_json::to_vec(config)?)?;
+    let log = File::create(scratch.join(format!("{name}.log")))?;
+    let mut command = Command::new(program);
+    command.args(["run", "-c"]).arg(&path);
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    Guarded::spawn(&mut command).with_context(|| format!("start {}", program.display()))
+}
+
+/// All figures of two daemons.
+pub(super) fn rows(rounds: u32, length: Duration) -> Result<Vec<Row>> {
+    let folders = Folders::find()?;
+    let subjects = sansbox(&folders, None)?;
+    let program = &subjects.first().context("no sansbox")?.program;
+    let mut rows = loads(program, &folders.scratch, rounds, length)?;
+    rows.push(memory(program, &folders.scratch, rounds)?);
+    Ok(rows)
+}
+
+fn loads(program: &Path, scratch: &Path, rounds: u32, length: Duration) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for load in Load::ALL {
+        let (name, unit) = figure_names(load);
+        let mut sides = ["client", "server"]
+            .map(|side| Row::new(format!("daemons, {side}: {name}"), unit, is_rate(load)));
+        for _ in 0..rounds {
+            let pair = Pair::start(program, scratch, 1)?;
+            for ((_, pid), row) in pair.sides().into_iter().zip(&mut sides) {
+                let way = pair.way(0)?;
+                let target = Target { way, pid };
+                row.own.push(
+                    measure(load, target, length).with_context(|| format!("daemons, {load:?}"))?,
+                );
+            }
+        }
+        rows.extend(
+            sides
+                .into_iter()
+                .zip(quoted(load))
+                .map(|(row, (go, reach))| row.with(go, reach)),
+        );
+    }
+    Ok(rows)
+}
+
+fn measure(load: Load, target: Target, length: Duration) -> Result<f64> {
+    Ok(match load {
+        Load::Up => bulk::run(target, bulk::Direction::Up, length)?.gbit_per_core_second,
+        Load::Down => bulk::run(target, bulk::Direction::Down, length)?.gbit_per_core_second,
+        Load::Trip => load::trip::run(target, length)?.cpu_us,
+        Load::Conn => load::conn::run(target, length)?.cpu_us,
+    })
+}
+
+/// What an idle tunnel costs the server: what it grows by when all are up and nothing moves.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "memory of one process is below 2^52 bytes"
+)]
+fn memory(program: &Path, scratch: &Path, rounds: u32) -> Result<Row> {
+    let mut row = Row::new("daemons, server: idle tunnel".into(), "KiB", false);
+    for _ in 0..rounds {
+        let pair = Pair::start(program, scratch, TUNNELS)?;
+        let (listener, target) = load::listen()?;
+        let pid = pair.server.pid();
+        // The first tunnel brings what all share.
+        use_once(&pair, 0, target)?;
+        thread::sleep(SETTLE);
+        let before = process::resident(pid)?;
+        for nth in 1..usize::from(TUNNELS) {
+            use_once(&pair, nth, target)?;
+        }
+        drop(listener);
+        thread::sleep(SETTLE);
+        let grown = process::resident(pid)?.saturating_sub(before);
+        row.own
+            .push(grown as f64 / BYTES_PER_KIB / f64::from(TUNNELS - 1));
+    }
+    Ok(row.with(None, Some(TUNNEL_KIB)))
+}
+
+/// One connection through a tunnel, which is up then and idle.
+fn use_once(pair: &Pair, nth: usize, target: std::net::SocketAddrV4) -> Result<()> {
+    let stream = pair.way(nth)?.connect(target);
+    stream.with_context(|| format!("tunnel {nth}")).map(drop)
+}
