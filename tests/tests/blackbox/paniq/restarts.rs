@@ -43,8 +43,9 @@ fn a_killed_server_that_comes_back_is_found_again() {
     drop(server);
     let server = Proxy::start(&setup.server);
     recovers(&client, origin.addr());
-    // A stream of the old tunnel's ends, and not in good order.
-    let ended = read_all(&mut held, PATIENCE);
+    // A stream of the old tunnel's ends, and not in good order: once so many probes went without an
+    // answer that no loss explains it, each after twice the pause before.
+    let ended = read_all(&mut held, PATIENCE * 3);
     assert_eq!((ended.ending, ended.bytes.len()), (Ending::Reset, 0));
     drop(server);
 }
