@@ -6,6 +6,8 @@
 )]
 use sansbox_smol as runtime;
 
+#[path = "../../runtime/tests-common/carried.rs"]
+mod carried;
 #[path = "../../runtime/tests-common/common.rs"]
 mod common;
 #[path = "../../runtime/tests-common/embed.rs"]

@@ -155,12 +155,14 @@ impl<K: Sockets> CarrierDrive<K> {
     /// Streams that sessions ask for.
     fn take_openings(&mut self, now: Instant) -> bool {
         let mut is_news = false;
-        while let Some((shared, target)) = self.desk.pop_opening() {
+        while let Some((shared, target)) = self.desk.next_opening() {
             if shared.is_session_gone() {
+                self.desk.pop_opening();
                 continue;
             }
             is_news = true;
             let stream = self.machine.open(now, target);
+            self.desk.pop_opening();
             shared.set_stream(stream);
             self.streams.insert(stream, shared);
         }

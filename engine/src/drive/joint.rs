@@ -53,7 +53,13 @@ impl Desk {
         self.is_woken.set(false);
     }
 
-    /// The next stream that is asked for.
+    /// The next stream that is asked for. It stays the next until it is popped: a carrier that
+    /// panics over it leaves it to [`Self::close`].
+    pub(super) fn next_opening(&self) -> Option<(Rc<Shared>, Target)> {
+        self.opening.borrow().front().cloned()
+    }
+
+    /// Takes the next stream that is asked for.
     pub(super) fn pop_opening(&self) -> Option<(Rc<Shared>, Target)> {
         self.opening.borrow_mut().pop_front()
     }

@@ -140,7 +140,7 @@ impl Carrier for Scripted {
         }
         match far.gives_end.filter(|_| far.gives.is_empty()) {
             Some(End::Fin) if received.end() == End::Open => received.finish(),
-            Some(End::Reset) => received.reset(),
+            Some(End::Reset) => received.reset() | to_send.reset(),
             _ => Progress::NONE,
         }
     }

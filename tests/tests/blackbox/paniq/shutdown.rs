@@ -160,16 +160,22 @@ fn a_thousand_connections_leave_nothing_behind() {
     let before = [usage(&mut tunnel.client), usage(&mut tunnel.server)];
     rounds(&tunnel, &origin, closed, 1000);
     settle(&tunnel);
-    let after = [usage(&mut tunnel.client), usage(&mut tunnel.server)];
-    for ((files, memory), (files_now, memory_now)) in before.into_iter().zip(after) {
-        assert_eq!(files, files_now, "files");
+    let deadline = Instant::now() + PATIENCE;
+    for (before, proxy) in before
+        .into_iter()
+        .zip([&mut tunnel.client, &mut tunnel.server])
+    {
+        let (files, memory) = before;
+        let mut now = usage(proxy);
+        // On a machine with other work to do a tunnel may just have made place for another one.
+        while now.0 > files && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(100));
+            now = usage(proxy);
+        }
+        assert_eq!(now.0, files, "files");
         // A kilobyte for each would be one too many.
-        assert!(
-            memory_now < memory + 1000,
-            "{memory} kB became {memory_now} kB"
-        );
+        assert!(now.1 < memory + 1000, "{memory} kB became {} kB", now.1);
     }
-    assert_eq!(count(&tunnel.server, SERVER_UP), 1);
     let (_, log) = tunnel.client.stop(Signal::Term);
     assert!(log.contains("served 1200 connections"), "{log}");
 }
