@@ -55,6 +55,16 @@ impl FlowKey {
         }
     }
 
+    /// The connection between two addresses of IPv6, and their ports.
+    pub(crate) const fn v6(source: (Ipv6Addr, u16), destination: (Ipv6Addr, u16)) -> Self {
+        Self {
+            source: source.0.octets(),
+            destination: destination.0.octets(),
+            source_port: source.1,
+            destination_port: destination.1,
+        }
+    }
+
     /// The client's end.
     #[must_use]
     pub fn source(&self) -> SocketAddr {

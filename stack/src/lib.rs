@@ -3,6 +3,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`Stack`] | the machine |
 //! | [`config`] | [`Config`] and every limit |
 //! | [`batch`] | [`RxPacket`], [`TxPacket`], [`TxBatch`]: packets on both sides |
 //! | [`event`] | [`Event`], [`Reject`]: what happened, what may be answered |
@@ -15,9 +16,15 @@ pub mod counters;
 pub mod event;
 pub mod key;
 mod list;
+mod stack;
+mod table;
+mod tcp;
+mod wheel;
+mod wire;
 
 pub use batch::{Checksum, DataRef, Other, RxPacket, TxBatch, TxPacket, Verified};
 pub use config::{Config, Congestion, Handshake};
 pub use counters::{Counters, Drop};
 pub use event::{CancelReason, Event, Reject, ResetReason};
 pub use key::{FlowId, FlowKey};
+pub use stack::{Piece, Stack};
