@@ -227,11 +227,17 @@ impl Stack {
         Ok(())
     }
 
-    /// No bytes follow: FIN is sent behind what is queued. The other direction stays open.
+    /// No bytes follow: FIN is sent behind what is queued, or when the handshake is done. The
+    /// other direction stays open.
     pub fn shutdown(&mut self, now: Instant, flow: FlowId) {
         let Some(index) = self.table.resolve(flow) else {
             return;
         };
+        if let Some(Entry::HalfOpen(half)) = self.table.get_mut(index).map(|place| &mut place.entry)
+        {
+            half.set_shut();
+            return;
+        }
         let Some((state, _)) = self.flow_mut(index) else {
             return;
         };

@@ -181,12 +181,16 @@ impl Stack {
         } else {
             news::OPEN
         });
+        if half.shut() {
+            flow.shutdown(now);
+        }
         self.context.counters.opened += 1;
         let at = self.push_flow(flow);
         if let Some(place) = self.table.get_mut(index) {
             place.entry = Entry::Open(half.key, at);
         }
         self.wheel.clear(index);
+        self.mark_dirty(index);
         self.queue_event(index);
     }
 

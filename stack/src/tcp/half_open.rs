@@ -16,6 +16,7 @@ const TOLD: u8 = 1 << 1;
 const ANSWERED: u8 = 1 << 2;
 const LARGE_WINDOW: u8 = 1 << 3;
 const MIDDLE_WINDOW: u8 = 1 << 4;
+const SHUT: u8 = 1 << 5;
 
 /// At most 64 bytes, so that a flood of SYNs costs little: no buffers, no list of options.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +84,15 @@ impl HalfOpen {
     pub(crate) const fn answer(&mut self, now: Instant) {
         self.flags |= ANSWERED;
         self.since = now;
+    }
+
+    /// Did the caller end its direction already?
+    pub(crate) const fn shut(&self) -> bool {
+        self.flags & SHUT != 0
+    }
+
+    pub(crate) const fn set_shut(&mut self) {
+        self.flags |= SHUT;
     }
 
     /// When its wait is over.

@@ -71,7 +71,13 @@ impl Flow {
         segment: &Segment<'_>,
     ) -> After {
         if segment.seq == self.rcv_nxt {
-            return After::Broken(ResetReason::Peer);
+            // A peer that has everything may have forgotten the connection before our FIN.
+            let ending = matches!(self.state, State::LastAck | State::Closing);
+            return if ending && self.chunks.is_empty() {
+                After::Closed
+            } else {
+                After::Broken(ResetReason::Peer)
+            };
         }
         let inside = after(segment.seq, self.rcv_nxt) && before(segment.seq, self.rcv_edge);
         if inside {

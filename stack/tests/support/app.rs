@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use sansbox_core::Instant;
-use sansbox_stack::{Event, FlowId, RxPacket, Stack};
+use sansbox_stack::{Event, FlowId, ResetReason, RxPacket, Stack};
 
 use super::{Rng, pattern};
 
@@ -76,7 +76,15 @@ impl App {
                 Event::Cancelled(flow, _) => {
                     self.flows.remove(&flow);
                 }
-                Event::Reset(..) => panic!("{event:?}"),
+                Event::Reset(flow, reason) => {
+                    // A client that has everything answers our FIN, sent again because its
+                    // acknowledgements were lost, with RST once it has forgotten the connection.
+                    // That it has everything is checked at the end.
+                    let served = self.flows.get_mut(&flow).unwrap();
+                    let over = served.fin && served.shut && reason == ResetReason::Peer;
+                    assert!(over, "{event:?}");
+                    served.closed = true;
+                }
             }
         }
     }

@@ -17,6 +17,15 @@ pub struct World {
     pub largest: usize,
 }
 
+/// How a world ended that did not fail.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done(Summary),
+    /// smoltcp's socket has bytes to send, or to send again, and no timer: it will do nothing for
+    /// ever, whatever it hears. That is a fault of the oracle's.
+    Stalled,
+}
+
 /// What a world did, to compare two runs.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Summary {
@@ -116,6 +125,7 @@ impl World {
                 self.largest = self.largest.max(packet.len());
                 let mut bytes = Vec::new();
                 packet.copy_to(&mut bytes);
+                trace(self.now, "down", &bytes);
                 self.link.send(self.now, To::Client, bytes);
             }
             batch.clear();
@@ -125,6 +135,7 @@ impl World {
         self.client.turn();
         self.client.poll(self.now);
         for packet in std::mem::take(&mut self.client.port.tx) {
+            trace(self.now, "up", &packet);
             self.link.send(self.now, To::Stack, packet);
         }
         let next = [
@@ -159,10 +170,13 @@ impl World {
     }
 
     /// Runs to the end and checks that every byte arrived once, in order, both ways.
-    pub fn run(&mut self) -> Summary {
+    pub fn run(&mut self) -> Outcome {
         let mut batch = TxBatch::new(16);
         let mut steps = 0_u64;
         while !self.done() {
+            if self.client_stalled() {
+                return Outcome::Stalled;
+            }
             self.step(&mut batch);
             steps += 1;
             if self.now > 3_000_000_000 || steps > 2_000_000 {
@@ -195,14 +209,30 @@ impl World {
         assert_eq!(self.stack.half_open_flows(), 0);
         assert_eq!(self.stack.window_sum(), 0);
         let counters = self.stack.counters();
-        Summary {
+        Outcome::Done(Summary {
             now: self.now,
             packets_in: counters.packets_in,
             packets_out: counters.packets_out,
             retransmitted: counters.retransmitted,
             fast_recoveries: counters.fast_recoveries,
             out_of_order: counters.copied_out_of_order,
-        }
+        })
+    }
+
+    /// Nothing is on the wire, the stack waits for minutes, and a client that owes bytes waits
+    /// without a timer.
+    fn client_stalled(&mut self) -> bool {
+        let soon = instant(self.now + 100_000_000);
+        let quiet =
+            self.link.next().is_none() && self.stack.poll_timeout().is_none_or(|at| at > soon);
+        let now = super::client::time(self.now);
+        let client = &mut self.client;
+        quiet
+            && client.iface.poll_at(now, &client.sockets).is_none()
+            && client.connections.iter().any(|connection| {
+                let socket = client.sockets.get::<tcp::Socket<'_>>(connection.handle);
+                socket.send_queue() > 0
+            })
     }
 
     fn describe(&self) {
@@ -230,4 +260,18 @@ impl World {
         }
         eprintln!("{:?} {:?}", self.stack.config(), self.stack.counters());
     }
+}
+
+/// Prints a packet where `STACK_TRACE` is set.
+fn trace(now: u64, way: &str, packet: &[u8]) {
+    use smoltcp::wire::{Ipv4Packet, Ipv6Packet, TcpPacket};
+    if std::env::var_os("STACK_TRACE").is_none() {
+        return;
+    }
+    let tcp = if packet[0] >> 4 == 4 {
+        Ipv4Packet::new_unchecked(packet).payload()
+    } else {
+        Ipv6Packet::new_unchecked(packet).payload()
+    };
+    eprintln!("{now} {way} {}", TcpPacket::new_unchecked(tcp));
 }
