@@ -1,6 +1,7 @@
 //! A virtual wire with a stack at one end and smoltcp's own sockets at the other.
 #![allow(
     dead_code,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "test support, which not every test uses whole"
@@ -8,6 +9,7 @@
 pub mod app;
 pub mod client;
 pub mod link;
+pub mod raw;
 pub mod run;
 
 /// SplitMix64: a generator for tests, the same on every machine.

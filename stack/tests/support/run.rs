@@ -1,7 +1,10 @@
 //! One seeded world: clients, wire, stack, caller.
+use std::collections::BTreeMap;
+
 use sansbox_core::{Instant, Seed};
 use sansbox_stack::{Config, Congestion, Handshake, RxPacket, Stack, TxBatch};
 use smoltcp::socket::tcp;
+use smoltcp::wire::{Ipv4Packet, Ipv6Packet, TcpPacket};
 
 use super::Rng;
 use super::app::{App, Pace};
@@ -15,14 +18,53 @@ pub struct World {
     pub app: App,
     pub now: u64,
     pub largest: usize,
+    pub watch: Watch,
+}
+
+/// Whether clients do their part: by port, what they were told to send next, and when they did.
+#[derive(Default)]
+pub struct Watch {
+    told: BTreeMap<u16, (u32, u16)>,
+    sent: BTreeMap<u16, u64>,
+}
+
+impl Watch {
+    fn down(&mut self, tcp: &TcpPacket<&[u8]>) {
+        let told = (tcp.ack_number().0.cast_unsigned(), tcp.window_len());
+        self.told.insert(tcp.dst_port(), told);
+    }
+
+    fn up(&mut self, now: u64, tcp: &TcpPacket<&[u8]>) {
+        let port = tcp.src_port();
+        let (seq, len) = (tcp.seq_number().0.cast_unsigned(), tcp.segment_len() as u32);
+        let wanted = self.told.get(&port).map_or(seq, |told| told.0);
+        if wanted.wrapping_sub(seq) < len {
+            self.sent.insert(port, now);
+        }
+    }
+
+    /// Was nothing sent for ten minutes of what was asked for, with a window that allowed it?
+    fn idle(&self, now: u64, port: u16) -> bool {
+        let open = self.told.get(&port).is_some_and(|told| told.1 > 0);
+        let sent = self.sent.get(&port).copied().unwrap_or_default();
+        open && now > sent + 600_000_000
+    }
+}
+
+fn tcp_of(packet: &[u8]) -> TcpPacket<&[u8]> {
+    TcpPacket::new_unchecked(if packet[0] >> 4 == 4 {
+        Ipv4Packet::new_unchecked(packet).payload()
+    } else {
+        Ipv6Packet::new_unchecked(packet).payload()
+    })
 }
 
 /// How a world ended that did not fail.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     Done(Summary),
-    /// smoltcp's socket has bytes to send, or to send again, and no timer: it will do nothing for
-    /// ever, whatever it hears. That is a fault of the oracle's.
+    /// smoltcp's socket owes bytes that it was asked for with an open window, and never sends
+    /// them: it has lost its timer, or probes a window that is open. A fault of the oracle's.
     Stalled,
 }
 
@@ -105,6 +147,7 @@ pub fn world(seed: u64) -> World {
         app,
         now: 1,
         largest: 0,
+        watch: Watch::default(),
     }
 }
 
@@ -125,6 +168,7 @@ impl World {
                 self.largest = self.largest.max(packet.len());
                 let mut bytes = Vec::new();
                 packet.copy_to(&mut bytes);
+                self.watch.down(&tcp_of(&bytes));
                 trace(self.now, "down", &bytes);
                 self.link.send(self.now, To::Client, bytes);
             }
@@ -135,6 +179,7 @@ impl World {
         self.client.turn();
         self.client.poll(self.now);
         for packet in std::mem::take(&mut self.client.port.tx) {
+            self.watch.up(self.now, &tcp_of(&packet));
             trace(self.now, "up", &packet);
             self.link.send(self.now, To::Stack, packet);
         }
@@ -219,19 +264,23 @@ impl World {
         })
     }
 
-    /// Nothing is on the wire, the stack waits for minutes, and a client that owes bytes waits
-    /// without a timer.
-    fn client_stalled(&mut self) -> bool {
-        let soon = instant(self.now + 100_000_000);
-        let quiet =
-            self.link.next().is_none() && self.stack.poll_timeout().is_none_or(|at| at > soon);
-        let now = super::client::time(self.now);
-        let client = &mut self.client;
-        quiet
-            && client.iface.poll_at(now, &client.sockets).is_none()
-            && client.connections.iter().any(|connection| {
-                let socket = client.sockets.get::<tcp::Socket<'_>>(connection.handle);
-                socket.send_queue() > 0
+    /// Does a client owe bytes, and has not sent them for ten minutes?
+    fn client_stalled(&self) -> bool {
+        self.client
+            .connections
+            .iter()
+            .enumerate()
+            .any(|(at, connection)| {
+                let socket = self
+                    .client
+                    .sockets
+                    .get::<tcp::Socket<'_>>(connection.handle);
+                let owes_fin = matches!(
+                    socket.state(),
+                    tcp::State::FinWait1 | tcp::State::Closing | tcp::State::LastAck
+                );
+                let port = 49152 + u16::try_from(at).unwrap();
+                (socket.send_queue() > 0 || owes_fin) && self.watch.idle(self.now, port)
             })
     }
 
@@ -264,14 +313,8 @@ impl World {
 
 /// Prints a packet where `STACK_TRACE` is set.
 fn trace(now: u64, way: &str, packet: &[u8]) {
-    use smoltcp::wire::{Ipv4Packet, Ipv6Packet, TcpPacket};
     if std::env::var_os("STACK_TRACE").is_none() {
         return;
     }
-    let tcp = if packet[0] >> 4 == 4 {
-        Ipv4Packet::new_unchecked(packet).payload()
-    } else {
-        Ipv6Packet::new_unchecked(packet).payload()
-    };
-    eprintln!("{now} {way} {}", TcpPacket::new_unchecked(tcp));
+    eprintln!("{now} {way} {}", tcp_of(packet));
 }
