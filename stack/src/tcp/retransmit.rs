@@ -133,9 +133,7 @@ impl Flow {
             self.backoff = 0;
         }
         self.arm(now);
-        if self.alarm == Alarm::TailProbe {
-            self.arm_tail_probe(now);
-        }
+        self.arm_tail_probe(now);
     }
 
     /// Replaces the timeout by an earlier probe where the peer reports what arrived.
@@ -154,10 +152,11 @@ impl Flow {
         } else {
             Duration::ZERO
         };
-        let probe = (2 * trip + delayed).max(TAIL_PROBE_MIN);
-        if probe < self.rtt.timeout(0) {
+        let probe = now + (2 * trip + delayed).max(TAIL_PROBE_MIN);
+        let moves = self.alarm == Alarm::TailProbe && probe < now + self.rtt.timeout(0);
+        if moves || (self.alarm == Alarm::Timeout && probe < self.retransmit_at) {
             self.alarm = Alarm::TailProbe;
-            self.retransmit_at = now + probe;
+            self.retransmit_at = probe;
         }
     }
 
