@@ -57,8 +57,9 @@ impl Flow {
         let fast = (2 * trip).max(TUNING_MIN);
         let late = now.saturating_duration_since(self.tuned_at) > fast;
         if late {
+            // What was taken now had longer than that to come.
             self.tuned_at = now;
-            self.tuned_bytes = taken;
+            self.tuned_bytes = 0;
         }
         if self.tuned_bytes < self.window_limit {
             return;

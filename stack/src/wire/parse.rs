@@ -103,10 +103,10 @@ pub(crate) fn parse<'a>(index: u32, packet: &RxPacket<'a>) -> Result<Parsed<'a>,
 }
 
 fn ipv4(packet: &RxPacket<'_>) -> Result<Internet, Drop> {
-    let ip = Ipv4Packet::new_checked(packet.data).map_err(|_| Drop::Truncated)?;
-    if ip.header_len() < 20 {
+    if packet.data.first().is_some_and(|byte| byte & 0xf < 5) {
         return Err(Drop::IpHeader);
     }
+    let ip = Ipv4Packet::new_checked(packet.data).map_err(|_| Drop::Truncated)?;
     if packet.verified == Verified::No && !ip.verify_checksum() {
         return Err(Drop::IpChecksum);
     }
