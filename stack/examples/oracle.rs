@@ -15,11 +15,12 @@ fn main() {
         println!("usage: oracle FROM TO");
         std::process::exit(2);
     };
-    let mut stalled = Vec::new();
+    let (mut stalled, mut lost) = (Vec::new(), 0);
     let (mut failed, mut packets, mut resent, mut micros) = (Vec::new(), 0, 0, 0);
     for seed in from..to {
         match std::panic::catch_unwind(|| world(seed).run()) {
             Ok(Outcome::Stalled) => stalled.push(seed),
+            Ok(Outcome::HandshakeLost) => lost += 1,
             Ok(Outcome::Done(summary)) => {
                 packets += summary.packets_in + summary.packets_out;
                 resent += summary.retransmitted;
@@ -30,6 +31,7 @@ fn main() {
     }
     println!(
         "seeds {from}..{to}: {packets} packets, {resent} sent again, {} virtual seconds, \
+         handshakes lost: {lost}, \
          oracle stalled: {stalled:?}, failed: {failed:?}",
         micros / 1_000_000
     );

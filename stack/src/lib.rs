@@ -9,6 +9,7 @@
 //! | [`event`] | [`Event`], [`Reject`]: what happened, what may be answered |
 //! | [`key`] | [`FlowKey`], [`FlowId`]: what identifies a connection |
 //! | [`counters`] | [`Counters`], [`Drop`]: nothing is dropped without a reason |
+#![forbid(unsafe_code)]
 
 pub mod batch;
 pub mod config;

@@ -167,13 +167,8 @@ impl Wheel {
         let seen = tick.min(self.now + SPAN - (SPAN >> SLOT_BITS) - 1);
         let differing = (seen ^ self.now) | 1;
         let level = (differing.ilog2() / SLOT_BITS) as usize;
-        let (level, slot) = if level < LEVELS {
-            (level, slot_of(level, seen))
-        } else {
-            // The same slot of the top level one round later: its distance is below one round.
-            (LEVELS - 1, slot_of(LEVELS - 1, seen))
-        };
-        debug_assert!(level < LEVELS, "the top level holds the rest");
+        // What differs above the top level is in its next round, less than one round away.
+        let slot = slot_of(level.min(LEVELS - 1), seen);
         let head = self.heads.get(slot).copied().unwrap_or(NIL);
         if let Some(next) = self.links.get_mut(head as usize) {
             next.previous = index;
@@ -201,12 +196,6 @@ impl Wheel {
                 *occupied |= bit;
             }
         }
-    }
-
-    /// Bytes kept for one entry.
-    #[cfg(test)]
-    pub(crate) const fn entry_len() -> usize {
-        size_of::<Link>()
     }
 }
 

@@ -153,3 +153,8 @@ pub(crate) fn receive_mss(key: &FlowKey, config: &Config) -> u16 {
     let headers = if key.is_v4() { 40 } else { 60 };
     config.tun_mtu.saturating_sub(headers)
 }
+
+const _: () = assert!(
+    size_of::<HalfOpen>() <= 64,
+    "a flood of SYNs must cost little"
+);
