@@ -85,8 +85,24 @@ impl Client {
         header[24..28].copy_from_slice(&self.seq.to_be_bytes());
         header[28..32].copy_from_slice(&self.ack.to_be_bytes());
         header[33] = flags;
+        header[36..38].copy_from_slice(&[0, 0]);
         let tcp = fold(sum(&header[12..40]) + 6 + 20 + len as u64);
         header[36..38].copy_from_slice(&tcp.to_be_bytes());
+    }
+}
+
+impl Client {
+    /// A SYN whose one option says that segments of 1400 bytes are welcome.
+    fn syn(&self) -> [u8; 44] {
+        let mut packet = [0; 44];
+        self.packet(&mut packet, SYN, 4);
+        packet[32] = 0x60;
+        packet[36..38].copy_from_slice(&[0, 0]);
+        packet[40..42].copy_from_slice(&[2, 4]);
+        packet[42..44].copy_from_slice(&(PAYLOAD as u16).to_be_bytes());
+        let tcp = fold(sum(&packet[12..]) + 6 + 24);
+        packet[36..38].copy_from_slice(&tcp.to_be_bytes());
+        packet
     }
 }
 
@@ -124,9 +140,7 @@ impl World {
     fn connect(&mut self, n: usize) {
         let now = self.now();
         let client = &mut self.clients[n];
-        client.packet(&mut self.buffers[0], SYN, 0);
-        self.stack
-            .recv_batch(now, &[RxPacket::new(&self.buffers[0][..40])]);
+        self.stack.recv_batch(now, &[RxPacket::new(&client.syn())]);
         self.stack.poll_transmit(now, &mut self.batch);
         let header = self.batch.packets()[0].header();
         let iss = u32::from_be_bytes(header[24..28].try_into().unwrap());
