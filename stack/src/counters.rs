@@ -4,11 +4,11 @@ macro_rules! drops {
     ($($(#[$doc:meta])* $variant:ident = $name:literal: $meaning:literal,)*) => {
         /// Why a packet, or a part of its payload, was not taken.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Drop {
+        pub enum DropReason {
             $(#[doc = $meaning] $variant,)*
         }
 
-        impl Drop {
+        impl DropReason {
             /// All reasons, in the order of the documentation's table.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
@@ -61,7 +61,7 @@ drops! {
 /// Counts since the stack was made.
 #[derive(Clone, Debug)]
 pub struct Counters {
-    drops: [u64; Drop::ALL.len()],
+    drops: [u64; DropReason::ALL.len()],
     /// Packets received.
     pub packets_in: u64,
     /// Packets sent; one that the device cuts in segments counts once.
@@ -107,7 +107,7 @@ pub struct Counters {
 impl Default for Counters {
     fn default() -> Self {
         Self {
-            drops: [0; Drop::ALL.len()],
+            drops: [0; DropReason::ALL.len()],
             packets_in: 0,
             packets_out: 0,
             bytes_in: 0,
@@ -135,12 +135,12 @@ impl Default for Counters {
 impl Counters {
     /// How often packets were dropped for `reason`.
     #[must_use]
-    pub fn drops(&self, reason: Drop) -> u64 {
+    pub fn drops(&self, reason: DropReason) -> u64 {
         self.drops.get(reason as usize).copied().unwrap_or_default()
     }
 
     /// Counts one.
-    pub(crate) fn drop(&mut self, reason: Drop) {
+    pub(crate) fn drop(&mut self, reason: DropReason) {
         if let Some(count) = self.drops.get_mut(reason as usize) {
             *count = count.saturating_add(1);
         }

@@ -1,5 +1,6 @@
-//! User-space TCP termination for TUN devices, as a pure state machine: IP packets in batches
-//! in and out, connections as events, time and randomness as arguments.
+#![doc = include_str!("../README.md")]
+//!
+//! ## Modules
 //!
 //! | module | holds |
 //! |---|---|
@@ -8,7 +9,7 @@
 //! | [`batch`] | [`RxPacket`], [`TxPacket`], [`TxBatch`]: packets on both sides |
 //! | [`event`] | [`Event`], [`Reject`]: what happened, what may be answered |
 //! | [`key`] | [`FlowKey`], [`FlowId`]: what identifies a connection |
-//! | [`counters`] | [`Counters`], [`Drop`]: nothing is dropped without a reason |
+//! | [`counters`] | [`Counters`], [`DropReason`]: nothing is dropped without a reason |
 #![forbid(unsafe_code)]
 
 pub mod batch;
@@ -25,7 +26,7 @@ mod wire;
 
 pub use batch::{Checksum, DataRef, Other, RxPacket, TxBatch, TxPacket, Verified};
 pub use config::{Config, Congestion, Handshake};
-pub use counters::{Counters, Drop};
+pub use counters::{Counters, DropReason};
 pub use event::{CancelReason, Event, Reject, ResetReason};
 pub use key::{FlowId, FlowKey};
 pub use stack::{Piece, Stack};

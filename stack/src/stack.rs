@@ -11,7 +11,7 @@ use sansbox_core::{Instant, Seed};
 
 use crate::batch::{DataRef, Other, RxPacket};
 use crate::config::{CONTROL_QUEUE_MAX, Config, Handshake};
-use crate::counters::{Counters, Drop};
+use crate::counters::{Counters, DropReason};
 use crate::event::{Reject, ResetReason};
 use crate::key::{FlowId, FlowKey};
 use crate::table::{Ages, Entry, Table};
@@ -315,7 +315,7 @@ impl Stack {
     /// Queues a packet without a flow.
     fn push_control(&mut self, control: Control) {
         if self.control.len() >= CONTROL_QUEUE_MAX {
-            self.context.counters.drop(Drop::ControlFull);
+            self.context.counters.drop(DropReason::ControlFull);
             return;
         }
         self.control.push_back(control);

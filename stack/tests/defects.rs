@@ -1,4 +1,10 @@
 //! The eight defects of the stack that this one replaces, each as what must not happen again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::manual_let_else,
+    reason = "a test that panics has failed"
+)]
 mod support;
 
 use sansbox_stack::{CancelReason, Config, Event, FlowId, Handshake, Reject};

@@ -1,7 +1,13 @@
 //! Modes, refusals, limits and floods.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::manual_let_else,
+    reason = "a test that panics has failed"
+)]
 mod support;
 
-use sansbox_stack::{CancelReason, Config, Drop, Event, FlowId, Handshake, Reject};
+use sansbox_stack::{CancelReason, Config, DropReason, Event, FlowId, Handshake, Reject};
 use smoltcp::wire::{Icmpv4Packet, Icmpv6Packet, Ipv4Packet, Ipv6Packet, TcpPacket};
 use support::raw::{Bench, Peer, at};
 
@@ -163,8 +169,11 @@ fn a_dial_has_a_deadline() {
     assert_eq!(bench.events[1..], [expected]);
 }
 
-/// `None`: nothing is said. Else ICMP type and code, or (0, 0) for RST.
-const REFUSALS: &[(Reject, Option<(u8, u8)>, Option<(u8, u8)>)] = &[
+/// ICMP type and code, or (0, 0) for RST; `None`: nothing.
+type Said = Option<(u8, u8)>;
+
+/// What is said on IPv4 and on IPv6.
+const REFUSALS: &[(Reject, Said, Said)] = &[
     (Reject::Refused, Some((0, 0)), Some((0, 0))),
     (Reject::PolicyReset, Some((0, 0)), Some((0, 0))),
     (Reject::HostUnreachable, Some((3, 1)), Some((1, 3))),
@@ -282,7 +291,7 @@ fn with_dials_on_their_way_a_flood_is_dropped_and_not_refused() {
         assert_eq!(bench.say(&[attacker(n).syn()]), []);
     }
     assert_eq!(bench.stack.half_open_flows(), 100);
-    assert_eq!(bench.stack.counters().drops(Drop::HalfOpenFull), 399);
+    assert_eq!(bench.stack.counters().drops(DropReason::HalfOpenFull), 399);
     assert_eq!(bench.events.len(), 100);
 }
 
@@ -296,7 +305,7 @@ fn one_source_does_not_take_all_places() {
         bench.say(&[Peer::new(&format!("10.0.0.2:{}", 4000 + port), "192.0.2.9:80").syn()]);
     }
     assert_eq!(bench.stack.half_open_flows(), 10);
-    assert_eq!(bench.stack.counters().drops(Drop::SourceFull), 40);
+    assert_eq!(bench.stack.counters().drops(DropReason::SourceFull), 40);
     assert_eq!(
         bench
             .say(&[Peer::new("10.0.0.3:4000", "192.0.2.9:80").syn()])
@@ -327,7 +336,7 @@ fn connections_have_a_limit() {
         bench.say(&[Peer::new("10.0.0.9:1", "192.0.2.9:80").syn()]),
         []
     );
-    assert_eq!(bench.stack.counters().drops(Drop::FlowsFull), 1);
+    assert_eq!(bench.stack.counters().drops(DropReason::FlowsFull), 1);
 }
 
 #[test]
@@ -335,8 +344,11 @@ fn a_flood_of_stray_segments_is_bounded() {
     let mut bench = Bench::new(Config::default());
     let packets: Vec<Vec<u8>> = (1..1000).map(|n| attacker(n).segment("A", &[])).collect();
     assert_eq!(bench.say(&packets).len(), 256);
-    assert_eq!(bench.stack.counters().drops(Drop::ControlFull), 999 - 256);
-    assert_eq!(bench.stack.counters().drops(Drop::NoFlow), 999);
+    assert_eq!(
+        bench.stack.counters().drops(DropReason::ControlFull),
+        999 - 256
+    );
+    assert_eq!(bench.stack.counters().drops(DropReason::NoFlow), 999);
 }
 
 #[test]

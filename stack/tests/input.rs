@@ -1,15 +1,21 @@
 //! Packets of all kinds in: what is taken, what is left to others, and why the rest is dropped.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::manual_let_else,
+    reason = "a test that panics has failed"
+)]
 mod support;
 
 use sansbox_core::Seed;
-use sansbox_stack::{Config, Drop, Event, Other, RxPacket, Stack, TxBatch, Verified};
+use sansbox_stack::{Config, DropReason, Event, Other, RxPacket, Stack, TxBatch, Verified};
 use support::raw::{Bench, Peer, at, trusted};
 
-fn reason(packet: &[u8]) -> Option<Drop> {
+fn reason(packet: &[u8]) -> Option<DropReason> {
     let mut stack = Stack::new(Config::default(), Seed::from_u64(1));
     stack.recv_batch(at(1), &[RxPacket::new(packet)]);
     let counters = stack.counters();
-    let mut found = Drop::ALL
+    let mut found = DropReason::ALL
         .iter()
         .filter(|reason| counters.drops(**reason) > 0);
     let first = found.next().copied();
@@ -26,13 +32,13 @@ fn every_malformed_packet_has_its_reason() {
         packet
     };
     assert_eq!(reason(&syn), None);
-    assert_eq!(reason(&[]), Some(Drop::Truncated));
-    assert_eq!(reason(&[0x45; 10]), Some(Drop::Truncated));
-    assert_eq!(reason(&[0x70; 40]), Some(Drop::IpVersion));
-    assert_eq!(reason(&syn[..30]), Some(Drop::Truncated));
-    assert_eq!(reason(&changed(0, 0x44)), Some(Drop::IpHeader));
-    assert_eq!(reason(&changed(8, 1)), Some(Drop::IpChecksum));
-    assert_eq!(reason(&changed(38, 1)), Some(Drop::TcpChecksum));
+    assert_eq!(reason(&[]), Some(DropReason::Truncated));
+    assert_eq!(reason(&[0x45; 10]), Some(DropReason::Truncated));
+    assert_eq!(reason(&[0x70; 40]), Some(DropReason::IpVersion));
+    assert_eq!(reason(&syn[..30]), Some(DropReason::Truncated));
+    assert_eq!(reason(&changed(0, 0x44)), Some(DropReason::IpHeader));
+    assert_eq!(reason(&changed(8, 1)), Some(DropReason::IpChecksum));
+    assert_eq!(reason(&changed(38, 1)), Some(DropReason::TcpChecksum));
     // A device that vouches for the sums is believed; the header's fields are read all the same.
     let mut stack = Stack::new(Config::default(), Seed::from_u64(1));
     let packet = changed(36, 0xff);
@@ -40,26 +46,26 @@ fn every_malformed_packet_has_its_reason() {
     assert_eq!(stack.half_open_flows(), 1);
     let short_header = changed(32, 0x10);
     stack.recv_batch(at(1), &[trusted(&short_header)]);
-    assert_eq!(stack.counters().drops(Drop::TcpHeader), 1);
+    assert_eq!(stack.counters().drops(DropReason::TcpHeader), 1);
     let long_header = changed(32, 0xf0);
     stack.recv_batch(at(1), &[trusted(&long_header)]);
-    assert_eq!(stack.counters().drops(Drop::TcpHeader), 2);
+    assert_eq!(stack.counters().drops(DropReason::TcpHeader), 2);
     let no_port = changed(22, 0);
     let mut no_port = no_port;
     no_port[23] = 0;
     stack.recv_batch(at(1), &[trusted(&no_port)]);
-    assert_eq!(stack.counters().drops(Drop::TcpHeader), 3);
+    assert_eq!(stack.counters().drops(DropReason::TcpHeader), 3);
     // SYN and FIN and RST exclude each other, and something must be there.
     for flags in [0x03, 0x06, 0x05, 0x00, 0x01, 0x08] {
         let packet = changed(33, flags);
-        let before = stack.counters().drops(Drop::TcpFlags);
+        let before = stack.counters().drops(DropReason::TcpFlags);
         stack.recv_batch(at(1), &[trusted(&packet)]);
-        assert_eq!(stack.counters().drops(Drop::TcpFlags), before + 1);
+        assert_eq!(stack.counters().drops(DropReason::TcpFlags), before + 1);
     }
     // An option that is longer than its place.
     let packet = changed(41, 200);
     stack.recv_batch(at(1), &[trusted(&packet)]);
-    assert_eq!(stack.counters().drops(Drop::TcpHeader), 4);
+    assert_eq!(stack.counters().drops(DropReason::TcpHeader), 4);
 }
 
 #[test]
@@ -78,7 +84,7 @@ fn addresses_that_no_connection_has_are_martians() {
     ] {
         assert_eq!(
             reason(&Peer::new(from, to).syn()),
-            Some(Drop::Martian),
+            Some(DropReason::Martian),
             "{from} {to}"
         );
     }
@@ -121,21 +127,21 @@ fn extension_headers_are_passed_over() {
     // A routing header that is done is passed, one that is not is refused.
     assert_eq!(reason(&extended(&syn, 43, &[6, 0, 4, 0, 0, 0, 0, 0])), None);
     let onwards = extended(&syn, 43, &[6, 0, 4, 1, 0, 0, 0, 0]);
-    assert_eq!(reason(&onwards), Some(Drop::ExtensionHeader));
+    assert_eq!(reason(&onwards), Some(DropReason::ExtensionHeader));
     // Too many, too long, cut off.
     let many: Vec<u8> = (0..9)
         .flat_map(|n| options(if n == 8 { 6 } else { 60 }))
         .collect();
     assert_eq!(
         reason(&extended(&syn, 60, &many)),
-        Some(Drop::ExtensionHeader)
+        Some(DropReason::ExtensionHeader)
     );
     let eight: Vec<u8> = (0..8)
         .flat_map(|n| options(if n == 7 { 6 } else { 60 }))
         .collect();
     assert_eq!(reason(&extended(&syn, 60, &eight)), None);
     let long = extended(&syn, 0, &[6, 200, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(reason(&long), Some(Drop::ExtensionHeader));
+    assert_eq!(reason(&long), Some(DropReason::ExtensionHeader));
 }
 
 #[test]
@@ -171,7 +177,7 @@ fn fragments_and_other_protocols_are_left_to_others() {
         other(3, 17, 48, true),
     ];
     assert_eq!(stack.others(), expected);
-    assert_eq!(stack.counters().drops(Drop::NotTcp), 4);
+    assert_eq!(stack.counters().drops(DropReason::NotTcp), 4);
     stack.recv_batch(at(1), &[]);
     assert_eq!(stack.others(), []);
 }
@@ -205,7 +211,7 @@ fn a_joined_packet_is_taken_whole_and_acknowledged_at_once() {
 fn reasons_have_names_of_their_own_and_a_row_in_the_documentation() {
     let readme = include_str!("../README.md");
     let mut names = std::collections::BTreeSet::new();
-    for reason in Drop::ALL {
+    for reason in DropReason::ALL {
         assert!(names.insert(reason.name()));
         let row = format!("| `{}` | {} |", reason.name(), reason.meaning());
         assert!(readme.contains(&row), "README.md lacks: {row}");

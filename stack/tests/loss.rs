@@ -1,8 +1,14 @@
 //! What is sent again and when: SACK both ways, timeouts, probes; and what forged segments do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::manual_let_else,
+    reason = "a test that panics has failed"
+)]
 mod support;
 
 use bytes::Bytes;
-use sansbox_stack::{Checksum, Config, Congestion, Drop, Event, FlowId, ResetReason};
+use sansbox_stack::{Checksum, Config, Congestion, DropReason, Event, FlowId, ResetReason};
 use support::raw::{Bench, Peer, Seen, at};
 
 fn connected(config: Config) -> (Bench, Peer, FlowId) {
@@ -45,7 +51,7 @@ fn gaps_are_reported_newest_first_and_filled_without_a_copy_of_what_is_in_order(
         (counters.copied_out_of_order, counters.copied_retained),
         (20, 2)
     );
-    assert_eq!(counters.drops(Drop::Duplicate), 1);
+    assert_eq!(counters.drops(DropReason::Duplicate), 1);
 }
 
 #[test]
@@ -56,7 +62,7 @@ fn the_store_behind_gaps_is_bounded() {
         .collect();
     bench.say(&packets);
     let counters = bench.stack.counters();
-    assert_eq!(counters.drops(Drop::OutOfOrderFull), 49 - 32);
+    assert_eq!(counters.drops(DropReason::OutOfOrderFull), 49 - 32);
     assert_eq!(counters.copied_out_of_order, 32);
     assert_eq!(bench.read(flow), b"");
 }
@@ -309,7 +315,7 @@ fn only_an_exact_rst_resets_and_challenges_are_rare() {
     assert_eq!(sent.len(), 1);
     assert_eq!((sent[0].flags.as_str(), sent[0].ack), ("A", peer.seq));
     assert_eq!(
-        bench.say(&[inside.clone()]),
+        bench.say(std::slice::from_ref(&inside)),
         [],
         "not twice in half a second"
     );
@@ -322,8 +328,8 @@ fn only_an_exact_rst_resets_and_challenges_are_rare() {
     );
     assert_eq!(bench.say(&[peer.segment_at("R", peer.seq - 1, 0, &[])]), []);
     let counters = bench.stack.counters();
-    assert_eq!(counters.drops(Drop::Challenged), 4);
-    assert_eq!(counters.drops(Drop::ResetOutside), 2);
+    assert_eq!(counters.drops(DropReason::Challenged), 4);
+    assert_eq!(counters.drops(DropReason::ResetOutside), 2);
     assert_eq!(bench.stack.open_flows(), 1);
     bench.give(&[peer.segment_at("R", peer.seq, 0, &[])]);
     assert_eq!(bench.stack.open_flows(), 0);
@@ -351,8 +357,8 @@ fn acknowledgements_of_what_was_never_sent_change_nothing() {
     let sent = bench.say(&[peer.segment_at("A", peer.seq, peer.ack - 200_000, b"blind")]);
     assert_eq!(sent, [], "the second one within half a second");
     let counters = bench.stack.counters();
-    assert_eq!(counters.drops(Drop::AckUnsent), 1);
-    assert_eq!(counters.drops(Drop::AckAncient), 1);
+    assert_eq!(counters.drops(DropReason::AckUnsent), 1);
+    assert_eq!(counters.drops(DropReason::AckAncient), 1);
     assert_eq!(bench.read(flow), b"");
     // Ranges of what was never sent are ignored.
     let base = peer.ack;

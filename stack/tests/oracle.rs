@@ -9,9 +9,10 @@ fn sweep(seeds: std::ops::Range<u64>) {
     let count = seeds.end - seeds.start;
     let mut unusual = 0;
     for seed in seeds {
-        let run = std::panic::catch_unwind(|| world(seed).run());
-        assert!(run.is_ok(), "seed {seed} failed");
-        unusual += u64::from(!matches!(run.unwrap(), Outcome::Done(_)));
+        let Ok(outcome) = std::panic::catch_unwind(|| world(seed).run()) else {
+            panic!("seed {seed} failed");
+        };
+        unusual += u64::from(!matches!(outcome, Outcome::Done(_)));
     }
     assert!(
         unusual * 200 < count,

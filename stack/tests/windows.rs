@@ -1,7 +1,13 @@
 //! Receive windows: tuned to what the caller consumes, within one budget, and never a loss.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::manual_let_else,
+    reason = "a test that panics has failed"
+)]
 mod support;
 
-use sansbox_stack::{Config, Drop, Event, FlowId};
+use sansbox_stack::{Config, DropReason, Event, FlowId};
 use support::raw::{Bench, Peer, at};
 
 /// A client that fills its window as fast as it is told to.
@@ -20,9 +26,8 @@ impl Upload {
         let edge = u64::from(peer.begin(bench).window);
         let events = bench.give(&[peer.segment("A", &[])]);
         bench.sent();
-        let flow = match events[..] {
-            [Event::Open { flow, .. }] => flow,
-            _ => panic!("{events:?}"),
+        let [Event::Open { flow, .. }] = events[..] else {
+            panic!("{events:?}");
         };
         let first = peer.seq;
         Self {
@@ -110,7 +115,7 @@ fn a_reader_that_stops_stops_the_client_and_keeps_every_byte() {
     let more = upload.peer.segment("A", b"beyond");
     let sent = bench.say(&[more]);
     assert_eq!((sent.len(), sent[0].ack), (1, upload.peer.seq));
-    assert_eq!(bench.stack.counters().drops(Drop::OutsideWindow), 1);
+    assert_eq!(bench.stack.counters().drops(DropReason::OutsideWindow), 1);
     // Many small pieces are joined.
     let pieces = bench.stack.pieces(upload.flow).count();
     assert!(pieces < 10, "{pieces}");

@@ -4,7 +4,7 @@ use sansbox_core::Instant;
 use super::Stack;
 use super::events::Queued;
 use crate::config::{Handshake, SYN_ACK_RETRANSMITS_MAX};
-use crate::counters::Drop;
+use crate::counters::DropReason;
 use crate::event::CancelReason;
 use crate::table::Entry;
 use crate::tcp::flow::{Bare, Flow, news};
@@ -59,11 +59,11 @@ impl Stack {
     }
 
     /// Is there room for one more? The oldest that nobody was asked about makes some.
-    fn make_room(&mut self, segment: &Segment<'_>) -> Result<(), Drop> {
+    fn make_room(&mut self, segment: &Segment<'_>) -> Result<(), DropReason> {
         let config = &self.context.config;
         let of_source = self.half_open_of.get(&segment.key.source_bytes());
         if of_source.copied().unwrap_or_default() >= config.half_open_per_source {
-            return Err(Drop::SourceFull);
+            return Err(DropReason::SourceFull);
         }
         let half_open_full = self.half_open >= config.half_open_max;
         let full = self.open + self.half_open >= config.flows_max;
@@ -76,9 +76,9 @@ impl Stack {
             return Ok(());
         }
         Err(if half_open_full {
-            Drop::HalfOpenFull
+            DropReason::HalfOpenFull
         } else {
-            Drop::FlowsFull
+            DropReason::FlowsFull
         })
     }
 
@@ -119,14 +119,14 @@ impl Stack {
         }
         let acks_ours = half.answered() && segment.ack == half.iss.wrapping_add(1);
         if !segment.has(ACK) || !acks_ours {
-            self.context.counters.drop(Drop::NoFlow);
+            self.context.counters.drop(DropReason::NoFlow);
             self.refuse_stray(segment);
             return;
         }
         let edge = next.wrapping_add(u32::from(half.window_offered(&self.context)));
         let end = segment.seq.wrapping_add(segment.sequence_len());
         if before(end, next) || !before(segment.seq, edge) {
-            self.context.counters.drop(Drop::OutsideWindow);
+            self.context.counters.drop(DropReason::OutsideWindow);
             self.push_control(Control::Segment(half.acknowledge(&self.context)));
             return;
         }
@@ -143,7 +143,7 @@ impl Stack {
         half: &HalfOpen,
     ) {
         if segment.has(ACK) {
-            self.context.counters.drop(Drop::TcpFlags);
+            self.context.counters.drop(DropReason::TcpFlags);
             self.refuse_stray(segment);
         } else if segment.seq == half.irs {
             self.context.counters.syn_repeated += 1;
@@ -165,10 +165,10 @@ impl Stack {
             self.context.counters.resets_received += 1;
             self.cancel(index, CancelReason::Peer);
         } else if half.answered() && after(segment.seq, next) && before(segment.seq, edge) {
-            self.context.counters.drop(Drop::Challenged);
+            self.context.counters.drop(DropReason::Challenged);
             self.push_control(Control::Segment(half.acknowledge(&self.context)));
         } else {
-            self.context.counters.drop(Drop::ResetOutside);
+            self.context.counters.drop(DropReason::ResetOutside);
         }
     }
 

@@ -4,7 +4,7 @@ use sansbox_core::Instant;
 use super::Stack;
 use crate::batch::{Other, RxPacket};
 use crate::config::TIME_WAIT;
-use crate::counters::Drop;
+use crate::counters::DropReason;
 use crate::table::Entry;
 use crate::tcp::flow::{Bare, flag};
 use crate::tcp::refuse::Control;
@@ -30,7 +30,7 @@ impl Stack {
                     self.handle_segment(now, &segment, packet.segment_size);
                 }
                 Ok(Parsed::Other(other)) => {
-                    self.context.counters.drop(Drop::NotTcp);
+                    self.context.counters.drop(DropReason::NotTcp);
                     self.others.push(other);
                 }
                 Err(reason) => self.context.counters.drop(reason),
@@ -82,14 +82,14 @@ impl Stack {
     /// A segment of no known connection (RFC 9293 section 3.10.7.1), or a SYN.
     pub(super) fn handle_stray(&mut self, now: Instant, segment: &Segment<'_>) {
         if segment.has(RST) {
-            self.context.counters.drop(Drop::StrayReset);
+            self.context.counters.drop(DropReason::StrayReset);
             return;
         }
         if segment.has(SYN) && !segment.has(ACK) {
             self.handle_syn(now, segment);
             return;
         }
-        self.context.counters.drop(Drop::NoFlow);
+        self.context.counters.drop(DropReason::NoFlow);
         self.refuse_stray(segment);
     }
 
@@ -123,7 +123,7 @@ impl Stack {
             self.handle_syn_after(now, segment, Some(wait.snd_nxt));
             return;
         }
-        self.context.counters.drop(Drop::TimeWait);
+        self.context.counters.drop(DropReason::TimeWait);
         if segment.has(RST) {
             return;
         }

@@ -6,7 +6,7 @@ use super::flow::{AckDue, After, Alarm, Flow, State, flag, news};
 use super::scoreboard::{Phase, Scoreboard};
 use super::seq::{after, before, distance, earlier, later};
 use crate::config::RETRANSMITS_MAX;
-use crate::counters::Drop;
+use crate::counters::DropReason;
 use crate::list::NIL;
 use crate::wire::parse::{FIN, Segment};
 
@@ -22,13 +22,13 @@ impl Flow {
         segment: &Segment<'_>,
     ) -> Option<After> {
         if after(segment.ack, self.snd_max) {
-            context.counters.drop(Drop::AckUnsent);
+            context.counters.drop(DropReason::AckUnsent);
             self.challenge(now);
             return None;
         }
         let oldest = self.snd_una.wrapping_sub(self.snd_wnd_max.max(1 << 16));
         if before(segment.ack, oldest) {
-            context.counters.drop(Drop::AckAncient);
+            context.counters.drop(DropReason::AckAncient);
             self.challenge(now);
             return None;
         }

@@ -6,7 +6,7 @@ use super::flow::{Flow, flag};
 use super::seq::{after, before, distance, earlier};
 use crate::batch::DataRef;
 use crate::config::{OUT_OF_ORDER_MAX, STORED_OVERHEAD};
-use crate::counters::Drop;
+use crate::counters::DropReason;
 use crate::list::NIL;
 
 /// Stored pieces up to this size are joined, so that many small ones cost little more than one.
@@ -49,18 +49,18 @@ impl Flow {
             id = context.held.next(id);
         }
         if overlapped {
-            context.counters.drop(Drop::Duplicate);
+            context.counters.drop(DropReason::Duplicate);
         }
     }
 
     fn keep(&mut self, context: &mut Context, before: u32, seq: u32, bytes: &[u8]) -> bool {
         if self.held_len >= OUT_OF_ORDER_MAX {
-            context.counters.drop(Drop::OutOfOrderFull);
+            context.counters.drop(DropReason::OutOfOrderFull);
             return false;
         }
         let cost = bytes.len() as u64 + u64::from(STORED_OVERHEAD);
         if context.budget.held + cost > context.config.window_budget {
-            context.counters.drop(Drop::OutOfOrderBudget);
+            context.counters.drop(DropReason::OutOfOrderBudget);
             return false;
         }
         context.budget.held += cost;
@@ -114,7 +114,7 @@ impl Flow {
                 id = context.held.next(id);
                 continue;
             }
-            context.counters.drop(Drop::AfterFin);
+            context.counters.drop(DropReason::AfterFin);
             if room > 0 {
                 let cut = held.bytes.len() - room;
                 held.bytes.truncate(room);

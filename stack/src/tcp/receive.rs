@@ -6,7 +6,7 @@ use super::flow::{AckDue, After, Flow, State, flag, news};
 use super::seq::{after, before, distance};
 use crate::batch::DataRef;
 use crate::config::{ACK_DELAY, CHALLENGE_INTERVAL};
-use crate::counters::Drop;
+use crate::counters::DropReason;
 use crate::event::ResetReason;
 use crate::wire::parse::{FIN, RST, SYN, Segment};
 
@@ -23,13 +23,13 @@ impl Flow {
             return self.handle_reset(context, now, segment);
         }
         if segment.has(SYN) {
-            context.counters.drop(Drop::Challenged);
+            context.counters.drop(DropReason::Challenged);
             self.challenge(now);
             return After::Keep;
         }
         self.heard(context, now);
         if !self.acceptable(segment) {
-            context.counters.drop(Drop::OutsideWindow);
+            context.counters.drop(DropReason::OutsideWindow);
             self.answer_outside(now, segment);
             // A closed window takes no payload, but it takes acknowledgements.
             if segment.seq != self.rcv_nxt {
@@ -57,10 +57,8 @@ impl Flow {
         end: After,
     ) -> After {
         self.handle_data(context, now, segment, 0);
-        match self.handle_fin(context, segment) {
-            After::Keep => end,
-            fin => fin,
-        }
+        let fin = self.handle_fin(context, segment);
+        if fin == After::Keep { end } else { fin }
     }
 
     /// Only a RST that is exactly next ends the connection (RFC 5961 section 3).
@@ -81,10 +79,10 @@ impl Flow {
         }
         let inside = after(segment.seq, self.rcv_nxt) && before(segment.seq, self.rcv_edge);
         if inside {
-            context.counters.drop(Drop::Challenged);
+            context.counters.drop(DropReason::Challenged);
             self.challenge(now);
         } else {
-            context.counters.drop(Drop::ResetOutside);
+            context.counters.drop(DropReason::ResetOutside);
         }
         After::Keep
     }
@@ -130,7 +128,7 @@ impl Flow {
             return;
         }
         if self.has(flag::FIN_RECEIVED) {
-            context.counters.drop(Drop::AfterFin);
+            context.counters.drop(DropReason::AfterFin);
             self.ack = AckDue::Now;
             return;
         }
@@ -165,7 +163,7 @@ impl Flow {
         }
         let room = distance(seq, edge);
         if data.len() > room {
-            context.counters.drop(Drop::Trimmed);
+            context.counters.drop(DropReason::Trimmed);
             data.end = data.start + room;
         }
         (!data.is_empty()).then_some((seq, data))

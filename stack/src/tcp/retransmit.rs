@@ -27,9 +27,9 @@ impl Flow {
             self.ack = AckDue::Now;
         }
         if now >= self.silent_at {
-            match self.keep_alive(context, now) {
-                After::Keep => {}
-                end => return end,
+            let end = self.keep_alive(context, now);
+            if end != After::Keep {
+                return end;
             }
         }
         if now < self.retransmit_at {

@@ -8,7 +8,7 @@ use smoltcp::wire::{
 use super::checksum::{Sum, pseudo_header};
 use crate::batch::{DataRef, Other, RxPacket, Verified};
 use crate::config::EXTENSION_HEADERS_MAX;
-use crate::counters::Drop;
+use crate::counters::DropReason;
 use crate::key::FlowKey;
 
 /// TCP flags as they stand in the header.
@@ -84,12 +84,12 @@ enum Ends {
 }
 
 /// Reads one packet, the `index`-th of its batch.
-pub(crate) fn parse<'a>(index: u32, packet: &RxPacket<'a>) -> Result<Parsed<'a>, Drop> {
+pub(crate) fn parse<'a>(index: u32, packet: &RxPacket<'a>) -> Result<Parsed<'a>, DropReason> {
     let internet = match packet.data.first().map(|byte| byte >> 4) {
         Some(4) => ipv4(packet)?,
         Some(6) => ipv6(packet.data)?,
-        Some(_) => return Err(Drop::IpVersion),
-        None => return Err(Drop::Truncated),
+        Some(_) => return Err(DropReason::IpVersion),
+        None => return Err(DropReason::Truncated),
     };
     if internet.protocol != TCP || internet.fragment {
         return Ok(Parsed::Other(Other {
@@ -102,20 +102,20 @@ pub(crate) fn parse<'a>(index: u32, packet: &RxPacket<'a>) -> Result<Parsed<'a>,
     tcp(index, packet, &internet).map(Parsed::Tcp)
 }
 
-fn ipv4(packet: &RxPacket<'_>) -> Result<Internet, Drop> {
+fn ipv4(packet: &RxPacket<'_>) -> Result<Internet, DropReason> {
     if packet.data.first().is_some_and(|byte| byte & 0xf < 5) {
-        return Err(Drop::IpHeader);
+        return Err(DropReason::IpHeader);
     }
-    let ip = Ipv4Packet::new_checked(packet.data).map_err(|_| Drop::Truncated)?;
+    let ip = Ipv4Packet::new_checked(packet.data).map_err(|_| DropReason::Truncated)?;
     if packet.verified == Verified::No && !ip.verify_checksum() {
-        return Err(Drop::IpChecksum);
+        return Err(DropReason::IpChecksum);
     }
     let (source, destination) = (ip.src_addr(), ip.dst_addr());
     for address in [source, destination] {
         if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
             // Datagrams to such addresses are the business of whoever serves datagrams.
             if ip.next_header() == IpProtocol::Tcp {
-                return Err(Drop::Martian);
+                return Err(DropReason::Martian);
             }
         }
     }
@@ -128,8 +128,8 @@ fn ipv4(packet: &RxPacket<'_>) -> Result<Internet, Drop> {
     })
 }
 
-fn ipv6(data: &[u8]) -> Result<Internet, Drop> {
-    let ip = Ipv6Packet::new_checked(data).map_err(|_| Drop::Truncated)?;
+fn ipv6(data: &[u8]) -> Result<Internet, DropReason> {
+    let ip = Ipv6Packet::new_checked(data).map_err(|_| DropReason::Truncated)?;
     let (source, destination) = (ip.src_addr(), ip.dst_addr());
     let end = ip.total_len();
     let (protocol, start, fragment) = extensions(data, ip.next_header(), ip.header_len(), end)?;
@@ -138,7 +138,7 @@ fn ipv6(data: &[u8]) -> Result<Internet, Drop> {
             || address.is_multicast()
             || address.to_ipv4_mapped().is_some();
         if strange && protocol == TCP {
-            return Err(Drop::Martian);
+            return Err(DropReason::Martian);
         }
     }
     Ok(Internet {
@@ -157,7 +157,7 @@ fn extensions(
     first: IpProtocol,
     mut at: usize,
     end: usize,
-) -> Result<(u8, usize, bool), Drop> {
+) -> Result<(u8, usize, bool), DropReason> {
     let mut next = first;
     for _ in 0..=EXTENSION_HEADERS_MAX {
         let extension = matches!(
@@ -170,14 +170,14 @@ fn extensions(
         if !extension {
             return Ok((next.into(), at, false));
         }
-        let rest = data.get(at..end).ok_or(Drop::ExtensionHeader)?;
+        let rest = data.get(at..end).ok_or(DropReason::ExtensionHeader)?;
         if next == IpProtocol::Ipv6Frag {
             let header = Ipv6ExtHeader::new_unchecked(rest);
             let Some(body) = rest.get(2..8) else {
-                return Err(Drop::ExtensionHeader);
+                return Err(DropReason::ExtensionHeader);
             };
             let fragment =
-                Ipv6FragmentHeader::new_checked(body).map_err(|_| Drop::ExtensionHeader)?;
+                Ipv6FragmentHeader::new_checked(body).map_err(|_| DropReason::ExtensionHeader)?;
             let next_header = header.next_header();
             if fragment.more_frags() || fragment.frag_offset() != 0 {
                 return Ok((next_header.into(), at + 8, true));
@@ -186,29 +186,33 @@ fn extensions(
             at += 8;
             continue;
         }
-        let header = Ipv6ExtHeader::new_checked(rest).map_err(|_| Drop::ExtensionHeader)?;
+        let header = Ipv6ExtHeader::new_checked(rest).map_err(|_| DropReason::ExtensionHeader)?;
         // Segments left: the packet wants to go on to somebody else (RFC 8200 section 4.4).
         if next == IpProtocol::Ipv6Route && rest.get(3).is_none_or(|left| *left != 0) {
-            return Err(Drop::ExtensionHeader);
+            return Err(DropReason::ExtensionHeader);
         }
         at += usize::from(header.header_len()) * 8 + 8;
         next = header.next_header();
     }
-    Err(Drop::ExtensionHeader)
+    Err(DropReason::ExtensionHeader)
 }
 
-fn tcp<'a>(index: u32, packet: &RxPacket<'a>, internet: &Internet) -> Result<Segment<'a>, Drop> {
+fn tcp<'a>(
+    index: u32,
+    packet: &RxPacket<'a>,
+    internet: &Internet,
+) -> Result<Segment<'a>, DropReason> {
     let bytes = packet
         .data
         .get(internet.start..internet.end)
-        .ok_or(Drop::Truncated)?;
-    let tcp = TcpPacket::new_checked(bytes).map_err(|_| Drop::TcpHeader)?;
+        .ok_or(DropReason::Truncated)?;
+    let tcp = TcpPacket::new_checked(bytes).map_err(|_| DropReason::TcpHeader)?;
     if packet.verified == Verified::No && !checksum_holds(bytes, &internet.ends) {
-        return Err(Drop::TcpChecksum);
+        return Err(DropReason::TcpChecksum);
     }
     let ports = (tcp.src_port(), tcp.dst_port());
     if ports.0 == 0 || ports.1 == 0 {
-        return Err(Drop::TcpHeader);
+        return Err(DropReason::TcpHeader);
     }
     let key = match internet.ends {
         Ends::V4(source, destination) => FlowKey::v6(
@@ -218,7 +222,7 @@ fn tcp<'a>(index: u32, packet: &RxPacket<'a>, internet: &Internet) -> Result<Seg
         Ends::V6(source, destination) => FlowKey::v6((source, ports.0), (destination, ports.1)),
     };
     if key.source() == key.destination() {
-        return Err(Drop::Martian);
+        return Err(DropReason::Martian);
     }
     let start = internet.start + usize::from(tcp.header_len());
     let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
@@ -253,7 +257,7 @@ fn checksum_holds(bytes: &[u8], ends: &Ends) -> bool {
 }
 
 /// The flags that mean something here; nothing that any TCP would send is refused.
-fn flags(tcp: &TcpPacket<&[u8]>) -> Result<u8, Drop> {
+fn flags(tcp: &TcpPacket<&[u8]>) -> Result<u8, DropReason> {
     let mut flags = 0;
     for (set, flag) in [
         (tcp.fin(), FIN),
@@ -268,16 +272,16 @@ fn flags(tcp: &TcpPacket<&[u8]>) -> Result<u8, Drop> {
     }
     let kinds = flags & (FIN | SYN | RST);
     if kinds.count_ones() > 1 || flags & (SYN | RST | ACK) == 0 {
-        return Err(Drop::TcpFlags);
+        return Err(DropReason::TcpFlags);
     }
     Ok(flags)
 }
 
-fn options(bytes: &[u8]) -> Result<Options, Drop> {
+fn options(bytes: &[u8]) -> Result<Options, DropReason> {
     let mut options = Options::default();
     let mut rest = bytes;
     while !rest.is_empty() {
-        let (next, option) = TcpOption::parse(rest).map_err(|_| Drop::TcpHeader)?;
+        let (next, option) = TcpOption::parse(rest).map_err(|_| DropReason::TcpHeader)?;
         match option {
             TcpOption::EndOfList => break,
             TcpOption::MaxSegmentSize(mss) => options.mss = Some(mss),

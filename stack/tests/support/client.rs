@@ -120,7 +120,7 @@ impl Client {
         let rx = tcp::SocketBuffer::new(vec![0; buffers.0]);
         let tx = tcp::SocketBuffer::new(vec![0; buffers.1]);
         let mut socket = tcp::Socket::new(rx, tx);
-        socket.set_nagle_enabled(stream % 3 == 0);
+        socket.set_nagle_enabled(stream.is_multiple_of(3));
         let to: (IpAddress, u16) = if v6 {
             (IpAddress::v6(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9), 443)
         } else {
