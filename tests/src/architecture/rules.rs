@@ -64,6 +64,7 @@ pub const RULES: &[Rule] = &[
     ),
     rule("sansbox-simulator", Kind::Simulator, PURE),
     rule("sansbox-tripwire", Kind::Tool, &["sansbox-simulator"]),
+    rule("sansbox-stack-memory", Kind::Tool, &["sansbox-stack"]),
     rule(
         "sansbox-runtime",
         Kind::Runtime,
