@@ -46,6 +46,14 @@ macro_rules! drop_reasons {
         }
 
         impl $drops {
+            /// Nothing dropped yet.
+            #[must_use]
+            pub const fn new() -> Self {
+                Self {
+                    counts: [0; $name::ALL.len()],
+                }
+            }
+
             /// Counts one packet dropped for `reason`.
             pub fn count(&mut self, reason: $name) {
                 for (at, count) in $name::ALL.iter().zip(&mut self.counts) {
