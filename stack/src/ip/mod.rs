@@ -28,6 +28,7 @@ mod udp;
 
 pub use checksum::{Checksum, Field, combine, is_valid, pseudo_header, sum, update};
 pub use header::{Fragment, Header};
+pub(crate) use udp::emit;
 pub use udp::{Datagram, emit_udp};
 
 use crate::drops::drop_reasons;

@@ -27,10 +27,12 @@ mod queue;
 mod table;
 #[cfg(test)]
 mod tests;
+mod types;
 
 pub use class::{Class, DNS_IDLE, ECHO_IDLE, NTP_IDLE, QUIC_IDLE, REALTIME_IDLE, UDP_IDLE};
 pub use queue::Queued;
-pub use table::{Closed, Config, Filtering, Inbound, MappingId, Outbound, Table, Why};
+pub use table::Table;
+pub use types::{Closed, Config, Filtering, Inbound, MappingId, Outbound, Why};
 
 use crate::drops::drop_reasons;
 
