@@ -5,6 +5,9 @@ use bytes::BytesMut;
 use core::net::{IpAddr, SocketAddr};
 use sansbox_core::Refusal;
 
+/// Least MTU of IPv4 (RFC 791); hosts pass over a smaller one, and 0 would mean an old router.
+const IPV4_MTU_MIN: u16 = 68;
+
 /// What an error says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -20,7 +23,7 @@ pub enum Kind {
     AdminProhibited,
     /// Longer than the way allows: 3/4, 2/0.
     TooBig {
-        /// Longest packet that goes through. Over IPv6 at least 1280 is said.
+        /// Longest packet that goes through. At least 68 is said, over IPv6 at least 1280.
         mtu: u16,
     },
     /// The hop limit ran out: 11/0, 3/0.
@@ -84,7 +87,7 @@ impl Kind {
             (Self::AdminProhibited, false) => (3, 13, none),
             (Self::AdminProhibited, true) => (1, 1, none),
             (Self::TooBig { mtu }, false) => {
-                let [a, b] = mtu.to_be_bytes();
+                let [a, b] = mtu.max(IPV4_MTU_MIN).to_be_bytes();
                 (3, 4, [0, 0, a, b])
             }
             (Self::TooBig { mtu }, true) => {

@@ -211,6 +211,11 @@ fn rfc_792_and_4443_types_codes_and_fields() {
             [2, 0, 0, 0, 5, 0],
         ),
         (
+            Kind::TooBig { mtu: 0 },
+            [3, 4, 0, 0, 0, 68],
+            [2, 0, 0, 0, 5, 0],
+        ),
+        (
             Kind::HopLimitExceeded,
             [11, 0, 0, 0, 0, 0],
             [3, 0, 0, 0, 0, 0],

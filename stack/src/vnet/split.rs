@@ -20,14 +20,13 @@ pub struct Segments<'a> {
     count: usize,
 }
 
-/// Cuts `packet`, which was read with `header`. A packet that is not segmented is one segment;
+/// Cuts `packet`, whose header is `ip` and which was read with `header`. A packet that is not segmented is one segment;
 /// its checksum comes out complete as well.
 ///
 /// # Errors
 /// [`Drop::Mismatch`] if the packet is not what `header` says, [`Drop::TooManySegments`],
 /// [`Drop::BadChecksumPlace`].
-pub fn split<'a>(packet: &'a [u8], header: &Header) -> Result<Segments<'a>, Drop> {
-    let ip = ip::Header::parse(packet).map_err(|_| Drop::Mismatch)?;
+pub fn split<'a>(packet: &'a [u8], ip: &ip::Header, header: &Header) -> Result<Segments<'a>, Drop> {
     let packet = packet.get(..ip.total_len).ok_or(Drop::Mismatch)?;
     let fits = match header.gso {
         Gso::None => true,
@@ -47,7 +46,7 @@ pub fn split<'a>(packet: &'a [u8], header: &Header) -> Result<Segments<'a>, Drop
     }
     let head_len = match header.gso {
         Gso::None => ip.payload_at,
-        Gso::TcpV4 | Gso::TcpV6 | Gso::Udp => ip.payload_at + upper_len(packet, &ip)?,
+        Gso::TcpV4 | Gso::TcpV6 | Gso::Udp => ip.payload_at + upper_len(packet, ip)?,
     };
     let len = packet.len().checked_sub(head_len).ok_or(Drop::Mismatch)?;
     let size = match header.gso {
@@ -61,7 +60,7 @@ pub fn split<'a>(packet: &'a [u8], header: &Header) -> Result<Segments<'a>, Drop
     Ok(Segments {
         packet,
         header: *header,
-        ip,
+        ip: *ip,
         head_len,
         size,
         made: 0,

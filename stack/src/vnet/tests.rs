@@ -76,7 +76,8 @@ fn super_packet(
 }
 
 fn segments(packet: &[u8], header: &Header) -> Vec<Vec<u8>> {
-    let mut segments = split(packet, header).expect("split");
+    let ip = ip::Header::parse(packet).expect("parsed");
+    let mut segments = split(packet, &ip, header).expect("split");
     let mut all = Vec::new();
     let mut out = BytesMut::new();
     while let Some(len) = segments.next_into(&mut out) {
@@ -159,7 +160,11 @@ fn p17_a_complete_checksum_is_replaced_when_it_is_deferred() {
 #[test]
 fn headers_that_lie_about_their_packet_are_refused() {
     let (packet, header) = super_packet(false, ACK, &[], &[7; 2500], 1000);
-    let refused = |packet: &[u8], header| split(packet, &header).expect_err("refused");
+    let parsed = ip::Header::parse(&packet).expect("parsed");
+    let refused = |packet: &[u8], header| {
+        let ip = ip::Header::parse(packet).unwrap_or(parsed);
+        split(packet, &ip, &header).expect_err("refused")
+    };
     let gso = |gso| Header { gso, ..header };
     assert_eq!(refused(&packet, gso(Gso::TcpV6)), Drop::Mismatch);
     assert_eq!(refused(&packet, gso(Gso::Udp)), Drop::Mismatch);
@@ -452,7 +457,9 @@ proptest! {
         }
         if let Ok((header, packet)) = Header::parse(&frame) {
             let mut out = BytesMut::new();
-            if let Ok(mut parts) = split(packet, &header) {
+            if let Ok(ip) = ip::Header::parse(packet)
+                && let Ok(mut parts) = split(packet, &ip, &header)
+            {
                 while parts.next_into(&mut out).is_some() {}
             }
             let mut packet = packet.to_vec();
