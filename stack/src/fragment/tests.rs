@@ -44,6 +44,8 @@ fn rfc_5722_any_overlap_loses_the_packet_and_what_is_still_to_come() {
         for (what, offset, more, len) in [
             ("at its start", 8, true, 16),
             ("at its end", 24, true, 16),
+            ("its last 8 bytes", 32, true, 16),
+            ("its first 8 bytes", 8, true, 16),
             ("inside", 24, true, 8),
             ("around", 8, true, 40),
             ("same place, other bytes", 16, true, 24),

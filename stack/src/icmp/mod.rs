@@ -30,6 +30,8 @@ mod quote;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_error;
+#[cfg(test)]
 mod tests_translate;
 mod translate;
 

@@ -80,19 +80,13 @@ impl Coalescer {
         let packet = ip.map_or(packet, |ip| packet.get(..ip.total_len).unwrap_or(packet));
         let run = ip.and_then(|ip| self.run_of(packet, &ip, checksum));
         let used = self.slots.get_mut(..self.used).unwrap_or_default();
-        if let Some(ip) = ip {
-            for slot in used.iter_mut().rev() {
-                if !slot.is_same_flow(&ip, packet) {
-                    continue;
-                }
-                if run.is_some_and(|run| slot.join(packet, &ip, &run)) {
-                    return Ok(());
-                }
-                // What follows must not overtake this packet.
-                slot.close();
-                if ip.fragment.is_none() {
-                    break;
-                }
+        if let (Some(ip), Some(run)) = (ip, run) {
+            // Only the latest packet that must stay in front: nothing overtakes it.
+            let mut behind = used.iter_mut().rev();
+            if let Some(slot) = behind.find(|slot| slot.is_same_flow(&ip, packet))
+                && slot.join(packet, &ip, &run)
+            {
+                return Ok(());
             }
         }
         let slot = self.slots.get_mut(self.used).ok_or(Full)?;
@@ -166,13 +160,8 @@ impl Coalescer {
 }
 
 impl Slot {
-    fn close(&mut self) {
-        if let Some(run) = &mut self.run {
-            run.is_open = false;
-        }
-    }
-
-    /// Whether the packet must stay behind this slot. Of a fragment only addresses are known.
+    /// Whether the packet must stay behind this slot. Of a slot with a fragment only addresses
+    /// are known.
     fn is_same_flow(&self, ip: &ip::Header, packet: &[u8]) -> bool {
         let Some(mine) = &self.ip else {
             return false;
@@ -180,7 +169,7 @@ impl Slot {
         if (mine.source, mine.destination) != (ip.source, ip.destination) {
             return false;
         }
-        if ip.fragment.is_some() || mine.fragment.is_some() {
+        if mine.fragment.is_some() {
             return true;
         }
         let has_ports = checksum_offset(ip.protocol).is_some();

@@ -200,18 +200,38 @@ fn headers_that_lie_about_their_packet_are_refused() {
 
 #[test]
 fn a_wrong_checksum_is_never_made_right() {
-    let mut first = tcp(false, 0, ACK, &[], &[1; 100]);
-    let second = tcp(false, 100, ACK, &[], &[1; 100]);
-    first[60] ^= 1;
-    let out = joined(&[first.clone(), second.clone()]);
-    assert_eq!(
-        out,
-        [
-            (Header::default(), first.clone()),
-            (Header::default(), second)
-        ]
-    );
-    assert_eq!(segments(&first, &Header::default()), [first]);
+    let first = tcp(true, 0, ACK, &[], &[1; 100]);
+    let second = tcp(true, 100, ACK, &[], &[1; 100]);
+    assert_eq!(joined(&[first.clone(), second.clone()]).len(), 1);
+    for is_first in [true, false] {
+        let mut pair = [first.clone(), second.clone()];
+        pair[usize::from(!is_first)][80] ^= 1;
+        let alone = pair.clone().map(|packet| (Header::default(), packet));
+        assert_eq!(joined(&pair), alone);
+        assert_eq!(segments(&pair[0], &Header::default()), pair[..1]);
+    }
+}
+
+/// Zero would say that a datagram has no checksum (RFC 768).
+#[test]
+fn a_udp_checksum_of_zero_is_written_as_ones() {
+    for is_v6 in [false, true] {
+        let at = if is_v6 { 46 } else { 26 };
+        let zero = udp(is_v6, &[0; 2]);
+        let whole = udp(is_v6, &zero[at..at + 2]);
+        assert_eq!(whole[at..at + 2], [0xff, 0xff]);
+        let mut packet = whole.clone();
+        let ip = ip::Header::parse(&packet).expect("parsed");
+        let header = defer(&mut packet, &ip).expect("UDP");
+        let cut = Header {
+            gso: Gso::Udp,
+            segment_size: 100,
+            ..header
+        };
+        assert_eq!(segments(&packet, &cut), std::slice::from_ref(&whole));
+        complete(&mut packet, &header).expect("completed");
+        assert_eq!(packet, whole);
+    }
 }
 
 #[test]
