@@ -315,7 +315,7 @@ fn packets_of_a_flow_never_change_places() {
     assert_eq!(order, [a, other, hole, late]);
     // A fragment has no ports: nothing between the same hosts passes it.
     let first = udp(false, &[1; 50]);
-    let fragment = with_flags(udp(false, &[2; 56]), 0x2000);
+    let fragment = with_flags(testing::ipv4(protocol::UDP, &[2; 64]), 0x2001);
     let mut last = first.clone();
     last[5] += 1;
     Ipv4Packet::new_unchecked(&mut last).fill_checksum();
