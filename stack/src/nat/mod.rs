@@ -7,8 +7,8 @@
 //! reaches the next client in the same place.
 //!
 //! Idle times: by protocol ([`Class::idle`]), or [`Config::udp_timeout`] for all of UDP. A mapping
-//! used for several protocols lives as long as the longest asks for. A mapping that was only
-//! asked DNS questions goes when all are answered.
+//! used for several protocols lives as long as the longest asks for. A mapping that only asked one
+//! DNS server goes when all is answered.
 //!
 //! Limits: [`Config`], [`PEERS_MAX`]. A client over its limit loses its own least recently used
 //! mapping; over the limit of all, the least recently used goes.
@@ -27,6 +27,8 @@ mod queue;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_model;
 mod types;
 
 pub use class::{Class, DNS_IDLE, ECHO_IDLE, NTP_IDLE, QUIC_IDLE, REALTIME_IDLE, UDP_IDLE};

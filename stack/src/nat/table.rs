@@ -23,8 +23,9 @@ struct Entry {
     own: Links,
     /// Whom the client wrote to, the latest last; empty unless filtering asks.
     peers: Vec<IpAddr>,
-    /// DNS questions without answer, while there was nothing but DNS.
-    questions: Option<u32>,
+    /// The one server that was asked, while there was nothing but DNS, and how many of its answers
+    /// are missing.
+    questions: Option<(SocketAddr, u32)>,
     is_answered: bool,
     is_ready: bool,
     queue: Queue,
@@ -149,8 +150,13 @@ impl Table {
             entry.deadline.max(deadline)
         };
         (entry.idle, entry.is_answered) = (idle, false);
-        entry.questions = entry.questions.filter(|_| class == Class::Dns);
-        entry.questions = entry.questions.map(|count| count.saturating_add(1));
+        entry.questions = match entry.questions {
+            _ if class != Class::Dns => None,
+            Some((server, count)) if server == remote => Some((server, count.saturating_add(1))),
+            Some((_, 0)) => Some((remote, 1)),
+            Some(_) => None,
+            None => is_new.then_some((remote, 1)),
+        };
         if remembers {
             remember(&mut entry.peers, remote.ip());
         }
@@ -190,8 +196,12 @@ impl Table {
         }
         let client = entry.client;
         let mut is_last = false;
-        if let Some(count) = entry.questions.as_mut().filter(|count| **count > 0)
-            && Class::of_port(remote.port()) == Class::Dns
+        // Of nobody else: a stranger's datagram must not end the wait for the answer.
+        if let Some((_, count)) = entry
+            .questions
+            .as_mut()
+            .filter(|(server, _)| *server == remote)
+            && *count > 0
         {
             *count -= 1;
             // A configured time is the user's word: then it is not cut short.
@@ -343,7 +353,7 @@ impl Table {
         entry.is_live = true;
         entry.client = client;
         (entry.deadline, entry.armed) = (now, Instant::FAR);
-        entry.questions = Some(0);
+        entry.questions = None;
         (entry.is_answered, entry.is_ready) = (false, false);
         self.by_client.insert(client, index);
         self.recent

@@ -1,11 +1,10 @@
-//! RFC 4787 and RFC 5508 requirement by requirement, limits, and a model.
+//! RFC 4787 and RFC 5508 requirement by requirement, and limits.
 use super::*;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
-use proptest::prelude::*;
 use sansbox_core::Instant;
 
-fn addr(text: &str) -> SocketAddr {
+pub(super) fn addr(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
 
@@ -13,7 +12,7 @@ fn at(seconds: u64) -> Instant {
     Instant::ZERO + Duration::from_secs(seconds)
 }
 
-fn client(host: u8, port: u16) -> SocketAddr {
+pub(super) fn client(host: u8, port: u16) -> SocketAddr {
     SocketAddr::from(([10, 11, 12, host], port))
 }
 
@@ -23,7 +22,7 @@ fn send(table: &mut Table, now: Instant, from: SocketAddr, to: &str) -> Outbound
     table.outbound(now, from, to, class).expect("room")
 }
 
-fn expired(table: &mut Table, now: Instant) -> Vec<(SocketAddr, Why)> {
+pub(super) fn expired(table: &mut Table, now: Instant) -> Vec<(SocketAddr, Why)> {
     let all = core::iter::from_fn(|| table.expire(now));
     all.map(|closed| (closed.client, closed.why)).collect()
 }
@@ -251,6 +250,27 @@ fn dns_mapping_goes_with_the_last_answer() {
     assert_eq!(expired(&mut table, at(20)), []);
     assert_eq!(expired(&mut table, at(21)), [(client(2, 4), Why::Idle)]);
 
+    // Nobody but the server answers, and of several servers none is the last.
+    let id = send(&mut table, at(25), client(2, 4), dns).id;
+    for stranger in ["192.0.2.66:53", "192.0.2.53:54"] {
+        assert!(
+            !table
+                .inbound(at(25), id, addr(stranger))
+                .expect("let in")
+                .is_last
+        );
+    }
+    send(&mut table, at(25), client(2, 4), "192.0.2.54:53");
+    for server in [dns, "192.0.2.54:53"] {
+        assert!(
+            !table
+                .inbound(at(25), id, addr(server))
+                .expect("answered")
+                .is_last
+        );
+    }
+    assert!(table.close(id).is_some());
+
     // One that did something else as well stays.
     let id = send(&mut table, at(30), client(2, 4), dns).id;
     send(&mut table, at(30), client(2, 4), "192.0.2.1:9999");
@@ -411,78 +431,4 @@ fn p16_all_queues_share_a_budget() {
         assert_eq!(closed.why, Why::Idle);
     }
     assert_eq!(table.queued_bytes(), 0);
-}
-
-/// The same in the simplest way: everything is searched for.
-#[derive(Default)]
-struct Model {
-    /// Least recently used first.
-    mappings: Vec<(SocketAddr, Instant)>,
-}
-
-impl Model {
-    fn send(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        idle: Duration,
-        max: usize,
-        own: usize,
-    ) -> Option<SocketAddr> {
-        if let Some(at) = self.mappings.iter().position(|(known, _)| *known == from) {
-            let (_, deadline) = self.mappings.remove(at);
-            self.mappings.push((from, deadline.max(now + idle)));
-            return None;
-        }
-        let same = |ip: IpAddr| move |(known, _): &(SocketAddr, Instant)| known.ip() == ip;
-        let mine = self
-            .mappings
-            .iter()
-            .filter(|mapping| same(from.ip())(mapping))
-            .count();
-        let gone = if mine >= own {
-            self.mappings.iter().position(same(from.ip()))
-        } else {
-            (self.mappings.len() >= max).then_some(0)
-        };
-        let gone = gone.map(|at| self.mappings.remove(at).0);
-        self.mappings.push((from, now + idle));
-        gone
-    }
-}
-
-proptest! {
-    #[test]
-    fn table_does_what_the_model_does(
-        steps in proptest::collection::vec((0_u8..4, 0_u16..6, 0_u64..40, any::<bool>(), 0_u8..10), 1..300),
-    ) {
-        let (sessions_max, sessions_per_client_max) = (7, 3);
-        let mut table = Table::new(Config { sessions_max, sessions_per_client_max, ..Config::default() });
-        let mut model = Model::default();
-        let mut now = Instant::ZERO;
-        for (host, port, wait, is_quic, step) in steps {
-            now += Duration::from_secs(wait);
-            let mut ended: Vec<_> = expired(&mut table, now).into_iter().map(|(from, _)| from).collect();
-            let mut over: Vec<_> = model.mappings.iter().filter(|(_, due)| *due <= now).map(|(from, _)| *from).collect();
-            model.mappings.retain(|(_, due)| *due > now);
-            ended.sort();
-            over.sort();
-            prop_assert_eq!(ended, over);
-            let from = client(host, port);
-            if step == 0 {
-                let id = table.find(from);
-                prop_assert_eq!(id.is_some(), model.mappings.iter().any(|(known, _)| *known == from));
-                model.mappings.retain(|(known, _)| *known != from);
-                id.and_then(|id| table.close(id));
-                continue;
-            }
-            let class = if is_quic { Class::Quic } else { Class::Udp };
-            let out = table.outbound(now, from, addr("192.0.2.1:9"), class).expect("room");
-            let gone = model.send(now, from, class.idle(None), sessions_max, sessions_per_client_max);
-            prop_assert_eq!(out.evicted.map(|closed| closed.client), gone);
-            prop_assert_eq!(table.client(out.id), Some(from));
-            prop_assert_eq!(table.len(), model.mappings.len());
-            prop_assert!(table.poll_timeout().is_some());
-        }
-    }
 }
