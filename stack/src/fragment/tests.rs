@@ -374,14 +374,13 @@ proptest! {
     /// Any order and any repetition of the fragments give the packet, once.
     #[test]
     fn p8_any_permutation_and_duplication_is_the_original(
-        payload in proptest::collection::vec(any::<u8>(), 1..6000),
-        mtu in 96_usize..2000,
+        payload in proptest::collection::vec(any::<u8>(), 1200..6000),
+        mtu in 96_usize..1200,
         is_v6: bool,
         order in proptest::collection::vec(any::<proptest::sample::Index>(), 0..40),
     ) {
         let packet = udp(is_v6, &payload);
         let parts = cut(&packet, mtu, 77).expect("cut");
-        prop_assume!(parts.len() > 1);
         let mut shuffled: Vec<_> = order.iter().map(|at| at.get(&parts).clone()).collect();
         let mut rest = parts;
         let by = order.len() % rest.len();

@@ -63,7 +63,7 @@ pub enum Verdict {
         mtu: u16,
     },
     /// Drop it for `reason`, and tell the sender that packets may have up to `mtu` bytes: ICMP
-    /// 3/4, or ICMPv6 2/0 ([`crate::icmp::packet_too_big`]).
+    /// 3/4, or ICMPv6 2/0 ([`crate::icmp::Kind::TooBig`]).
     TooBig {
         /// Most bytes of a packet.
         mtu: u16,
