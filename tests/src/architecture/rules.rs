@@ -53,6 +53,11 @@ pub const RULES: &[Rule] = &[
     ),
     rule("sansbox-stack", Kind::Pure, &["sansbox-core"]),
     rule(
+        "sansbox-stack-allocations",
+        Kind::Tool,
+        &["sansbox-core", "sansbox-stack"],
+    ),
+    rule(
         "sansbox-engine",
         Kind::Pure,
         &["sansbox-core", "sansbox-protocols", "sansbox-stack"],

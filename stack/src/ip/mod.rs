@@ -1,0 +1,177 @@
+//! Headers of IP packets: IPv4 (RFC 791), IPv6 with its extension headers (RFC 8200), and UDP
+//! (RFC 768) on top. [`Header::parse`] is the gate of everything that comes from outside.
+//!
+//! Limits: [`EXTENSION_HEADERS_MAX`], [`EXTENSION_LEN_MAX`], [`OPTIONS_MAX`].
+//!
+//! | why a packet is dropped | when |
+//! |---|---|
+//! | `truncated` | shorter than its own headers say |
+//! | `bad_version` | neither version 4 nor 6 |
+//! | `bad_header_len` | IPv4 header under 20 bytes or longer than the packet |
+//! | `bad_header_checksum` | the IPv4 header does not sum up |
+//! | `bad_option` | an option that is malformed or asks to be refused |
+//! | `source_route` | an IPv4 source route (RFC 7126), an IPv6 routing header with hops left (RFC 5095) |
+//! | `martian` | an address that no packet on the wire carries |
+//! | `bad_extension` | an IPv6 extension header that is malformed or out of place |
+//! | `too_many_extensions` | more extension headers, bytes or options than the limits |
+//! | `jumbogram` | a jumbo payload (RFC 2675) |
+//! | `bad_fragment` | a fragment whose length or end is impossible |
+//! | `incomplete_first_fragment` | a first fragment without the whole header chain (RFC 7112) |
+//! | `bad_udp_len` | a UDP length that does not fit the packet |
+//! | `bad_udp_checksum` | a UDP checksum that is wrong, or absent over IPv6 |
+mod checksum;
+mod extension;
+mod header;
+#[cfg(test)]
+mod tests;
+mod udp;
+
+pub use checksum::{Checksum, Field, combine, is_valid, pseudo_header, sum, update};
+pub use header::{Fragment, Header};
+pub(crate) use udp::emit;
+pub use udp::{Datagram, emit_udp};
+
+use crate::drops::drop_reasons;
+
+/// Length of an IPv4 header without options.
+pub const IPV4_HEADER_LEN: usize = 20;
+/// Longest IPv4 header.
+pub const IPV4_HEADER_LEN_MAX: usize = 60;
+/// Length of the fixed IPv6 header.
+pub const IPV6_HEADER_LEN: usize = 40;
+/// Length of an IPv6 fragment header.
+pub const FRAGMENT_HEADER_LEN: usize = 8;
+/// Length of a UDP header.
+pub const UDP_HEADER_LEN: usize = 8;
+/// Longest IP packet that is not a jumbogram, as both versions' length fields allow for IPv4.
+pub const PACKET_LEN_MAX: usize = 65_535;
+/// Extension headers of one IPv6 packet.
+pub const EXTENSION_HEADERS_MAX: usize = 8;
+/// Bytes of extension headers of one IPv6 packet.
+pub const EXTENSION_LEN_MAX: usize = 512;
+/// Options other than padding in one extension header (RFC 8504 section 5.3).
+pub const OPTIONS_MAX: usize = 8;
+
+/// Protocol numbers that the modules of this crate tell apart.
+pub mod protocol {
+    /// ICMP (RFC 792).
+    pub const ICMP: u8 = 1;
+    /// TCP (RFC 9293).
+    pub const TCP: u8 = 6;
+    /// UDP (RFC 768).
+    pub const UDP: u8 = 17;
+    /// ICMPv6 (RFC 4443).
+    pub const ICMPV6: u8 = 58;
+    /// No next header (RFC 8200 section 4.7).
+    pub const NONE: u8 = 59;
+}
+
+drop_reasons! {
+    /// Why a packet stops at its IP or UDP header.
+    pub enum Drop, Drops {
+        /// Shorter than its own headers say.
+        Truncated => "truncated",
+        /// Neither version 4 nor 6.
+        BadVersion => "bad_version",
+        /// IPv4 header under 20 bytes or longer than the packet.
+        BadHeaderLen => "bad_header_len",
+        /// The IPv4 header does not sum up.
+        BadHeaderChecksum => "bad_header_checksum",
+        /// An option that is malformed or asks to be refused.
+        BadOption => "bad_option",
+        /// A source route, or a routing header with hops left.
+        SourceRoute => "source_route",
+        /// An address that no packet on the wire carries.
+        Martian => "martian",
+        /// An IPv6 extension header that is malformed or out of place.
+        BadExtension => "bad_extension",
+        /// More extension headers, bytes or options than the limits.
+        TooManyExtensions => "too_many_extensions",
+        /// A jumbo payload.
+        Jumbogram => "jumbogram",
+        /// A fragment whose length or end is impossible.
+        BadFragment => "bad_fragment",
+        /// A first fragment without the whole header chain.
+        IncompleteFirstFragment => "incomplete_first_fragment",
+        /// A UDP length that does not fit the packet.
+        BadUdpLen => "bad_udp_len",
+        /// A UDP checksum that is wrong, or absent over IPv6.
+        BadUdpChecksum => "bad_udp_checksum",
+    }
+}
+
+/// What an ICMP parameter problem says about a refused packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The code: for ICMPv6, RFC 4443 section 3.4 and RFC 7112; for ICMP always 0.
+    pub code: u8,
+    /// Which byte of the packet is wrong.
+    pub pointer: u16,
+}
+
+/// A packet that is not taken, and what to tell its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The reason, to count.
+    pub reason: Drop,
+    /// The parameter problem that the RFC asks for, if it asks for one.
+    pub problem: Option<Problem>,
+}
+
+impl Refused {
+    const fn silent(reason: Drop) -> Self {
+        Self {
+            reason,
+            problem: None,
+        }
+    }
+
+    fn at(reason: Drop, code: u8, pointer: usize) -> Self {
+        let pointer = u16::try_from(pointer).unwrap_or(u16::MAX);
+        Self {
+            reason,
+            problem: Some(Problem { code, pointer }),
+        }
+    }
+}
+
+impl core::fmt::Display for Refused {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl core::error::Error for Refused {}
+
+pub(crate) fn byte(bytes: &[u8], at: usize) -> Option<u8> {
+    bytes.get(at).copied()
+}
+
+pub(crate) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    let word = bytes.get(at..)?.first_chunk::<2>()?;
+    Some(u16::from_be_bytes(*word))
+}
+
+pub(crate) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    let word = bytes.get(at..)?.first_chunk::<4>()?;
+    Some(u32::from_be_bytes(*word))
+}
+
+/// Writes `value` at `at`, if there is room; says whether there was.
+pub(crate) fn put(bytes: &mut [u8], at: usize, value: &[u8]) -> bool {
+    let place = at
+        .checked_add(value.len())
+        .and_then(|end| bytes.get_mut(at..end));
+    match place {
+        Some(place) => {
+            place.copy_from_slice(value);
+            true
+        }
+        None => false,
+    }
+}
+
+/// The low 16 bits of `len`: for lengths that are known to be at most [`PACKET_LEN_MAX`].
+pub(crate) fn len16(len: usize) -> u16 {
+    u16::try_from(len).unwrap_or(u16::MAX)
+}
