@@ -1,4 +1,4 @@
-//! Both ends of paniq as carriers: [`tunnel`](sansbox_protocols::paniq::tunnel) with what the
+//! Both ends of paniq as carriers: [`sansbox_protocols::paniq::tunnel`] with what the
 //! engine adds, names of servers and a policy for targets.
 mod client;
 mod server;
