@@ -1,4 +1,6 @@
 //! A process: its listeners and its drives, their births and their turns.
+mod checks;
+
 use super::{
     account::{Account, Kind},
     driver::{Net, OneTurn, wall_clock},
@@ -19,9 +21,7 @@ use sansbox_engine::{
     Peer,
     carrier::{Carrier, Whose},
     counters,
-    drive::{
-        Birth, CarrierDrive, Clients, Counters, Delivery, Drive, Pool, Service, SessionBirth, Turn,
-    },
+    drive::{Birth, CarrierDrive, Clients, Delivery, Drive, Pool, Service, SessionBirth, Turn},
     ids::InboundId,
     timer::TimerQueue,
 };
@@ -497,58 +497,5 @@ impl<S: Service> Running<S> {
         resident.account.finish(cx, &self.net.carriers);
         self.pool.tally.ended.add(1);
         self.finished += 1;
-    }
-
-    /// Counters, buffers and deadlines agree with what there is.
-    fn check(&self, cx: &mut Cx<'_>) {
-        let mut counted = Counters::default();
-        self.pool.tally.add_to(&mut counted);
-        let open = self.sessions();
-        if counted.open != open as u64 {
-            let what = format!("{} of {open} sessions counted", counted.open);
-            cx.violate(Invariant::MatchesModel, what);
-        }
-        let logged: u64 = self.net.served.closed.values().sum();
-        if logged != self.finished {
-            let what = format!("{logged} of {} ends counted", self.finished);
-            cx.violate(Invariant::MatchesModel, what);
-        }
-        if open == 0 && self.pool.leased() + self.net.ways.conduits > 0 {
-            let leased = self.pool.leased();
-            let what = format!("{leased} buffers, {} conduits", self.net.ways.conduits);
-            cx.violate(Invariant::BackToBaseline, what);
-        }
-    }
-
-    /// Sessions and associations.
-    pub(super) fn sessions(&self) -> usize {
-        let carriers = self.residents.iter();
-        let carriers = carriers.filter(|(_, r)| r.account.kind == Kind::Carrier);
-        self.residents.len() - carriers.count()
-    }
-
-    pub(super) fn waiting(&self) -> Option<String> {
-        let mut residents = self.residents.iter().map(|(_, resident)| &resident.account);
-        let first = residents.find(|account| account.kind != Kind::Carrier)?;
-        let what = first.describe("not finished");
-        Some(format!("{} drives left; {what}", self.residents.len()))
-    }
-
-    /// What is left that was not there at the start.
-    pub(super) fn residue(&self) -> Option<String> {
-        let [conns, dials, queries, mailboxes, conduits, ready] = self.net.ways.left();
-        let carriers = self.residents.len();
-        let timers = usize::from(self.pool.timers.next().is_some());
-        let timers = timers + self.handshakes.len();
-        let leased = self.pool.leased();
-        let of_sessions = conns + dials + conduits + ready + leased;
-        let of_carriers = queries + mailboxes + timers;
-        let is_left = of_sessions > 0 || carriers == 0 && of_carriers > 0;
-        is_left.then(|| {
-            format!(
-                "{conns} connections, {dials} dials, {queries} lookups, {mailboxes} sockets, \
-                 {conduits} conduits, {ready} ready, {leased} buffers, {timers} timers left"
-            )
-        })
     }
 }
