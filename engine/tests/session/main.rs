@@ -17,6 +17,7 @@ use sansbox_engine::{
 use std::{sync::Arc, time::Duration};
 
 mod http;
+mod reach;
 mod udp;
 
 const T0: Instant = Instant::ZERO;
