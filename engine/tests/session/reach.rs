@@ -30,9 +30,11 @@ fn stream(plan: &Arc<Plan>, host: &str) -> Session {
 /// Why a stream is refused, if it is; and how severe that is.
 fn refusal(s: &mut Session) -> Option<(Refusal, LogLevel)> {
     let actions: Vec<_> = std::iter::from_fn(|| s.poll_action()).collect();
-    actions.into_iter().find_map(|action| match action {
-        Action::Log(stage @ Stage::Refused(why)) => Some((why, s.record().severity(stage))),
-        _ => None,
+    actions.into_iter().find_map(|action| {
+        let Action::Log(stage @ Stage::Refused(why)) = action else {
+            return None;
+        };
+        Some((why, s.record().severity(stage)))
     })
 }
 
