@@ -26,14 +26,16 @@ Commands:
   generate recorder-keypair print a pair of keys: recordings are encrypted to the public one
   paniq keygen              print a pair of keys for a paniq server
   paniq create-profile [--mtu N] [--profile-name NAME] [--proxy-addr HOST:PORT]
-                       [--out FILE] [--client-out FILE]
+                       [--pin] [--out FILE] [--client-out FILE]
                             draw a profile with new keys: the server's, and with --client-out
-                            the one for its clients, which lacks the private key
+                            the one for its clients, which lacks the private key; with --pin
+                            clients take the certificate of this server alone
   paniq profile-cbor [--decode] [--base64] [--in FILE] [--out FILE]
                             a profile from JSON to CBOR, or back
   paniq link [--decode] [--in FILE] [--out FILE]
                             a profile as a pnq:// link for clients, or back
   paniq check [--in FILE]   say what is wrong with a profile, JSON, CBOR or link, if anything
+  paniq pin [--in FILE]     print the pin of the server with this profile
   help                      print this
 
 Flags of all commands:

@@ -11,11 +11,14 @@ use sansbox_engine::{
     },
 };
 use std::{
+    cell::RefCell,
+    collections::BTreeMap,
     fs,
     io::{self, Read as _},
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
+use zeroize::Zeroizing;
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "config.json";
@@ -108,6 +111,28 @@ pub(crate) struct Loaded {
     pub(crate) config: Config,
     pub(crate) plan: Plan,
     pub(crate) warnings: Vec<Warning>,
+    pub(crate) named: Named,
+}
+
+/// Files that a configuration names, as they were when it was read.
+#[derive(Debug, Default)]
+pub(crate) struct Named(RefCell<BTreeMap<String, Zeroizing<Vec<u8>>>>);
+
+impl Named {
+    /// Reads a file, and keeps what was read.
+    fn read(&self, path: &str, limit: usize) -> Result<Vec<u8>, String> {
+        let bytes = read_named(path, limit)?;
+        let kept = Zeroizing::new(bytes.clone());
+        self.0.borrow_mut().insert(path.to_owned(), kept);
+        Ok(bytes)
+    }
+
+    /// What was read from a file.
+    pub(crate) fn again(&self, path: &str) -> Result<Vec<u8>, String> {
+        let kept = self.0.borrow();
+        let bytes = kept.get(path).ok_or("it was not read before")?;
+        Ok(bytes.to_vec())
+    }
 }
 
 impl Loaded {
@@ -140,8 +165,10 @@ fn read_named(path: &str, limit: usize) -> Result<Vec<u8>, String> {
 /// Reads and compiles.
 pub(crate) fn load(sources: &Sources) -> Result<Loaded, Fatal> {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let named = Named::default();
+    let read = |path: &str, limit: usize| named.read(path, limit);
     let outside = Outside {
-        files: Some(&read_named),
+        files: Some(&read),
         since_1970: since_1970.unwrap_or_default(),
     };
     let read = config::read_with(sources, &ReadOptions::default(), &outside);
@@ -157,6 +184,7 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded, Fatal> {
         config,
         plan,
         warnings,
+        named,
     })
 }
 

@@ -50,7 +50,12 @@ pub(crate) fn run(inputs: &Inputs, began: Instant, colour: bool) -> Result<(), F
         info("no config.json and no -c: serving SOCKS and HTTP on 127.0.0.1:2080, straight out");
     }
     loaded.warn(&logger, &sources);
-    let Loaded { config, plan, .. } = loaded;
+    let Loaded {
+        config,
+        plan,
+        named,
+        ..
+    } = loaded;
     let plan = Arc::new(plan);
     let report = Arc::new(Report {
         logger: Arc::clone(&logger),
@@ -59,7 +64,8 @@ pub(crate) fn run(inputs: &Inputs, began: Instant, colour: bool) -> Result<(), F
         public_sources: Throttle::default(),
     });
     report.warn_of_protection();
-    let recorder = Recorder::new(&config.sansbox.recorder, &sources, Arc::clone(&logger))?;
+    let own = &config.sansbox.recorder;
+    let recorder = Recorder::new(own, &sources, &named, Arc::clone(&logger))?;
     let recorder = recorder.as_ref();
     let running = start(plan, options(&config), &report, recorder)?;
     let took = began.elapsed().as_secs_f64();
@@ -67,7 +73,7 @@ pub(crate) fn run(inputs: &Inputs, began: Instant, colour: bool) -> Result<(), F
     if is_built_in {
         info(HINT);
     }
-    drop((config, sources));
+    drop((config, sources, named));
     serve(inputs, signals, running, &report, recorder, began)
 }
 

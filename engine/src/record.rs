@@ -73,7 +73,8 @@ impl Record {
             Stage::Connected | Stage::Refused(Refusal::Policy | Refusal::Dropped) => {
                 LogLevel::Debug
             }
-            // The client asked for what there is not.
+            // The client asked for what it may not have, or what there is not.
+            Stage::Refused(Refusal::PrivateAddress) => LogLevel::Info,
             Stage::Refused(_) if self.outbound.is_none() => LogLevel::Info,
             Stage::Refused(_) => LogLevel::Warn,
             Stage::Closed if self.closed == Some(CloseReason::PublicSource) => LogLevel::Warn,

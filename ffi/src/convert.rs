@@ -43,6 +43,7 @@ impl From<Refusal> for RefusalKind {
             Refusal::TtlExpired => Self::TtlExpired,
             Refusal::Policy => Self::Policy,
             Refusal::Dropped => Self::Dropped,
+            Refusal::PrivateAddress => Self::PrivateAddress,
             Refusal::CommandUnsupported => Self::CommandUnsupported,
             Refusal::AddressUnsupported => Self::AddressUnsupported,
             Refusal::UpstreamAuth => Self::UpstreamAuth,

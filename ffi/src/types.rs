@@ -160,6 +160,7 @@ pub enum RefusalKind {
     Loop = 14,
     Exhausted = 15,
     General = 16,
+    PrivateAddress = 17,
 }
 
 /// Why a machine ended.

@@ -31,6 +31,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
+/// Why a profile leads to no pin.
+const NO_PIN: &str = "obfuscation.server_private_key: required: the pin comes from it";
+
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
@@ -40,6 +43,7 @@ pub(crate) enum Command {
         mtu: u32,
         name: String,
         proxy_addr: String,
+        pin: bool,
         output: Output,
         client_output: Option<PathBuf>,
     },
@@ -55,6 +59,9 @@ pub(crate) enum Command {
         output: Output,
     },
     Check {
+        input: Input,
+    },
+    Pin {
         input: Input,
     },
 }
@@ -105,6 +112,7 @@ impl Command {
                 mtu,
                 name,
                 proxy_addr,
+                pin,
                 output,
                 client_output,
             } => {
@@ -118,7 +126,7 @@ impl Command {
                     let logger = Logger::on_stderr(began, colour)?;
                     logger.write(Level::Warn, None, format_args!("{text}"));
                 }
-                create_profile(new, output, client_output.as_ref())
+                create_profile(new, *pin, output, client_output.as_ref())
             }
             Self::ProfileCbor {
                 decode,
@@ -138,6 +146,7 @@ impl Command {
                 false => to_link(input, output, &oddities),
             },
             Self::Check { input } => check(input, &oddities),
+            Self::Pin { input } => pin(input, &oddities),
         }
     }
 }
@@ -168,13 +177,19 @@ fn default_name(given: &str) -> String {
 
 fn create_profile(
     new: NewProfile<'_>,
+    with_pin: bool,
     output: &Output,
     client_output: Option<&PathBuf>,
 ) -> Result<(), Fatal> {
     let mut random = Zeroizing::new([0; 32]);
     fill(&mut *random)?;
     let profile = new.draw(Seed::new(*random));
-    let profile = profile.map_err(|e| Fatal::new(format!("create-profile: {e}")))?;
+    let mut profile = profile.map_err(|e| Fatal::new(format!("create-profile: {e}")))?;
+    if with_pin {
+        // The server's profile has it as well, so that links made of it do.
+        let private = profile.obfuscation.server_private_key.as_ref();
+        profile.server_pin = private.map(PrivateKey::pin);
+    }
     output.text(&profile.to_json())?;
     match client_output {
         Some(path) => Output::to(path).text(&profile.for_clients().to_json()),
@@ -253,4 +268,15 @@ fn check(input: &Input, oddities: &Oddities) -> Result<(), Fatal> {
         client.map_err(|e| input.refused(&e))?;
     }
     Ok(())
+}
+
+/// The pin of the server whose profile this is.
+fn pin(input: &Input, oddities: &Oddities) -> Result<(), Fatal> {
+    let bytes = input.read()?;
+    let read = Profile::from_file(&bytes);
+    let (profile, unknown) = read.map_err(|e| input.undecodable(&e))?;
+    oddities.ignored(input, &unknown)?;
+    let private = profile.obfuscation.server_private_key.as_ref();
+    let private = private.ok_or_else(|| input.refused(&NO_PIN))?;
+    Output::default().text(&private.pin().to_base64())
 }

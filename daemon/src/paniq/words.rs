@@ -29,7 +29,7 @@ const KEYGEN: Grammar = Grammar {
     values: &[],
 };
 const CREATE_PROFILE: Grammar = Grammar {
-    switches: &[],
+    switches: &["pin"],
     values: &["mtu", "profile-name", "proxy-addr", "out", "client-out"],
 };
 const PROFILE_CBOR: Grammar = Grammar {
@@ -42,6 +42,11 @@ const LINK: Grammar = Grammar {
 };
 
 const CHECK: Grammar = Grammar {
+    switches: &[],
+    values: &["in"],
+};
+
+const PIN: Grammar = Grammar {
     switches: &[],
     values: &["in"],
 };
@@ -61,6 +66,7 @@ pub(crate) fn parse(
         "profile-cbor" => PROFILE_CBOR,
         "link" => LINK,
         "check" => CHECK,
+        "pin" => PIN,
         "help" | "-h" | "--help" => return Ok((Command::Help, Globals::default())),
         other if other.starts_with('-') => return Err(unknown_flag(other)),
         other => {
@@ -84,6 +90,7 @@ pub(crate) fn parse(
             mtu: flags.mtu()?,
             name: flags.text("profile-name")?,
             proxy_addr: flags.text("proxy-addr")?,
+            pin: flags.has("pin")?,
             output,
             client_output: flags.path(&["client-out"]),
         },
@@ -94,6 +101,7 @@ pub(crate) fn parse(
             output,
         },
         "check" => Command::Check { input },
+        "pin" => Command::Pin { input },
         _ => Command::Link {
             decode: flags.has("decode")?,
             input,
@@ -228,6 +236,12 @@ mod tests {
                     input: Input::from("p".into()),
                 },
             ),
+            (
+                "pin --in p",
+                Command::Pin {
+                    input: Input::from("p".into()),
+                },
+            ),
             ("profile-cbor", cbor(false, false, "")),
             ("profile-cbor -decode", cbor(true, false, "")),
             ("profile-cbor --decode -base64", cbor(true, true, "")),
@@ -245,11 +259,12 @@ mod tests {
             mtu: 1300,
             name: "n".to_owned(),
             proxy_addr: "-h:1".to_owned(),
+            pin: true,
             output: Output::to(Path::new("s")),
             client_output: Some("c".into()),
         };
-        let line = "create-profile -mtu 1300 --profile-name=n --proxy-addr -h:1 -out s \
-                    --client-out c";
+        let line = "create-profile -mtu 1300 --profile-name=n --proxy-addr -h:1 -pin \
+                    -out s --client-out c";
         assert_eq!(command(line), created);
     }
 
@@ -278,6 +293,7 @@ mod tests {
             ("keygen -decode", "unknown flag: -decode"),
             ("link -base64", "unknown flag: -base64"),
             ("check -out x", "unknown flag: -out"),
+            ("pin -out x", "unknown flag: -out"),
             ("link --in", "missing argument for option '--in'"),
             (
                 "link -decode=maybe",

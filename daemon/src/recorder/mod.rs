@@ -8,6 +8,7 @@ pub(crate) use service::Recording;
 
 use crate::{
     fatal::{Fatal, reason},
+    load::Named,
     logger::{Level, Logger},
 };
 use rings::Rings;
@@ -58,6 +59,7 @@ impl Recorder {
     pub(crate) fn new(
         settings: &Settings,
         sources: &Sources,
+        named: &Named,
         logger: Arc<Logger>,
     ) -> Result<Option<Arc<Self>>, Fatal> {
         let mode = match settings.mode {
@@ -76,7 +78,7 @@ impl Recorder {
                 .public_key
                 .filter(|_| keeps_content)
                 .map(PublicKey::from),
-            configuration: keeps_content.then(|| configuration(sources)),
+            configuration: keeps_content.then(|| configuration(sources, named)),
             settings: settings.clone(),
             logger,
             written: Mutex::default(),
@@ -204,8 +206,13 @@ fn store(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The text that the machines' plan can be made from again.
-fn configuration(sources: &Sources) -> Configuration {
+/// The text that the machines' plan can be made from again, where there are no files that it names.
+fn configuration(sources: &Sources, named: &Named) -> Configuration {
+    let read = |path: &str, _: usize| named.again(path);
+    if let Some(text) = config::inline(sources, &read) {
+        let text = text.as_bytes().to_vec();
+        return Configuration { text };
+    }
     let text = match sources.files() {
         [only] => only.bytes().to_vec(),
         // They were read before, so they merge.

@@ -32,7 +32,7 @@ impl Drop for Folder {
 fn recorder(settings: Settings) -> Result<Option<Arc<Recorder>>, Fatal> {
     let logger = Arc::new(Logger::on_stderr(Instant::now(), false).expect("stderr"));
     let sources = Sources::single("c.json", r#"{"log": {"level": "secret-level"}}"#);
-    Recorder::new(&settings, &sources, logger)
+    Recorder::new(&settings, &sources, &Named::default(), logger)
 }
 
 fn in_folder(folder: &Folder) -> Settings {

@@ -17,6 +17,7 @@
 //! with places (`reader`) -> records checked against tables (`schema`) -> model (`build`).
 mod build;
 mod error;
+mod inline;
 pub mod model;
 mod outside;
 mod reader;
@@ -25,6 +26,7 @@ mod schema;
 mod source;
 
 pub use error::{ConfigError, ERRORS_MAX, ErrorKind, Found, Warning, WarningKind};
+pub use inline::inline;
 pub use outside::{Files, NAMED_FILE_BYTES_MAX, Outside};
 pub use reader::{DEPTH_MAX, FILE_BYTES_MAX};
 pub use source::{Source, Sources};

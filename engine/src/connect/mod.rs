@@ -112,7 +112,7 @@ impl Connect {
         if let Host::Ip(ip) = target.host
             && !reach.admits(ip)
         {
-            return Err(Refusal::Policy);
+            return Err(Refusal::PrivateAddress);
         }
         let is_direct = proxies.is_empty() && !is_carried;
         let first = match proxies.first() {
@@ -169,9 +169,10 @@ impl Connect {
                     Outcome::Resolved(addresses) => {
                         let strategy = plan.outbound(self.dial).dial.domain_strategy;
                         let mut addresses = order(addresses, strategy);
+                        let had_any = !addresses.is_empty();
                         addresses.retain(|ip| self.reach.admits(*ip));
-                        if addresses.is_empty() && self.reach != Reach::All {
-                            return Err(Refusal::Policy);
+                        if had_any && addresses.is_empty() {
+                            return Err(Refusal::PrivateAddress);
                         }
                         self.race(now, plan, &addresses, port, fx)?;
                     }

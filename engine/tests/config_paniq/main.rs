@@ -13,7 +13,7 @@ use sansbox_engine::{
     Plan,
     carrier::CarrierPlan,
     config::{
-        ConfigError, Files, Outside, ReadOptions, Sources, Warning, format,
+        ConfigError, Files, Outside, ReadOptions, Sources, Warning, format, inline,
         model::{Config, InboundKind, OutboundKind, PaniqInbound, PaniqOutbound},
         read, read_with,
     },
@@ -374,4 +374,28 @@ fn a_profile_is_formatted_as_it_is_written() {
     assert_eq!(formatted, want);
     let again = format(&Sources::single("c.json", formatted.clone()).files()[0]).unwrap();
     assert_eq!(again, formatted);
+}
+
+#[test]
+fn profiles_of_files_can_stand_in_the_configuration() {
+    let (server, client) = (profile(), profile().for_clients());
+    let folder = Folder::default()
+        .with("server.json", server.to_json().as_bytes())
+        .with("client.cbor", &client.to_cbor().unwrap()[..]);
+    let text = r#"{"inbounds": [{"type": "paniq", "tag": "in", "listen_port": 1,
+                                 "profile_path": "server.json"}],
+                   "outbounds": [{"type": "paniq", "tag": "out", "server": "h.test",
+                                  "server_port": 7, "profile_path": "client.cbor"}]}"#;
+    let (before, _) = good(&folder, text);
+    let sources = Sources::single("c.json", text);
+    let inlined = inline(&sources, &folder).expect("files are named");
+    assert!(!inlined.contains("profile_path"), "{}", *inlined);
+    let (after, warnings) = good(&Folder::default(), &inlined);
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(inbound(&after).profile, inbound(&before).profile);
+    assert_eq!(outbound(&after).profile, outbound(&before).profile);
+    // Nothing is named any more; what cannot be read stays named.
+    let again = Sources::single("c.json", &**inlined);
+    assert_eq!(inline(&again, &folder), None);
+    assert_eq!(inline(&sources, &Folder::default()), None);
 }

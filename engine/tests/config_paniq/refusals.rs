@@ -141,7 +141,7 @@ const INBOUNDS: &[(&str, &str)] = &[
     ),
     (
         "\"profile\": {\"obfuscation\": {\"i1\": \"<t>\", \"server_private_key\": «\"AAAA\"}}",
-        "inbounds[0].profile.obfuscation.server_private_key: profile: obfuscation.server_private_key: 3 bytes, where a key has 32",
+        "inbounds[0].profile.obfuscation.server_private_key: profile: obfuscation.server_private_key: 3 bytes, where there must be 32",
     ),
     (
         "\"profile\": {\"obfuscation\": {\"i1\": \"<t>\", \"legacy_mode_enabled\": true,\n \"legacy_mode_sunset\": «\"2025-12-31\"}}",

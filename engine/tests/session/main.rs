@@ -18,6 +18,7 @@ use std::{sync::Arc, time::Duration};
 
 mod carried;
 mod http;
+mod reach;
 mod udp;
 
 const T0: Instant = Instant::ZERO;

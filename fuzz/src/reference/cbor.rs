@@ -1,5 +1,7 @@
 //! CBOR (RFC 8949) as a tree, and a profile out of it, one field after the other.
-use sansbox_protocols::paniq::profile::{Nanos, Obfuscation, PrivateKey, Profile, PublicKey, Quic};
+use sansbox_protocols::paniq::profile::{
+    Nanos, Obfuscation, PrivateKey, Profile, PublicKey, Quic, ServerPin,
+};
 
 /// Deepest nesting that is looked at.
 const DEPTH_MAX: usize = 100;
@@ -203,6 +205,7 @@ fn profile(root: Item) -> Option<Profile> {
             7 => p.quic = quic(item)?,
             8 => p.obfuscation = obfuscation(item)?,
             9 => p.transport_padding = padding(item)?,
+            1000 => p.server_pin = key_bytes(item)?.map(ServerPin::new),
             _ => {}
         }
         Some(())

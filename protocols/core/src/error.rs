@@ -68,6 +68,8 @@ pub enum Refusal {
     Policy,
     /// A rule rejected it and wants silence.
     Dropped,
+    /// The address is private, and the inbound's clients reach public ones alone.
+    PrivateAddress,
     /// The command is not one this server or outbound carries out.
     CommandUnsupported,
     /// The address is of a kind that this server or outbound cannot reach.
@@ -86,7 +88,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of counters and tables.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ConnectionRefused,
         Self::NetworkUnreachable,
         Self::HostUnreachable,
@@ -96,6 +98,7 @@ impl Refusal {
         Self::TtlExpired,
         Self::Policy,
         Self::Dropped,
+        Self::PrivateAddress,
         Self::CommandUnsupported,
         Self::AddressUnsupported,
         Self::UpstreamAuth,
@@ -118,6 +121,7 @@ impl Refusal {
             Self::TtlExpired => "TTL expired",
             Self::Policy => "rejected by a rule",
             Self::Dropped => "dropped by a rule",
+            Self::PrivateAddress => "the address is private, and allow_private is off",
             Self::CommandUnsupported => "command not supported",
             Self::AddressUnsupported => "address type not supported",
             Self::UpstreamAuth => "upstream proxy refused the credentials",

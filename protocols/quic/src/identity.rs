@@ -18,9 +18,9 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 const VALID_BEFORE: Duration = Duration::from_secs(60 * 60);
 const VALID_AFTER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// A key on P-256 whose signatures need no randomness (RFC 6979).
+/// A private key on P-256 whose signatures need no randomness (RFC 6979). Wiped when dropped.
 #[derive(Clone)]
-struct Key {
+pub struct Key {
     signing: SigningKey,
     /// The public point, uncompressed.
     public: Arc<[u8]>,
@@ -39,14 +39,26 @@ impl core::fmt::Debug for Key {
 }
 
 impl Key {
-    fn draw(seed: &Seed) -> Self {
+    /// The first key that `candidate` leads to, which is asked for the numbers from 0 on and must
+    /// give 32 uniformly random secret octets for each. One in 2^32 is no key (FIPS 186-5 A.2.2).
+    #[must_use]
+    pub fn first_of<B: AsRef<[u8]>>(mut candidate: impl FnMut(u64) -> B) -> Self {
         let signing = (0..)
-            .map(|n| Zeroizing::new(seed.derive_nth("key", n).bytes()))
-            .find_map(|bytes| SigningKey::from_slice(&*bytes).ok())
+            .find_map(|n| SigningKey::from_slice(candidate(n).as_ref()).ok())
             .expect("nearly every number is a key");
         let public = signing.verifying_key().to_sec1_point(false);
         let public = public.as_bytes().into();
         Self { signing, public }
+    }
+
+    fn draw(seed: &Seed) -> Self {
+        Self::first_of(|n| Zeroizing::new(seed.derive_nth("key", n).bytes()))
+    }
+
+    /// What a client may pin.
+    #[must_use]
+    pub fn pin(&self) -> Pin {
+        Pin::of(&self.subject_public_key_info())
     }
 
     fn signature(&self, message: &[u8]) -> Vec<u8> {
@@ -106,13 +118,21 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// As [`Identity::of_key`], with a key drawn from `seed`: the same seed and time give the same
+    /// certificate.
+    ///
+    /// # Errors
+    /// As [`Identity::of_key`].
+    pub fn self_signed(seed: &Seed, now: Duration) -> Result<Self, rcgen::Error> {
+        Self::of_key(Key::draw(seed), now)
+    }
+
     /// ECDSA on P-256 without a subject, an issuer or names, valid for a year from `now`, the time
-    /// since 1970. The same seed and time give the same certificate.
+    /// since 1970.
     ///
     /// # Errors
     /// When the time is out of what a certificate can hold.
-    pub fn self_signed(seed: &Seed, now: Duration) -> Result<Self, rcgen::Error> {
-        let key = Key::draw(seed);
+    pub fn of_key(key: Key, now: Duration) -> Result<Self, rcgen::Error> {
         let mut parameters = rcgen::CertificateParams::new(Vec::new())?;
         parameters.distinguished_name = rcgen::DistinguishedName::new();
         parameters.serial_number = Some(1_u64.into());
@@ -125,7 +145,7 @@ impl Identity {
         parameters.not_before = epoch + now.saturating_sub(VALID_BEFORE);
         parameters.not_after = epoch + now.saturating_add(VALID_AFTER);
         let certificate = parameters.self_signed(&key)?;
-        let pin = Pin::of(&key.subject_public_key_info());
+        let pin = key.pin();
         let certified = CertifiedKey::new(vec![certificate.into()], Arc::new(key));
         Ok(Self {
             certified: Arc::new(certified.into()),

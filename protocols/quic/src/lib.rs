@@ -23,7 +23,7 @@ mod turn;
 
 pub use endpoint::{Activity, ConnectionId, Endpoint, Event, Lost, Outgoing, StreamId, Windows};
 pub use hooks::{Hook, Hooks, Sources};
-pub use identity::{Identity, Pin};
+pub use identity::{Identity, Key, Pin};
 pub use parameters::Parameters;
 pub use quinn_proto;
 pub use rustls;

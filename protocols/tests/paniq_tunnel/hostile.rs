@@ -106,7 +106,11 @@ fn a_server_with_another_key_than_the_pinned_one_is_not_taken() {
     let stream = world.open(ECHO, b"hello");
     world.run(|world| world.apps[&stream].refused.is_some());
     assert_eq!((world.ups, world.requests.len()), (0, 0));
-    assert!(matches!(world.downs[0].0, Failure::Quic(_)));
+    assert_eq!(world.downs[0].0, Failure::WrongKey);
+    let told = world.downs[0].0.to_string();
+    assert_eq!(told, "the server's key is not the pinned one");
+    // The server is told as well, and keeps nothing.
+    world.run(|world| world.server.occupancy() == [0, 0]);
 }
 
 #[test]

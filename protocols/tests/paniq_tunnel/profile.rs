@@ -218,6 +218,7 @@ impl Profile {
             server: server.into(),
             encrypted_timestamp: self.encrypted_timestamp,
             server_key: key.map(|key| key.public()),
+            pin: None,
             attempts: 3,
             delay: Duration::from_millis(5),
             jitter: Duration::from_millis(5),

@@ -254,3 +254,62 @@ fn secrets_are_not_recorded_without_a_key() {
         );
     }
 }
+
+/// Both ends of a tunnel whose profiles are files, recorded, and gone before the replay.
+#[test]
+fn what_ran_on_profiles_in_files_replays_without_them() {
+    let dir = TempDir::new();
+    let args = "paniq create-profile --proxy-addr 127.0.0.1:9 --out server.json \
+                --client-out client.json";
+    let made = proxy::command()
+        .args(args.split_whitespace())
+        .current_dir(dir.path())
+        .output();
+    assert!(made.expect("run the program").status.success());
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let recordings = Recordings::in_folder(&dir.path().join("recordings"));
+    let recorded = |inbound: Value, outbound: Value| {
+        let mut config = config(inbound, json!([outbound]));
+        config["sansbox"] = json!({ "recorder": recordings.full() });
+        Proxy::start(&config)
+    };
+    let mut listening = inbound("paniq", &[]);
+    listening["profile_path"] = file("server.json").into();
+    listening["allow_private"] = true.into();
+    let server = recorded(listening, direct());
+    let through = json!({
+        "type": "paniq", "profile_path": file("client.json"),
+        "server": "127.0.0.1", "server_port": server.port(),
+    });
+    let client = recorded(inbound("mixed", &[]), through);
+    let echo = tcp::echo(tcp::listener());
+    let mut stream = socks::open(client.addr(), None, echo.addr()).expect("connected");
+    stream.write_all(PAYLOAD.as_bytes()).expect("send");
+    read_exact(&mut stream, PAYLOAD.len(), "the echo");
+    drop(stream);
+    let secret = fs::read_to_string(file("server.json")).expect("the profile");
+    let secret: Value = secret.parse().expect("JSON");
+    let secret = &secret["obfuscation"]["server_private_key"];
+    let secret = secret.as_str().expect("a key").to_owned();
+    for proxy in [client, server] {
+        let _ = proxy.stop(Signal::Term);
+    }
+    for name in ["server.json", "client.json"] {
+        fs::remove_file(file(name)).expect("remove the profile");
+    }
+    let files = fs::read_dir(&recordings.folder).expect("the recordings");
+    let paths = files.map(|entry| entry.expect("an entry").path());
+    let paths: Vec<_> = paths
+        .filter(|p| p.extension().is_some_and(|e| e == "sbx"))
+        .collect();
+    assert_eq!(paths.len(), 2, "{paths:?}");
+    let key = recordings.folder.join(KEY_FILE);
+    let key = key.to_str().expect("a path of text");
+    for path in &paths {
+        // The key of the profile is kept as passwords are: encrypted with everything else.
+        assert!(!holds(&fs::read(path).expect("the recording"), &secret));
+        let (is_well, said) = sim(&["replay", "--key", key], &[path]);
+        assert!(is_well && said.contains(" 0 differ"), "{said}");
+        assert!(!said.contains(" 0 connections identical"), "{said}");
+    }
+}

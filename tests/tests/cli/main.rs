@@ -4,4 +4,5 @@ mod errors;
 mod lifecycle;
 mod paniq;
 mod paniq_docs;
+mod paniq_pin;
 mod recorded;

@@ -423,7 +423,14 @@ fn wrong_commands_and_flags_are_named() {
 fn help_names_the_commands() {
     for args in [&[][..], &["help"], &["-h"], &["link", "--help"]] {
         let text = paniq(args, b"").text();
-        for name in ["keygen", "create-profile", "profile-cbor", "link", "check"] {
+        for name in [
+            "keygen",
+            "create-profile",
+            "profile-cbor",
+            "link",
+            "check",
+            "pin",
+        ] {
             assert!(text.contains(&format!("paniq {name}")), "{text}");
         }
     }

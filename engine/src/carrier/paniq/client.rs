@@ -88,6 +88,7 @@ impl Client {
                         tunnel::Failure::Quic(_) | tunnel::Failure::Exhausted => LogLevel::Info,
                         tunnel::Failure::Preamble(_)
                         | tunnel::Failure::HandshakeTimedOut
+                        | tunnel::Failure::WrongKey
                         | tunnel::Failure::Silent
                         | tunnel::Failure::Settings(_)
                         | tunnel::Failure::NoSocket => LogLevel::Warn,

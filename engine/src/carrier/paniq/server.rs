@@ -45,8 +45,11 @@ impl Server {
         plan: &Arc<ServerPlan>,
         seed: &Seed,
     ) -> Result<Self, SettingsError> {
-        let identity: Identity =
-            tunnel::Server::identity(&seed.derive("paniq/identity"), since_1970)?;
+        let identity: Identity = tunnel::Server::identity_of(
+            &plan.settings,
+            &seed.derive("paniq/identity"),
+            since_1970,
+        )?;
         let draws = Draws::new(seed.derive("paniq/preamble"));
         let config = ServerConfig::new(&plan.settings, draws);
         let seed = seed.derive("paniq/server");

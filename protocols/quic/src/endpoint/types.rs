@@ -57,6 +57,8 @@ pub enum Lost {
     Reset,
     /// This side closed it.
     Locally,
+    /// The server has another key than the one pinned here.
+    WrongKey,
     /// One of the two sides found a fault; the text says which, and quotes no payload.
     Failed(String),
 }
@@ -68,12 +70,17 @@ impl fmt::Display for Lost {
             Self::Closed(code) => write!(f, "closed by the peer with code {code}"),
             Self::Reset => f.write_str("reset by the peer"),
             Self::Locally => f.write_str("closed"),
+            Self::WrongKey => f.write_str("the server's key is not the pinned one"),
             Self::Failed(why) => f.write_str(why),
         }
     }
 }
 
 impl core::error::Error for Lost {}
+
+/// The alert `access_denied` (RFC 8446 section 6.2), with which a certificate is refused that is
+/// good but for its key.
+const WRONG_KEY: u8 = 49;
 
 impl From<quic::ConnectionError> for Lost {
     fn from(error: quic::ConnectionError) -> Self {
@@ -84,6 +91,12 @@ impl From<quic::ConnectionError> for Lost {
             }
             quic::ConnectionError::Reset => Self::Reset,
             quic::ConnectionError::LocallyClosed => Self::Locally,
+            // Errors of the transport are found by this side, and nothing else leads to this alert.
+            quic::ConnectionError::TransportError(error)
+                if error.code == quic::TransportErrorCode::crypto(WRONG_KEY) =>
+            {
+                Self::WrongKey
+            }
             error @ (quic::ConnectionError::VersionMismatch
             | quic::ConnectionError::TransportError(_)
             | quic::ConnectionError::ConnectionClosed(_)

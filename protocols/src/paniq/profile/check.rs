@@ -22,6 +22,7 @@ use std::{sync::Arc, time::Duration};
 const PRIVATE_KEY: &str = "obfuscation.server_private_key";
 const PUBLIC_KEY: &str = "obfuscation.server_public_key";
 const REQUIRE_TIMESTAMP: &str = "obfuscation.require_timestamp";
+const PIN: &str = "server_pin";
 const DELAY: &str = "preamble_delay_ms";
 
 /// Most of anything that is counted here; 136 years, if it is seconds.
@@ -76,6 +77,7 @@ impl Profile {
                 server: server?,
                 encrypted_timestamp: encrypted_timestamp && server_key.is_some(),
                 server_key,
+                pin: self.server_pin.clone(),
                 attempts,
                 delay,
                 jitter,
@@ -97,6 +99,7 @@ impl Profile {
         }
         let private_key = from.server_private_key.clone();
         check.pair(from);
+        check.pin(self);
         if private_key.is_none() {
             check.warn(PRIVATE_KEY, WarningKind::NoKey);
         }
@@ -340,6 +343,22 @@ impl Check {
             && private.public() != *public
         {
             self.warn(PUBLIC_KEY, WarningKind::OtherKey);
+        }
+    }
+
+    /// A server's profile may hold the pin for its clients, and then the right one: all others lock
+    /// every client out.
+    fn pin(&mut self, profile: &Profile) {
+        let Some(pin) = &profile.server_pin else {
+            return;
+        };
+        match &profile.obfuscation.server_private_key {
+            // Its certificate has a new key at each start.
+            None => self.refuse(PIN, Reason::NeedsPrivateKey),
+            // Without QUIC there is no server that could have it.
+            #[cfg(feature = "quic")]
+            Some(private) if private.pin() != *pin => self.refuse(PIN, Reason::OtherPin),
+            Some(_) => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! One table per object, from which both formats are read and written.
 use super::{
     duration::Nanos,
-    keys::{PrivateKey, PublicKey},
+    keys::{PrivateKey, PublicKey, ServerPin},
 };
 
 /// Something with named and numbered fields.
@@ -36,6 +36,7 @@ pub(super) enum Value<'a> {
     MaybeFloat(&'a Option<f64>),
     PrivateKey(&'a Option<PrivateKey>),
     PublicKey(&'a Option<PublicKey>),
+    ServerPin(&'a Option<ServerPin>),
     Object(&'a dyn Object),
 }
 
@@ -53,6 +54,7 @@ impl Value<'_> {
             Self::MaybeFloat(value) => value.is_none(),
             Self::PrivateKey(key) => key.is_none(),
             Self::PublicKey(key) => key.is_none(),
+            Self::ServerPin(pin) => pin.is_none(),
             Self::Object(object) => object.fields().iter().all(|field| field.value.is_empty()),
         }
     }
@@ -71,6 +73,7 @@ pub(super) enum Slot<'a> {
     MaybeFloat(&'a mut Option<f64>),
     PrivateKey(&'a mut Option<PrivateKey>),
     PublicKey(&'a mut Option<PublicKey>),
+    ServerPin(&'a mut Option<ServerPin>),
     Object(&'a mut dyn Object),
 }
 

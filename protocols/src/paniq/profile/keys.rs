@@ -1,4 +1,4 @@
-//! The server's X25519 keys.
+//! The server's X25519 keys, and the digest of its certificate's key.
 use base64::{
     Engine as _,
     alphabet::STANDARD,
@@ -18,14 +18,14 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Why a text or a byte string is no key.
+/// Why a text or a byte string is no key and no digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BadKey {
     /// The text is not standard base64 with padding.
     #[error("not standard base64 with padding")]
     Base64,
     /// It holds this many bytes.
-    #[error("{0} bytes, where a key has 32")]
+    #[error("{0} bytes, where there must be 32")]
     Length(usize),
 }
 
@@ -38,6 +38,11 @@ pub struct PrivateKey([u8; 32]);
 /// and never printed, too.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct PublicKey([u8; 32]);
+
+/// SHA-256 of the `SubjectPublicKeyInfo` of a server's certificate (RFC 7469 section 2.4): its
+/// clients take no other key. It is no secret, but treated as the keys beside it are.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct ServerPin([u8; 32]);
 
 macro_rules! key {
     ($name:ident) => {
@@ -104,6 +109,7 @@ macro_rules! key {
 
 key!(PrivateKey);
 key!(PublicKey);
+key!(ServerPin);
 
 impl PrivateKey {
     /// The public key that belongs to it (RFC 7748 section 6.1).

@@ -6,6 +6,7 @@
 //! | [`Profile::client`], [`Profile::server`] | what it means to either side, checked, with the defaults filled in |
 //! | [`NewProfile`] | a profile drawn at random |
 //! | [`PrivateKey`], [`PublicKey`] | the server's keys, which are wiped and never printed |
+//! | [`ServerPin`] | the digest of the key of its certificate |
 //!
 //! # Example: from a new profile to a link, and back
 //!
@@ -46,7 +47,7 @@ pub use cbor::{CborError, CborReason, EncodeError};
 pub use create::{BadMtu, MTU_MAX, MTU_MIN, NewProfile};
 pub use duration::{BadDuration, Nanos};
 pub use json::{JsonError, JsonReason, UNKNOWN_KEYS_MAX, UnknownKey};
-pub use keys::{BadKey, PrivateKey, PublicKey};
+pub use keys::{BadKey, PrivateKey, PublicKey, ServerPin};
 pub use link::{LinkError, SCHEME};
 pub use model::{Obfuscation, Padding, Profile, Quic};
 pub use problem::{Invalid, Problem, Reason, Warning, WarningKind};

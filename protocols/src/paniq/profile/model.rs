@@ -2,7 +2,7 @@
 use super::{
     duration::Nanos,
     fields::{Field, Key, Object, Slot, Value, fields},
-    keys::{PrivateKey, PublicKey},
+    keys::{PrivateKey, PublicKey, ServerPin},
 };
 
 /// What client and server share (`docs/protocols/paniq.md`, The profile). Nothing is checked beyond
@@ -29,6 +29,9 @@ pub struct Profile {
     pub obfuscation: Obfuscation,
     /// Random bytes behind each QUIC packet.
     pub transport_padding: Padding,
+    /// The key of the server's certificate, if clients are to take no other. No Go program has
+    /// this field.
+    pub server_pin: Option<ServerPin>,
 }
 
 /// The QUIC connection.
@@ -125,8 +128,8 @@ pub(super) mod default {
     pub(in crate::paniq::profile) const MAX_STREAMS: i64 = 256;
 }
 
-// Number in CBOR, name in JSON (both as the Go programs have them), kind, place. `Count` and
-// `Duration` stand for their default when they are zero or negative.
+// Number in CBOR, name in JSON (both as the Go programs have them, but for `server_pin`,
+// which they ignore and have no number near), kind, place. `Count` and `Duration` stand for their default when they are zero or negative.
 fields! { Profile:
     1 "name" Text(name);
     2 "proxy_addr" Text(proxy_addr);
@@ -137,6 +140,7 @@ fields! { Profile:
     7 "quic" Object(quic);
     8 "obfuscation" Object(obfuscation);
     9 "transport_padding" Object(transport_padding);
+    1000 "server_pin" ServerPin(server_pin);
 }
 
 fields! { Quic:

@@ -94,6 +94,11 @@ pub enum Reason {
     /// A key with which no handshake succeeds.
     #[error("a point of low order: no handshake succeeds with it")]
     LowOrderKey,
+    /// The pin of another server.
+    #[error(
+        "not the pin of the server with this server_private_key (`sansbox paniq pin` tells it)"
+    )]
+    OtherPin,
     /// It needs the private key.
     #[error("needs server_private_key")]
     NeedsPrivateKey,

@@ -1,6 +1,6 @@
 //! What a profile means to a client and to a server, with all defaults filled in.
 use super::{
-    keys::{PrivateKey, PublicKey},
+    keys::{PrivateKey, PublicKey, ServerPin},
     problem::Warning,
 };
 use crate::paniq::{
@@ -62,6 +62,8 @@ pub struct ClientSettings {
     pub server: Target,
     /// The server's key; without one the preamble proves nothing.
     pub server_key: Option<PublicKey>,
+    /// The key of the server's certificate; without one any certificate is taken, as by Go.
+    pub pin: Option<ServerPin>,
     /// Whether the Initiation carries an encrypted time; only with a key.
     pub encrypted_timestamp: bool,
     /// How often the preamble is tried.

@@ -6,6 +6,7 @@
 //! | [`Client`] | a carrier to one server: streams to targets, over one connection at a time |
 //! | [`Server`] | all tunnels of one socket, and what their streams ask for |
 //! | [`ClientConfig::from_profile`], [`ServerConfig::from_profile`] | what both need to know |
+//! | [`certificate_key`] | the key of a server's certificate, which clients may pin |
 //! | [`Settings`] | what QUIC and TLS are told |
 //!
 //! Owners call `poll_event`, `exchange` for each stream that has something to do, and
@@ -14,6 +15,7 @@
 mod batch;
 mod client;
 mod early;
+mod pin;
 mod profile;
 mod server;
 mod settings;
@@ -24,6 +26,7 @@ use std::time::Duration;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub use client::{Client, ClientConfig, Event as ClientEvent, Failure, Path, Stream};
+pub use pin::certificate_key;
 pub use profile::{DIAL_TIMEOUT_DEFAULT, WAITING_MAX_DEFAULT};
 pub use sansbox_quic::{Identity, Outgoing, Pin};
 pub use server::{Event as ServerEvent, Limits, Server, ServerConfig, Stream as ServerStream};

@@ -1,5 +1,5 @@
 //! From a profile to both ends of a tunnel.
-use super::{ClientConfig, HANDSHAKE_TIMEOUT, Limits, ServerConfig, Settings};
+use super::{ClientConfig, HANDSHAKE_TIMEOUT, Limits, Pin, ServerConfig, Settings};
 use crate::paniq::{
     Draws,
     preamble::{Rules, SourcePort, Window},
@@ -25,8 +25,7 @@ impl Settings {
 }
 
 impl ClientConfig {
-    /// What a profile says, and for what none says: a new source port for each tunnel, any
-    /// certificate, [`DIAL_TIMEOUT_DEFAULT`], [`WAITING_MAX_DEFAULT`], and as much patience with a
+    /// What a profile says, and for what none says: a new source port for each tunnel, [`DIAL_TIMEOUT_DEFAULT`], [`WAITING_MAX_DEFAULT`], and as much patience with a
     /// new tunnel as all attempts of the preamble and QUIC's handshake may take. `server` is the
     /// address behind [`ClientSettings::server`].
     #[must_use]
@@ -40,7 +39,7 @@ impl ClientConfig {
             padding: shared.padding,
             counting: shared.counting,
             settings: Settings::of(shared),
-            pin: None,
+            pin: settings.pin.as_ref().map(Pin::from),
             dial_timeout: DIAL_TIMEOUT_DEFAULT,
             open_timeout: attempts.saturating_add(HANDSHAKE_TIMEOUT),
             waiting_max: WAITING_MAX_DEFAULT,

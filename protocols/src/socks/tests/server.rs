@@ -115,6 +115,7 @@ fn every_refusal_has_its_reply_code() {
         (Refusal::TtlExpired, Some(6)),
         (Refusal::Policy, Some(2)),
         (Refusal::Dropped, None),
+        (Refusal::PrivateAddress, Some(2)),
         (Refusal::CommandUnsupported, Some(7)),
         (Refusal::AddressUnsupported, Some(8)),
         (Refusal::UpstreamAuth, Some(1)),

@@ -326,6 +326,8 @@ proptest! {
             Refusal::General
         } else if hosts.contains(&why) {
             Refusal::HostUnreachable
+        } else if why == Refusal::PrivateAddress {
+            Refusal::Policy
         } else {
             why
         };

@@ -3,7 +3,7 @@ use super::{VERSION, VERSION_KEY, skip::skip};
 use crate::paniq::profile::{
     duration::Nanos,
     fields::{Key, Object, Slot},
-    keys::{BadKey, PrivateKey, PublicKey},
+    keys::{BadKey, PrivateKey, PublicKey, ServerPin},
     model::Profile,
 };
 use minicbor::{Decoder, data::Type, decode::Error as MiniError};
@@ -161,6 +161,7 @@ fn leaf(decoder: &mut Decoder<'_>, slot: Slot<'_>) -> Result<(), CborReason> {
         Slot::MaybeFloat(place) => *place = Some(float(decoder)?),
         Slot::PrivateKey(place) => *place = key(decoder, PrivateKey::from_slice)?,
         Slot::PublicKey(place) => *place = key(decoder, PublicKey::from_slice)?,
+        Slot::ServerPin(place) => *place = key(decoder, ServerPin::from_slice)?,
         Slot::Object(_) => return Err(CborReason::Type("no map")),
     }
     Ok(())

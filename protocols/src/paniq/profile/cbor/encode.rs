@@ -104,6 +104,7 @@ fn value(out: &mut Out, value: &Value<'_>) -> Written {
         Value::MaybeFloat(number) => return float(out, number.unwrap_or_default()),
         Value::PrivateKey(key) => out.bytes(key.as_ref().map_or(&[], |key| key.as_bytes()))?,
         Value::PublicKey(key) => out.bytes(key.as_ref().map_or(&[], |key| key.as_bytes()))?,
+        Value::ServerPin(pin) => out.bytes(pin.as_ref().map_or(&[], |pin| pin.as_bytes()))?,
         Value::Object(object) => return map(out, *object, false),
     };
     Ok(())

@@ -71,6 +71,10 @@ impl Serialize for Value<'_> {
                 Some(key) => key.to_base64().serialize(serializer),
                 None => serializer.serialize_none(),
             },
+            Self::ServerPin(pin) => match pin {
+                Some(pin) => pin.to_base64().serialize(serializer),
+                None => serializer.serialize_none(),
+            },
             Self::Object(object) => Whole(*object).serialize(serializer),
         }
     }

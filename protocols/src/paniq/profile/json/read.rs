@@ -2,7 +2,7 @@
 use crate::paniq::profile::{
     duration::{BadDuration, Nanos},
     fields::{Key, Object, Slot},
-    keys::{BadKey, PrivateKey, PublicKey},
+    keys::{BadKey, PrivateKey, PublicKey, ServerPin},
     model::Profile,
 };
 use serde::{
@@ -189,6 +189,7 @@ fn leaf(raw: &str, slot: Slot<'_>) -> Result<(), JsonReason> {
             | Slot::Bool(_)
             | Slot::PrivateKey(_)
             | Slot::PublicKey(_)
+            | Slot::ServerPin(_)
             | Slot::Object(_) => {}
         }
         return Ok(());
@@ -210,6 +211,7 @@ fn leaf(raw: &str, slot: Slot<'_>) -> Result<(), JsonReason> {
         }
         Slot::PrivateKey(place) => *place = key(raw, PrivateKey::from_base64)?,
         Slot::PublicKey(place) => *place = key(raw, PublicKey::from_base64)?,
+        Slot::ServerPin(place) => *place = key(raw, ServerPin::from_base64)?,
         Slot::Object(_) => return Err(JsonReason::Type("no object")),
     }
     Ok(())

@@ -114,7 +114,7 @@ const WRONG_JSON: &[(&str, &str)] = &[
     ),
     (
         r#"{"obfuscation":{"server_public_key":"AAAA"}}"#,
-        "obfuscation.server_public_key: 3 bytes, where a key has 32",
+        "obfuscation.server_public_key: 3 bytes, where there must be 32",
     ),
     (
         r#"{"obfuscation":{"server_private_key":"AAA"}}"#,

@@ -3,6 +3,7 @@ mod checks;
 mod create;
 mod formats;
 mod hostile;
+mod pin;
 
 use super::*;
 use sansbox_core::Seed;

@@ -360,7 +360,12 @@ impl Generation {
     fn lost(&mut self, why: Lost) {
         if self.stage != Stage::Over {
             self.stage = Stage::Over;
-            self.told.push_back(Told::Failed(Failure::Quic(why)));
+            let failure = if why == Lost::WrongKey {
+                Failure::WrongKey
+            } else {
+                Failure::Quic(why)
+            };
+            self.told.push_back(Told::Failed(failure));
         }
     }
 

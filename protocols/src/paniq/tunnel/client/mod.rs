@@ -108,6 +108,9 @@ pub enum Failure {
     /// The connection is gone.
     #[error("QUIC: {0}")]
     Quic(Lost),
+    /// Whoever answers is not the server that the profile pins.
+    #[error("the server's key is not the pinned one")]
+    WrongKey,
     /// Nothing answered any more, and a new tunnel stands.
     #[error("no answer over this tunnel, but over a new one")]
     Silent,
@@ -128,7 +131,9 @@ impl Failure {
         match self {
             Self::Preamble(ClientError::TimedOut) | Self::HandshakeTimedOut => Refusal::TimedOut,
             Self::NoSocket => Refusal::NetworkUnreachable,
-            Self::Quic(_) | Self::Silent | Self::Exhausted => Refusal::UpstreamProtocol,
+            Self::Quic(_) | Self::WrongKey | Self::Silent | Self::Exhausted => {
+                Refusal::UpstreamProtocol
+            }
             Self::Preamble(ClientError::ServerKey(_) | ClientError::TooSlow)
             | Self::Settings(_) => Refusal::General,
         }
