@@ -123,6 +123,23 @@ fn a_quiet_stream_outlives_an_outage_shorter_than_the_idle_timeout() {
     }
 }
 
+/// An acknowledgement that waited for a server that stood still looks like a very long round trip.
+#[test]
+fn a_server_that_stood_still_gives_streams_up_with_their_tunnel() {
+    for millis in (0..60).step_by(5) {
+        let mut world = World::new(Profile::new(), 5);
+        let quiet = world.open(KEEPS, b"hello");
+        world.run(|world| world.apps[&quiet].came == b"hello");
+        let _ = world.run_for(Duration::from_millis(millis), |_| false);
+        world.wire.is_cut = true;
+        world.now += Duration::from_secs(1000);
+        let is_over = world.run_for(Duration::from_secs(160), |world| {
+            world.server.occupancy()[1] == 0
+        });
+        assert!(is_over, "{millis} ms: {:?}", world.server);
+    }
+}
+
 #[test]
 fn a_server_that_is_not_there_is_told_in_bounded_time() {
     let mut world = World::new(Profile::new(), 6);

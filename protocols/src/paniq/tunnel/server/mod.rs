@@ -289,6 +289,22 @@ impl Server {
         self.drive(now);
     }
 
+    /// Peers whose tunnels are forgotten are never heard again. QUIC may take much longer to see
+    /// it: who stood still for a while takes that for the round trip, and waits for three of them
+    /// (RFC 9000 section 10.1).
+    fn give_up_forgotten(&mut self, now: Instant) {
+        let preamble = &self.preamble;
+        let forgotten = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| !preamble.is_ready(**peer));
+        let forgotten: Vec<ConnectionId> = forgotten.map(|(id, _)| *id).collect();
+        for connection in forgotten {
+            self.endpoint.close(now, connection, 0, "");
+        }
+        self.drive(now);
+    }
+
     /// The next event, in order.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
@@ -309,8 +325,12 @@ impl Server {
 
     /// Handles every deadline at or before `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let tunnels = self.preamble.occupancy()[1];
         self.preamble.handle_timeout(now);
         self.endpoint.handle_timeout(now);
+        if self.preamble.occupancy()[1] < tunnels {
+            self.give_up_forgotten(now);
+        }
         while let Some((at, connection)) = self.handshakes.front().copied() {
             if at > now {
                 break;
