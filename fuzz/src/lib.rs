@@ -12,6 +12,7 @@ mod router;
 mod sbx;
 mod scenario;
 mod socks;
+mod stack;
 
 pub use config::config_reader;
 pub use ffi::ffi_calls;
@@ -23,3 +24,4 @@ pub use router::router_rules;
 pub use sbx::sbx_reader;
 pub use scenario::scenario;
 pub use socks::{socks_udp, socks4, socks5};
+pub use stack::stack_packets;

@@ -67,7 +67,7 @@ fn p17_every_frame_of_linux_gets_complete_checksums() {
             continue;
         }
         let mut packet = packet.to_vec();
-        complete(&mut packet, &header).expect("completed");
+        complete(&mut packet, &ip, &header).expect("completed");
         assert_eq!([packet], parts[..]);
     }
     for (gso, is_v6) in [(Gso::TcpV4, false), (Gso::TcpV6, true)] {

@@ -170,7 +170,7 @@ fn p3_errors_checksums_and_mss() {
         copy.copy_from_slice(from);
         let header = Header::parse(&copy).expect("parsed");
         let deferred = defer(&mut copy, &header).expect("UDP");
-        complete(&mut copy, &deferred).expect("completed");
+        complete(&mut copy, &header, &deferred).expect("completed");
         assert_eq!(copy[..], from[..]);
         let header = Header::parse(&syn).expect("parsed");
         let limit = 1460 - u16::try_from(n % 400).expect("fits");

@@ -240,7 +240,8 @@ fn p17_mss_under_a_deferred_checksum() {
         let vnet = vnet::defer(&mut packet, &header).expect("TCP");
         let result = clamp_mss(&mut packet, &header, 1100, Field::Partial);
         assert_ne!(result, Ok(Rewrite::Unchanged));
-        vnet::complete(&mut packet, &vnet).expect("completed");
+        let header = Header::parse(&packet).expect("parsed");
+        vnet::complete(&mut packet, &header, &vnet).expect("completed");
         assert_sums(&packet);
         assert_eq!(mss_of(&packet), Some(1100));
     }

@@ -2,12 +2,13 @@
 use super::{Drop, Gso, Header, checksum_offset};
 use crate::ip::{self, len16, pseudo_header, put, sum};
 
-/// Finishes the checksum of `packet`, a single packet that was read with `header`, so that it may
-/// go onto a wire. Does nothing if the checksum is complete.
+/// Finishes the checksum of `packet`, a single packet with the header `ip` that was read with
+/// `header`, so that it may go onto a wire. Does nothing if the checksum is complete.
 ///
 /// # Errors
-/// [`Drop::Unsplit`] for a super-packet, [`Drop::BadChecksumPlace`].
-pub fn complete(packet: &mut [u8], header: &Header) -> Result<(), Drop> {
+/// [`Drop::Unsplit`] for a super-packet; [`Drop::BadChecksumPlace`] for a checksum that is not
+/// inside the payload.
+pub fn complete(packet: &mut [u8], ip: &ip::Header, header: &Header) -> Result<(), Drop> {
     if header.gso != Gso::None {
         return Err(Drop::Unsplit);
     }
@@ -16,8 +17,10 @@ pub fn complete(packet: &mut [u8], header: &Header) -> Result<(), Drop> {
     }
     let start = usize::from(header.checksum_start);
     let at = usize::from(header.checksum_offset);
-    let segment = packet.get_mut(start..).ok_or(Drop::BadChecksumPlace)?;
-    if at + 2 > segment.len() {
+    let segment = packet
+        .get_mut(start..ip.total_len)
+        .ok_or(Drop::BadChecksumPlace)?;
+    if start < ip.payload_at || at + 2 > segment.len() {
         return Err(Drop::BadChecksumPlace);
     }
     let mut check = !sum(segment);

@@ -15,7 +15,7 @@
 //! | `unknown_gso` | a kind of segmentation that was not asked for |
 //! | `bad_segment_size` | segments of no bytes, or under 8 bytes of TCP |
 //! | `too_many_segments` | more than 128 UDP segments |
-//! | `bad_checksum_place` | the checksum would be outside the packet |
+//! | `bad_checksum_place` | the checksum would be outside the payload |
 //! | `mismatch` | the packet is not what the header says it is |
 //! | `unsplit` | a super-packet where a single packet is needed |
 mod checksum;
@@ -51,7 +51,7 @@ drop_reasons! {
         BadSegmentSize => "bad_segment_size",
         /// More than [`UDP_SEGMENTS_MAX`] segments.
         TooManySegments => "too_many_segments",
-        /// The checksum would be outside the packet.
+        /// The checksum would be outside the payload.
         BadChecksumPlace => "bad_checksum_place",
         /// The packet is not what the header says it is.
         Mismatch => "mismatch",

@@ -39,8 +39,9 @@ pub fn split<'a>(packet: &'a [u8], ip: &ip::Header, header: &Header) -> Result<S
         return Err(Drop::Mismatch);
     }
     if header.gso == Gso::None && header.needs_checksum {
-        let end = usize::from(header.checksum_start) + usize::from(header.checksum_offset) + 2;
-        if end > packet.len() {
+        let start = usize::from(header.checksum_start);
+        let end = start + usize::from(header.checksum_offset) + 2;
+        if start < ip.payload_at || end > packet.len() {
             return Err(Drop::BadChecksumPlace);
         }
     }
@@ -99,7 +100,7 @@ impl Segments<'_> {
         let packet = out.get_mut(start..)?;
         if self.header.gso == Gso::None {
             // A wrong checksum stays wrong: only one that was deferred is made here.
-            complete(packet, &self.header).ok()?;
+            complete(packet, &self.ip, &self.header).ok()?;
         } else {
             self.set_headers(packet, index);
             self.set_checksum(packet);

@@ -135,7 +135,7 @@ fn p17_partial_checksum_is_completed_not_dropped() {
         let ip = ip::Header::parse(&packet).expect("parsed");
         let header = defer(&mut packet, &ip).expect("TCP");
         assert_ne!(packet, whole, "the field holds less than a checksum");
-        complete(&mut packet, &header).expect("completed");
+        complete(&mut packet, &ip, &header).expect("completed");
         assert_eq!(packet, whole);
     }
 }
@@ -185,15 +185,18 @@ fn headers_that_lie_about_their_packet_are_refused() {
     assert_eq!(segments(&udp(false, &[0; 128]), &tiny).len(), 128);
 
     let mut packet = packet;
-    assert_eq!(complete(&mut packet, &header), Err(Drop::Unsplit));
-    for (start, offset) in [(5000, 16), (20, 60_000), (20, 2519)] {
+    assert_eq!(complete(&mut packet, &parsed, &header), Err(Drop::Unsplit));
+    for (start, offset) in [(5000, 16), (20, 60_000), (20, 2519), (0, 0), (19, 16)] {
         let place = Header {
             gso: Gso::None,
             checksum_start: start,
             checksum_offset: offset,
             ..header
         };
-        assert_eq!(complete(&mut packet, &place), Err(Drop::BadChecksumPlace));
+        assert_eq!(
+            complete(&mut packet, &parsed, &place),
+            Err(Drop::BadChecksumPlace)
+        );
         assert_eq!(refused(&packet, place), Drop::BadChecksumPlace);
     }
 }
@@ -229,7 +232,7 @@ fn a_udp_checksum_of_zero_is_written_as_ones() {
             ..header
         };
         assert_eq!(segments(&packet, &cut), std::slice::from_ref(&whole));
-        complete(&mut packet, &header).expect("completed");
+        complete(&mut packet, &ip, &header).expect("completed");
         assert_eq!(packet, whole);
     }
 }
@@ -483,7 +486,10 @@ proptest! {
                 while parts.next_into(&mut out).is_some() {}
             }
             let mut packet = packet.to_vec();
-            let _ = complete(&mut packet, &header);
+            if let Ok(ip) = ip::Header::parse(&packet) {
+                let _ = complete(&mut packet, &ip, &header);
+                assert_eq!(ip::Header::parse(&packet), Ok(ip), "the header is not touched");
+            }
             let mut coalescer = Coalescer::new(1, true);
             let _ = coalescer.push(&packet, Checksum::Trusted);
             assert!(coalescer.packets().count() <= 1);
