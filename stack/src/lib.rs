@@ -50,4 +50,4 @@ pub use config::{Config, Congestion, Handshake};
 pub use counters::{Counters, DropReason};
 pub use event::{CancelReason, Event, Reject, ResetReason};
 pub use key::{FlowId, FlowKey};
-pub use stack::{Piece, Stack};
+pub use stack::{Piece, Stack, Usage};

@@ -46,6 +46,18 @@ pub struct Stack {
     in_batch: Vec<u32>,
 }
 
+/// What all connections of a [`Stack`] hold together, in bytes: the sides of its budgets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// What clients may send, and what they sent and the caller did not consume
+    /// ([`Config::window_budget`]).
+    pub windows: u64,
+    /// Payload behind gaps, part of the windows, with what keeping it costs.
+    pub held: u64,
+    /// Payload queued for sending ([`Config::send_budget`]).
+    pub queued: u64,
+}
+
 /// A piece of payload that the caller has not consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
@@ -119,10 +131,15 @@ impl Stack {
         self.half_open
     }
 
-    /// Sum of the windows of all connections and of what waits to be consumed, in bytes.
+    /// What all connections hold together.
     #[must_use]
-    pub const fn window_sum(&self) -> u64 {
-        self.context.budget.windows
+    pub const fn usage(&self) -> Usage {
+        let budget = &self.context.budget;
+        Usage {
+            windows: budget.windows,
+            held: budget.held,
+            queued: budget.queued,
+        }
     }
 
     /// Both ends of a connection; `None` if the handle is void.

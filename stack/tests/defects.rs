@@ -12,11 +12,13 @@ use support::pattern;
 use support::raw::{Bench, Peer, at};
 
 fn opened(events: &[Event]) -> Vec<FlowId> {
-    let flows = events.iter().filter_map(|event| match event {
-        Event::Open { flow, .. } => Some(*flow),
-        _ => None,
-    });
-    flows.collect()
+    let mut flows = Vec::new();
+    for event in events {
+        if let Event::Open { flow, .. } = event {
+            flows.push(*flow);
+        }
+    }
+    flows
 }
 
 fn bench(handshake: Handshake) -> Bench {
@@ -200,7 +202,7 @@ fn t7_a_syn_again_is_no_new_flow() {
     assert_eq!(consistent.give(&[peer.syn()]), []);
     assert_eq!(consistent.stack.counters().syn_repeated, 2);
     // With another number it is another connection, and the first dial is called off.
-    let mut anew = peer.clone();
+    let mut anew = peer;
     anew.seq = 77_000;
     let flow = opened(&events)[0];
     let events = consistent.give(&[anew.syn()]);

@@ -169,6 +169,18 @@ fn a_dial_has_a_deadline() {
     assert_eq!(bench.events[1..], [expected]);
 }
 
+#[test]
+fn an_accepted_client_that_never_answers_is_called_off() {
+    let mut bench = bench(Handshake::Consistent);
+    let flow = ask(&mut bench, &Peer::v4());
+    bench.stack.accept(at(1), flow);
+    assert_eq!(bench.sent().len(), 1);
+    assert_eq!(bench.wait_until(20_000).len(), 3);
+    let expected = Event::Cancelled(flow, CancelReason::HandshakeTimeout);
+    assert_eq!(bench.events[1..], [expected]);
+    assert_eq!(bench.stack.half_open_flows(), 0);
+}
+
 /// ICMP type and code, or (0, 0) for RST; `None`: nothing.
 type Said = Option<(u8, u8)>;
 

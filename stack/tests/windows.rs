@@ -139,8 +139,8 @@ fn the_sum_of_windows_stays_within_the_budget_and_a_floor_for_each() {
             upload.fill(&mut bench, 20_000);
         }
         let promised: u64 = uploads.iter().map(Upload::window).sum();
-        assert!(promised <= bench.stack.window_sum());
-        assert!(bench.stack.window_sum() <= budget + 100 * 4096);
+        assert!(promised <= bench.stack.usage().windows);
+        assert!(bench.stack.usage().windows <= budget + 100 * 4096);
         for upload in &mut uploads {
             upload.read(&mut bench);
             assert!(upload.window() >= 1024, "nobody is shut out");
@@ -150,7 +150,7 @@ fn the_sum_of_windows_stays_within_the_budget_and_a_floor_for_each() {
     for upload in &uploads {
         bench.stack.abort(upload.flow);
     }
-    assert_eq!(bench.stack.window_sum(), 0);
+    assert_eq!(bench.stack.usage().windows, 0);
 }
 
 #[test]

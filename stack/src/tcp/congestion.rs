@@ -32,7 +32,7 @@ impl Window {
             return;
         }
         let grown = if self.window < self.threshold {
-            acked
+            acked.min(self.threshold - self.window)
         } else {
             let grown = u64::from(mss) * u64::from(acked) / u64::from(self.window.max(1));
             u32::try_from(grown).unwrap_or(u32::MAX).max(1)

@@ -204,6 +204,10 @@ impl Flow {
                 continue;
             };
             let slice = bytes(data);
+            assert!(
+                slice.len() == data.len() as usize,
+                "retain() needs the batch that was received, or acknowledged payload is lost"
+            );
             context.counters.copied_retained += slice.len() as u64;
             if let Some(Received::Stored(last)) = context.received.get_mut(before_id)
                 && last.len() + slice.len() <= JOINED_MAX

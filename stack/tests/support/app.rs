@@ -89,6 +89,14 @@ impl App {
         }
     }
 
+    /// Is there something to read, to write or to end?
+    pub fn is_busy(&self, stack: &Stack) -> bool {
+        self.flows.iter().any(|(flow, served)| {
+            let done = served.shut && stack.pieces(*flow).next().is_none();
+            !served.closed && !done
+        })
+    }
+
     /// Takes some of what can be read, and checks it.
     pub fn read(
         &mut self,

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use sansbox_core::{Instant, Seed};
-use sansbox_stack::{Config, Congestion, Handshake, RxPacket, Stack, TxBatch};
+use sansbox_stack::{Config, Congestion, Handshake, RxPacket, Stack, TxBatch, Usage};
 use smoltcp::socket::tcp;
 use smoltcp::wire::{Ipv4Packet, Ipv6Packet, TcpPacket};
 
@@ -194,10 +194,14 @@ impl World {
                 .iface
                 .poll_at(super::client::time(self.now), &self.client.sockets)
                 .map(|at| u64::try_from(at.total_micros()).unwrap()),
-            // The caller reads on by itself.
-            Some(self.now + 2000),
+            // The caller goes on by itself while it has something to do.
+            self.app.is_busy(&self.stack).then_some(self.now + 2000),
         ];
-        let next = next.into_iter().flatten().min().unwrap_or(self.now);
+        let next = next
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(self.now + 1_000_000);
         self.now = next.max(self.now + 1);
     }
 
@@ -256,7 +260,7 @@ impl World {
             assert_eq!(served.read, upload);
         }
         assert_eq!(self.stack.open_flows(), 0);
-        assert_eq!(self.stack.window_sum(), 0);
+        assert_eq!(self.stack.usage(), Usage::default());
         // A SYN that the wire doubled may come last; nobody answers it.
         let end = self.now + 20_000_000;
         while self.now < end && self.stack.half_open_flows() > 0 {
