@@ -284,7 +284,7 @@ fn a_pinned_key_is_the_only_one_accepted() {
     wire.run(|wire| !wire.sides[0].lost.is_empty());
     let (lost, why) = &wire.sides[0].lost[0];
     assert_eq!(*lost, id);
-    assert!(matches!(why, Lost::Failed(_)), "{why}");
+    assert_eq!(*why, Lost::WrongKey);
     assert!(wire.sides[0].connected.is_empty());
 }
 
