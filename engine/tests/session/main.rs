@@ -16,6 +16,7 @@ use sansbox_engine::{
 };
 use std::{sync::Arc, time::Duration};
 
+mod datagrams;
 mod http;
 mod udp;
 

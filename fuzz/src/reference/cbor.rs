@@ -203,6 +203,7 @@ fn profile(root: Item) -> Option<Profile> {
             7 => p.quic = quic(item)?,
             8 => p.obfuscation = obfuscation(item)?,
             9 => p.transport_padding = padding(item)?,
+            1001 => p.sansbox_udp = boolean(item)?,
             _ => {}
         }
         Some(())

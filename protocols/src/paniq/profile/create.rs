@@ -67,6 +67,7 @@ impl NewProfile<'_> {
             },
             obfuscation,
             transport_padding: padding(mtu - s4 - OVERHEAD - PAYLOAD),
+            sansbox_udp: false,
         })
     }
 }

@@ -29,6 +29,9 @@ pub struct Profile {
     pub obfuscation: Obfuscation,
     /// Random bytes behind each QUIC packet.
     pub transport_padding: Padding,
+    /// Whether streams of datagrams are asked for and served, which only sansbox does
+    /// (`docs/protocols/paniq.md`, Datagrams).
+    pub sansbox_udp: bool,
 }
 
 /// The QUIC connection.
@@ -126,7 +129,8 @@ pub(super) mod default {
 }
 
 // Number in CBOR, name in JSON (both as the Go programs have them), kind, place. `Count` and
-// `Duration` stand for their default when they are zero or negative.
+// `Duration` stand for their default when they are zero or negative. What the Go programs do not
+// have is numbered from 1000 on, where they leave it unread.
 fields! { Profile:
     1 "name" Text(name);
     2 "proxy_addr" Text(proxy_addr);
@@ -137,6 +141,7 @@ fields! { Profile:
     7 "quic" Object(quic);
     8 "obfuscation" Object(obfuscation);
     9 "transport_padding" Object(transport_padding);
+    1001 "sansbox_udp" Bool(sansbox_udp);
 }
 
 fields! { Quic:
