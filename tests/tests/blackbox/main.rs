@@ -5,6 +5,7 @@ mod bodies;
 mod clients;
 mod direct;
 mod log;
+mod paniq_udp;
 mod protected;
 mod recorder;
 mod refusals;
