@@ -97,8 +97,8 @@ pub enum Action {
         slot: Slot,
         /// Whose carrier.
         outbound: OutboundId,
-        /// Where to, as the carrier's other end sees it.
-        target: Target,
+        /// What for.
+        wanted: Wanted,
     },
     /// What became of the stream that the machine was made for, by a carrier: its target is
     /// connected from this address, or why it is not. Said once.
@@ -135,6 +135,16 @@ pub enum Action {
     Passthrough(Slot, Slot),
     /// Something worth a line in the log happened; the machine's record has the facts.
     Log(Stage),
+}
+
+/// What a stream through a carrier is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The bytes of a connection to this target, as the carrier's other end sees it.
+    Connection(Target),
+    /// Datagrams to and from any targets, as
+    /// [records](sansbox_protocols::paniq::proxy::record).
+    Datagrams,
 }
 
 /// Which address families of a name are wanted.

@@ -144,8 +144,8 @@ impl<S: Service, R: Reactor> Local<S, R> {
         let number = self.enter();
         let (seed, now) = (self.seed(), self.shared.clock.now());
         let service = &self.shared.service;
-        let target = birth.target.clone();
-        match service.carried(birth.inbound, birth.peer, target, seed, now) {
+        let wanted = birth.wanted.clone();
+        match service.carried(birth.inbound, birth.peer, wanted, seed, now) {
             Some(machine) => self.spawn(Work::Session(Drive::carried(machine, number, birth))),
             None => self.leave(number),
         }

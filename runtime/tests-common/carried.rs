@@ -2,13 +2,14 @@
 use crate::common::{Notes, wait_for};
 use crate::runtime::{Network, Options, Running, Runtime, Shutdown};
 use bytes::BytesMut;
-use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed, Target};
+use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed};
 use sansbox_engine::{
     Association, Peer, Plan, Session,
     carrier::{Carrier, Event, Path, Stream, Transmit, Whose},
     config::{ReadOptions, Sources, model::Dial, read},
     drive::{InboundSockets, Service},
     ids::{InboundId, OutboundId},
+    machine::Wanted,
     record::CloseReason,
 };
 use std::{
@@ -79,11 +80,11 @@ impl Service for Fatal {
         self: &Arc<Self>,
         inbound: InboundId,
         peer: Peer,
-        target: Target,
+        wanted: Wanted,
         seed: Seed,
         now: Instant,
     ) -> Option<Session> {
-        self.0.carried(inbound, peer, target, seed, now)
+        self.0.carried(inbound, peer, wanted, seed, now)
     }
 }
 
@@ -134,9 +135,10 @@ impl Carrier for FatalCarrier {
         self.0.handle_timeout(now);
     }
 
-    fn open(&mut self, now: Instant, target: Target) -> Stream {
-        assert_ne!(target.port, FATAL, "as the test wants");
-        self.0.open(now, target)
+    fn open(&mut self, now: Instant, wanted: Wanted) -> Stream {
+        let is_fatal = matches!(&wanted, Wanted::Connection(target) if target.port == FATAL);
+        assert!(!is_fatal, "as the test wants");
+        self.0.open(now, wanted)
     }
 
     fn answer(&mut self, now: Instant, stream: Stream, answer: Result<SocketAddr, Refusal>) {

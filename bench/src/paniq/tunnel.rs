@@ -266,6 +266,7 @@ impl ServerEnd {
     pub(crate) fn new(now: Instant, seed: u64) -> Result<Self> {
         let (codec, padding) = codec(PACKET_BYTES)?;
         let config = ServerConfig {
+            has_datagrams: false,
             preamble: preamble::ServerConfig {
                 codec,
                 key: Some(ServerKey::new(KEY)),
@@ -368,7 +369,9 @@ impl End for ServerEnd {
                     ServerEvent::Cancelled(stream) => {
                         self.streams.remove(&stream);
                     }
-                    ServerEvent::Up(_) | ServerEvent::Down(..) => {}
+                    ServerEvent::Up(_)
+                    | ServerEvent::Down(..)
+                    | ServerEvent::DatagramsRequest(..) => {}
                 }
             }
             let Some(stream) = self.ready.pop_first() else {

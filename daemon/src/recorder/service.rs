@@ -1,12 +1,13 @@
 //! What is served, with every machine recorded.
 use super::rings::{Handle, Rings};
-use sansbox_core::{Instant, Seed, Target};
+use sansbox_core::{Instant, Seed};
 use sansbox_engine::{
     Peer,
     carrier::{Carrier, Whose},
     config::model::Dial,
     drive::{InboundSockets, Recorded, Service},
     ids::{InboundId, OutboundId},
+    machine::Wanted,
 };
 use sansbox_flight::{Origin, Tapped, wire::MachineKind};
 use std::{sync::Arc, time::Duration};
@@ -89,18 +90,21 @@ impl<S: Service> Service for Recording<S> {
         self: &Arc<Self>,
         inbound: InboundId,
         peer: Peer,
-        target: Target,
+        wanted: Wanted,
         seed: Seed,
         now: Instant,
     ) -> Option<Self::Session> {
-        let told = target.clone();
-        let machine = self.service.carried(inbound, peer, told, seed, now)?;
+        let (kind, target) = match &wanted {
+            Wanted::Connection(target) => (MachineKind::Carried, Some(target.clone())),
+            Wanted::Datagrams => (MachineKind::CarriedDatagrams, None),
+        };
+        let machine = self.service.carried(inbound, peer, wanted, seed, now)?;
         let origin = Origin {
-            kind: MachineKind::Carried,
+            kind,
             inbound,
             peer,
             seed,
-            target: Some(target),
+            target,
             now,
         };
         Some(self.tape(machine, origin))

@@ -13,7 +13,7 @@ pub mod paniq;
 use crate::{
     config::model::LogLevel,
     ids::{InboundId, OutboundId},
-    machine::Families,
+    machine::{Families, Wanted},
 };
 use bytes::BytesMut;
 use core::{
@@ -21,7 +21,7 @@ use core::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
-use sansbox_core::{Domain, Instant, Pipe, Progress, Refusal, Seed, Target};
+use sansbox_core::{Domain, Instant, Pipe, Progress, Refusal, Seed};
 use std::sync::Arc;
 
 /// Whose carrier it is.
@@ -43,6 +43,15 @@ pub enum CarrierPlan {
 }
 
 impl CarrierPlan {
+    /// Whether its streams may be for datagrams. A client's other end may refuse them all the same.
+    #[must_use]
+    pub fn has_datagrams(&self) -> bool {
+        match self {
+            Self::PaniqClient(plan) => plan.has_datagrams,
+            Self::PaniqServer(plan) => plan.settings.shared.has_datagrams,
+        }
+    }
+
     /// Makes the carrier. `since_1970` is what the wall clock says at `now`; `seed` must be
     /// uniformly random, since keys come from it. `None` when it cannot be made.
     #[must_use]
@@ -93,12 +102,12 @@ pub enum Event {
     Bind(Path, SocketAddr),
     /// Close the path's socket.
     Unbind(Path),
-    /// The target of a stream is connected, from this address as the other end tells.
+    /// A stream is open: its target is connected, from this address as the other end tells.
     Connected(Stream, SocketAddr),
     /// It is not: the stream is over.
     Refused(Stream, Refusal),
-    /// A client at this address wants a connection to a target. Answered by [`Carrier::answer`].
-    Request(Stream, SocketAddr, Target),
+    /// A client at this address wants a stream. Answered by [`Carrier::answer`].
+    Request(Stream, SocketAddr, Wanted),
     /// The client gave a request up that was not answered yet: the stream is over.
     Cancelled(Stream),
     /// [`Carrier::exchange`] has something to do.
@@ -160,8 +169,8 @@ pub trait Carrier: fmt::Debug {
     /// Handles every deadline at or before `now`.
     fn handle_timeout(&mut self, now: Instant);
 
-    /// Begins a stream to `target`: [`Event::Connected`] or [`Event::Refused`] follows.
-    fn open(&mut self, now: Instant, target: Target) -> Stream;
+    /// Begins a stream for what is `wanted`: [`Event::Connected`] or [`Event::Refused`] follows.
+    fn open(&mut self, now: Instant, wanted: Wanted) -> Stream;
 
     /// Answers a request: the target is connected from this address, or why it is not.
     fn answer(&mut self, now: Instant, stream: Stream, answer: Result<SocketAddr, Refusal>);

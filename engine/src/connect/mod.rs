@@ -7,7 +7,7 @@ use crate::{
     effects::Effects,
     eyeballs::{Attempt, BUDGET_DEFAULT, HappyEyeballs, STAGGER_DEFAULT, Step},
     ids::{ActionId, OutboundId, Slot},
-    machine::{Action, Families, Outcome},
+    machine::{Action, Families, Outcome, Wanted},
     plan::{Path, Plan, Proxy, Reach},
 };
 use core::{
@@ -67,7 +67,7 @@ enum Stage {
     Opening {
         id: ActionId,
         slot: Slot,
-        to: Target,
+        to: SocketAddr,
     },
     /// A SOCKS4 proxy takes addresses only, so the target's name is resolved here.
     Naming {
@@ -129,7 +129,7 @@ impl Connect {
             stage: Stage::Ready(None),
         };
         if is_carried {
-            connect.open_stream(first, fx);
+            connect.open_stream(Wanted::Connection(first), fx);
             return Ok(connect);
         }
         match first.host {
@@ -212,14 +212,32 @@ impl Connect {
         }
     }
 
-    /// Asks the carrier for a stream to `to`.
-    fn open_stream(&mut self, to: Target, fx: &mut Effects) {
+    /// Begins to get a stream of datagrams from a carrier.
+    pub(crate) fn datagrams(carrier: OutboundId, fx: &mut Effects) -> Self {
+        let mut connect = Self {
+            command: Command::UdpAssociate,
+            target: UNSPECIFIED.into(),
+            reach: Reach::All,
+            dial: carrier,
+            proxies: VecDeque::new(),
+            stage: Stage::Ready(None),
+        };
+        connect.open_stream(Wanted::Datagrams, fx);
+        connect
+    }
+
+    /// Asks the carrier for a stream.
+    fn open_stream(&mut self, wanted: Wanted, fx: &mut Effects) {
         let (id, slot) = (fx.action_id(), fx.slot());
+        let to = match &wanted {
+            Wanted::Connection(target) => target.socket_addr().unwrap_or(UNSPECIFIED),
+            Wanted::Datagrams => UNSPECIFIED,
+        };
         fx.push(Action::OpenStream {
             id,
             slot,
             outbound: self.dial,
-            target: to.clone(),
+            wanted,
         });
         self.stage = Stage::Opening { id, slot, to };
     }
@@ -237,10 +255,7 @@ impl Connect {
             return Ok(());
         };
         match outcome {
-            Outcome::Connected(bound) => {
-                let remote = to.socket_addr().unwrap_or(UNSPECIFIED);
-                self.connected(now, plan, (slot, remote, bound), fx)
-            }
+            Outcome::Connected(bound) => self.connected(now, plan, (slot, to, bound), fx),
             Outcome::Failed(why) => Err(why),
             Outcome::Resolved(_) | Outcome::Bound(_) => Err(Refusal::General),
         }

@@ -32,10 +32,10 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
                     id,
                     slot,
                     outbound,
-                    target,
+                    wanted,
                 } => {
                     pool.tally.dials.add(1);
-                    let joint = pool.open_stream(outbound, target, self.number());
+                    let joint = pool.open_stream(outbound, wanted, self.number());
                     self.slots
                         .insert(slot, Socket::Connecting(Link::Joint(joint), id));
                 }

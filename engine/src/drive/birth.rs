@@ -6,8 +6,8 @@ use super::{
 use crate::{
     Peer,
     ids::{InboundId, OutboundId},
+    machine::Wanted,
 };
-use sansbox_core::Target;
 use std::rc::Rc;
 
 /// A drive that is to be made. Dropping it refuses whatever waits for it.
@@ -56,7 +56,7 @@ pub struct SessionBirth {
     /// The client, and where it came in.
     pub peer: Peer,
     /// What it wants.
-    pub target: Target,
+    pub wanted: Wanted,
 }
 
 impl SessionBirth {
@@ -64,13 +64,13 @@ impl SessionBirth {
         shared: Rc<Shared>,
         inbound: InboundId,
         peer: Peer,
-        target: Target,
+        wanted: Wanted,
     ) -> Self {
         Self {
             joint: Joint::of(shared),
             inbound,
             peer,
-            target,
+            wanted,
         }
     }
 }
@@ -95,7 +95,7 @@ impl Pool {
     pub(super) fn open_stream(
         &self,
         outbound: OutboundId,
-        target: Target,
+        wanted: Wanted,
         session: usize,
     ) -> Joint {
         let mut desks = self.desks.borrow_mut();
@@ -109,7 +109,7 @@ impl Pool {
             }));
             desk
         });
-        Joint::open(desk, target, session)
+        Joint::open(desk, wanted, session)
     }
 
     /// The carrier of an outbound is gone; the next stream makes another one.

@@ -6,10 +6,11 @@ use super::{
 use crate::{
     Peer,
     carrier::{Carrier, Event, Path, Stream, Whose},
+    machine::Wanted,
     timer::TimerKey,
 };
 use core::{fmt, net::SocketAddr, task::Poll, time::Duration};
-use sansbox_core::{End, Instant, Target};
+use sansbox_core::{End, Instant};
 use std::{collections::BTreeMap, rc::Rc};
 
 /// Rounds of one turn before others get theirs.
@@ -155,13 +156,13 @@ impl<K: Sockets> CarrierDrive<K> {
     /// Streams that sessions ask for.
     fn take_openings(&mut self, now: Instant) -> bool {
         let mut is_news = false;
-        while let Some((shared, target)) = self.desk.next_opening() {
+        while let Some((shared, wanted)) = self.desk.next_opening() {
             if shared.is_session_gone() {
                 self.desk.pop_opening();
                 continue;
             }
             is_news = true;
-            let stream = self.machine.open(now, target);
+            let stream = self.machine.open(now, wanted);
             self.desk.pop_opening();
             shared.set_stream(stream);
             self.streams.insert(stream, shared);
@@ -278,7 +279,7 @@ impl<K: Sockets> CarrierDrive<K> {
                         shared.decide_for_session(Err(why));
                     }
                 }
-                Event::Request(stream, peer, target) => self.offer(pool, stream, peer, target),
+                Event::Request(stream, peer, wanted) => self.offer(pool, stream, peer, wanted),
                 Event::Cancelled(stream) => {
                     if let Some(shared) = self.streams.remove(&stream) {
                         shared.lose();
@@ -303,7 +304,7 @@ impl<K: Sockets> CarrierDrive<K> {
     }
 
     /// Asks for a session that serves a client's stream.
-    fn offer(&mut self, pool: &Pool, stream: Stream, remote: SocketAddr, target: Target) {
+    fn offer(&mut self, pool: &Pool, stream: Stream, remote: SocketAddr, wanted: Wanted) {
         let Whose::Inbound(inbound) = self.whose else {
             return;
         };
@@ -313,7 +314,7 @@ impl<K: Sockets> CarrierDrive<K> {
             remote,
             local: self.local,
         };
-        let birth = SessionBirth::new(shared, inbound, peer, target);
+        let birth = SessionBirth::new(shared, inbound, peer, wanted);
         pool.bear(Birth::Session(birth));
     }
 }

@@ -1,6 +1,6 @@
 //! Streams between the drive of a session and the drive of a carrier, in one thread.
 use super::wakes::Wakes;
-use crate::carrier::Stream;
+use crate::{carrier::Stream, machine::Wanted};
 use bytes::BytesMut;
 use core::{
     cell::{Cell, RefCell},
@@ -8,7 +8,7 @@ use core::{
     net::SocketAddr,
     task::Poll,
 };
-use sansbox_core::{End, Pipe, Refusal, Target};
+use sansbox_core::{End, Pipe, Refusal};
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
@@ -27,7 +27,7 @@ pub(crate) struct Desk {
     is_woken: Cell<bool>,
     is_closed: Cell<bool>,
     wakes: Rc<Wakes>,
-    opening: RefCell<VecDeque<(Rc<Shared>, Target)>>,
+    opening: RefCell<VecDeque<(Rc<Shared>, Wanted)>>,
     touched: RefCell<VecDeque<Rc<Shared>>>,
 }
 
@@ -55,12 +55,12 @@ impl Desk {
 
     /// The next stream that is asked for. It stays the next until it is popped: a carrier that
     /// panics over it leaves it to [`Self::close`].
-    pub(super) fn next_opening(&self) -> Option<(Rc<Shared>, Target)> {
+    pub(super) fn next_opening(&self) -> Option<(Rc<Shared>, Wanted)> {
         self.opening.borrow().front().cloned()
     }
 
     /// Takes the next stream that is asked for.
-    pub(super) fn pop_opening(&self) -> Option<(Rc<Shared>, Target)> {
+    pub(super) fn pop_opening(&self) -> Option<(Rc<Shared>, Wanted)> {
         self.opening.borrow_mut().pop_front()
     }
 
@@ -225,14 +225,14 @@ pub(crate) struct Joint(Rc<Shared>);
 
 impl Joint {
     /// Asks the carrier of a desk for a stream.
-    pub(super) fn open(desk: &Rc<Desk>, target: Target, session: usize) -> Self {
+    pub(super) fn open(desk: &Rc<Desk>, wanted: Wanted, session: usize) -> Self {
         let shared = Shared::new(desk, None);
         shared.session.set(Some(session));
         let joint = Self(Rc::clone(&shared));
         if desk.is_closed() {
             shared.decided.set(Some(Err(Refusal::General)));
         } else {
-            desk.opening.borrow_mut().push_back((shared, target));
+            desk.opening.borrow_mut().push_back((shared, wanted));
             desk.wake();
         }
         joint

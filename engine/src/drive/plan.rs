@@ -5,10 +5,11 @@ use crate::{
     carrier::{Carrier, Whose},
     config::model::Dial,
     ids::{InboundId, OutboundId},
+    machine::Wanted,
     record::Record,
 };
 use core::time::Duration;
-use sansbox_core::{Instant, Seed, Target};
+use sansbox_core::{Instant, Seed};
 use std::sync::Arc;
 
 impl Recorded for Session {
@@ -93,11 +94,11 @@ impl Service for Plan {
         self: &Arc<Self>,
         inbound: InboundId,
         peer: Peer,
-        target: Target,
+        wanted: Wanted,
         seed: Seed,
         now: Instant,
     ) -> Option<Session> {
         let plan = Arc::clone(self);
-        Some(Session::carried(plan, inbound, peer, target, seed, now))
+        Some(Session::carried(plan, inbound, peer, wanted, seed, now))
     }
 }

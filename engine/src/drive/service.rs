@@ -4,11 +4,11 @@ use crate::{
     carrier::{Carrier, Whose},
     config::model::{Dial, Listen},
     ids::{InboundId, OutboundId},
-    machine::Machine,
+    machine::{Machine, Wanted},
     record::Record,
 };
 use core::time::Duration;
-use sansbox_core::{Instant, Seed, Target};
+use sansbox_core::{Instant, Seed};
 use std::sync::Arc;
 
 /// A machine that keeps a record of itself.
@@ -76,13 +76,13 @@ pub trait Service: Send + Sync + 'static {
         None
     }
 
-    /// The machine for a stream to `target` that the carrier of an inbound offers; `None` refuses
+    /// The machine for a stream that the carrier of an inbound offers, and what is wanted of it; `None` refuses
     /// it.
     fn carried(
         self: &Arc<Self>,
         _inbound: InboundId,
         _peer: Peer,
-        _target: Target,
+        _wanted: Wanted,
         _seed: Seed,
         _now: Instant,
     ) -> Option<Self::Session> {

@@ -229,7 +229,8 @@ pub enum Path {
         /// Outbounds whose handshake runs on the connection.
         proxies: Vec<OutboundId>,
     },
-    /// Open a stream to the first proxy, or the target where there is none. Only TCP.
+    /// Open a stream to the first proxy, or the target where there is none. UDP only where there is
+    /// no proxy and the carrier has streams of datagrams.
     Carried {
         /// Whose carrier.
         carrier: OutboundId,
@@ -445,6 +446,7 @@ fn plan_carrier(outbound: &model::Outbound) -> Option<CarrierPlan> {
         inet4_bind_address: dial.inet4_bind_address,
         inet6_bind_address: dial.inet6_bind_address,
         config,
+        has_datagrams: paniq.profile.shared.has_datagrams,
     };
     Some(CarrierPlan::PaniqClient(Arc::new(plan)))
 }

@@ -1,6 +1,6 @@
 //! The protocol that a client speaks to us: one enum over all of them, so that a session needs no
 //! dynamic dispatch and adding a protocol adds a variant.
-use crate::{plan::Service, record::CloseReason};
+use crate::{machine::Wanted, plan::Service, record::CloseReason};
 use core::time::Duration;
 use sansbox_core::{
     Closing, Host, Instant, Pipe, Progress, ProtocolError, Refusal, StreamProtocol, Target,
@@ -25,6 +25,8 @@ pub(crate) enum InboundEvent {
     Forward(Target),
     /// A UDP association; the client says where it will send from.
     Associate(Target),
+    /// A UDP association whose datagrams are records of the client's own stream.
+    Datagrams,
     /// The forwarded request is answered; the upstream may be used again.
     Answered { reusable: bool },
 }
@@ -46,9 +48,9 @@ pub(crate) enum Inbound {
     },
     Socks(Box<socks::Server>),
     Http(Box<http::Server>),
-    /// No protocol: everything goes to one target, announced once.
+    /// No protocol: what is wanted is known from the start, and announced once.
     Direct {
-        target: Option<Target>,
+        wanted: Option<Wanted>,
         accepted: bool,
         refused: bool,
     },
@@ -64,17 +66,18 @@ impl Inbound {
                 deadline: now + HANDSHAKE_TIMEOUT,
             },
             Service::Direct { host, port, .. } => {
-                Self::fixed(fixed_target(host.as_ref(), *port, local))
+                let target = fixed_target(host.as_ref(), *port, local);
+                Self::fixed(Wanted::Connection(target))
             }
-            // Its connections come from the carrier, each with its target.
-            Service::Carried => Self::fixed(fixed_target(None, None, local)),
+            // Its connections come from the carrier, each with what it wants.
+            Service::Carried => Self::fixed(Wanted::Connection(local.into())),
         }
     }
 
-    /// Everything goes to one target.
-    pub(crate) const fn fixed(target: Target) -> Self {
+    /// This is wanted and nothing else.
+    pub(crate) const fn fixed(wanted: Wanted) -> Self {
         Self::Direct {
-            target: Some(target),
+            wanted: Some(wanted),
             accepted: false,
             refused: false,
         }
@@ -173,7 +176,10 @@ impl Inbound {
                 } => InboundEvent::Forward(target),
                 http::ServerEvent::UpstreamDone { reusable } => InboundEvent::Answered { reusable },
             }),
-            Self::Direct { target, .. } => target.take().map(InboundEvent::Connect),
+            Self::Direct { wanted, .. } => Some(match wanted.take()? {
+                Wanted::Connection(target) => InboundEvent::Connect(target),
+                Wanted::Datagrams => InboundEvent::Datagrams,
+            }),
         }
     }
 
@@ -253,6 +259,11 @@ impl Failure {
     const LEFT: Self = Self {
         reason: CloseReason::ClientLeft,
         closing: Closing::Fin,
+    };
+    /// Datagrams on the client's stream that are none.
+    pub(crate) const RECORDS: Self = Self {
+        reason: CloseReason::ClientProtocol,
+        closing: Closing::Reset,
     };
     const TIMEOUT: Self = Self {
         reason: CloseReason::HandshakeTimeout,

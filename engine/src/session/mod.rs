@@ -10,7 +10,7 @@ mod relay;
 use crate::{
     effects::{Cx, Effects},
     ids::{InboundId, Slot},
-    machine::{Action, Input, Machine, SlotPipes, Stage},
+    machine::{Action, Input, Machine, SlotPipes, Stage, Wanted},
     plan::Plan,
     record::{CloseReason, Record},
 };
@@ -18,7 +18,7 @@ use active::Active;
 pub(crate) use inbound::fixed_target;
 pub(crate) use relay::Idle;
 use relay::Relay;
-use sansbox_core::{End, Instant, Seed, Target};
+use sansbox_core::{End, Instant, Seed};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -105,13 +105,13 @@ impl Session {
         session
     }
 
-    /// A session for a stream to `target` that the carrier of `inbound` offers. `seed` is its own.
+    /// A session for a stream that the carrier of `inbound` offers, and what is `wanted` of it. `seed` is its own.
     #[must_use]
     pub fn carried(
         plan: Arc<Plan>,
         inbound: InboundId,
         peer: Peer,
-        target: Target,
+        wanted: Wanted,
         seed: Seed,
         now: Instant,
     ) -> Self {
@@ -122,7 +122,7 @@ impl Session {
             plan,
             record: Record::new(inbound, peer.remote, seed, now),
             fx,
-            state: State::Active(Box::new(Active::carried(now, peer.local, target))),
+            state: State::Active(Box::new(Active::carried(now, peer.local, wanted))),
         }
     }
 

@@ -80,7 +80,8 @@ impl Association {
     }
 }
 
-fn idle_timeout(inbound: &InboundPlan) -> Duration {
+/// How long nothing may move in an association without a control connection.
+pub(crate) fn idle_timeout(inbound: &InboundPlan) -> Duration {
     inbound.listen.udp_timeout.unwrap_or(UDP_TIMEOUT_DEFAULT)
 }
 

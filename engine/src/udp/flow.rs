@@ -143,7 +143,7 @@ impl Flows {
     /// any may (endpoint-independent filtering), bare payload only from the one target.
     pub(crate) fn admits(&self, framing: &Framing, from: SocketAddr) -> bool {
         match framing {
-            Framing::Socks(_) => true,
+            Framing::Socks(_) | Framing::Records => true,
             Framing::Fixed { .. } => {
                 let is_it = |flow: &Flow| matches!(flow.way, Way::Direct { to, .. } if to == from);
                 self.flows.values().any(is_it)

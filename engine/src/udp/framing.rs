@@ -12,6 +12,8 @@ pub(crate) enum Framing {
     Socks(Client),
     /// Bare payload of one client for one target.
     Fixed { client: SocketAddr, target: Target },
+    /// With such a header, on a stream that is the client's alone.
+    Records,
 }
 
 /// From whom an association takes datagrams (RFC 1928 section 7): the host of the control
@@ -64,26 +66,21 @@ impl Framing {
                 if from.ip().to_canonical() != client.control.ip() || !known {
                     return FromClient::Stranger;
                 }
-                let Ok((header, len)) = Header::parse(data) else {
-                    return FromClient::Malformed;
-                };
-                if header.frag != 0 {
-                    return FromClient::Fragment;
+                let opened = unwrap(data);
+                if let FromClient::Payload(_) = opened {
+                    client.port = Some(from.port());
                 }
-                let Ok(target) = header.address.to_target() else {
-                    return FromClient::Malformed;
-                };
-                let _ = data.split_to(len);
-                client.port = Some(from.port());
-                FromClient::Payload(target)
+                opened
             }
+            Self::Records => unwrap(data),
         }
     }
 
-    /// Where the client is, once known.
+    /// Where the client's socket is, once known.
     pub(crate) fn client(&self) -> Option<SocketAddr> {
         match self {
             Self::Fixed { client, .. } => Some(*client),
+            Self::Records => None,
             Self::Socks(client) => {
                 let mut address = client.control;
                 address.set_port(client.port?);
@@ -102,9 +99,24 @@ impl Framing {
     ) -> BytesMut {
         match self {
             Self::Fixed { .. } => data,
-            Self::Socks(_) => wrap(origin.into(), &data, scratch),
+            Self::Socks(_) | Self::Records => wrap(origin.into(), &data, scratch),
         }
     }
+}
+
+/// Strips the header of a client's datagram.
+fn unwrap(data: &mut BytesMut) -> FromClient {
+    let Ok((header, len)) = Header::parse(data) else {
+        return FromClient::Malformed;
+    };
+    if header.frag != 0 {
+        return FromClient::Fragment;
+    }
+    let Ok(target) = header.address.to_target() else {
+        return FromClient::Malformed;
+    };
+    let _ = data.split_to(len);
+    FromClient::Payload(target)
 }
 
 /// `data` behind a SOCKS5 UDP header that names `target`.

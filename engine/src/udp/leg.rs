@@ -1,4 +1,6 @@
-//! The upstream side of an association: sockets of our own, or another proxy's association.
+//! The upstream side of an association: sockets of our own, another proxy's association, or a
+//! carrier's stream.
+use super::records;
 use crate::{
     connect::{Connect, Upstream},
     effects::Effects,
@@ -26,6 +28,8 @@ pub(crate) enum Leg {
         control: Control,
         socket: Socket,
     },
+    /// A stream of records through a carrier.
+    Records(records::Stream),
 }
 
 /// The control connection of another proxy's association.
@@ -148,13 +152,14 @@ impl Leg {
             Self::Proxy {
                 control: Control::Connecting(_),
                 ..
-            } => None,
+            }
+            | Self::Records(_) => None,
         }
     }
 
     /// Whether datagrams to several targets share one upstream address.
     pub(crate) const fn is_proxy(&self) -> bool {
-        matches!(self, Self::Proxy { .. })
+        matches!(self, Self::Proxy { .. } | Self::Records(_))
     }
 
     /// Whether there is neither a socket for datagrams to `to` nor one on its way.
@@ -163,6 +168,7 @@ impl Leg {
             Self::Direct { v4, .. } if to.is_ipv4() => v4,
             Self::Direct { v6, .. } => v6,
             Self::Proxy { socket, .. } => socket,
+            Self::Records(_) => return false,
         };
         matches!(socket, Socket::Unbound)
     }
@@ -176,7 +182,7 @@ impl Leg {
                 socket,
                 ..
             } => socket.is(slot) && *relay == from,
-            Self::Proxy { .. } => false,
+            Self::Proxy { .. } | Self::Records(_) => false,
         }
     }
 
@@ -202,6 +208,10 @@ impl Leg {
                 }
                 [Some(socket), None]
             }
+            Self::Records(records::Stream::Opening(connect)) => {
+                return connect.done(now, plan, id, outcome, fx);
+            }
+            Self::Records(records::Stream::Open(_)) => [None, None],
         };
         match sockets.into_iter().flatten().find(|s| s.owns(id)) {
             Some(socket) => socket.done(outcome).map(|()| true),
@@ -209,15 +219,18 @@ impl Leg {
         }
     }
 
-    /// Moves the control connection's handshake on.
+    /// Moves the control connection's handshake on; datagrams that a stream brought go to `came`.
     pub(crate) fn pump(
         &mut self,
         now: Instant,
         plan: &Plan,
+        came: &mut Vec<BytesMut>,
         fx: &mut Effects,
     ) -> Result<Progress, Refusal> {
-        let Self::Proxy { control, .. } = self else {
-            return Ok(Progress::NONE);
+        let control = match self {
+            Self::Direct { .. } => return Ok(Progress::NONE),
+            Self::Proxy { control, .. } => control,
+            Self::Records(stream) => return stream.pump(came),
         };
         match control {
             Control::Connecting(connect) => {
@@ -242,7 +255,7 @@ impl Leg {
         }
     }
 
-    /// The control connection, where there is one.
+    /// The control connection or stream, where there is one.
     pub(crate) fn stream(&self) -> Option<&Upstream> {
         match self {
             Self::Direct { .. } => None,
@@ -254,6 +267,7 @@ impl Leg {
                 control: Control::Open { upstream, .. },
                 ..
             } => Some(upstream),
+            Self::Records(stream) => stream.upstream(),
         }
     }
 
@@ -269,6 +283,7 @@ impl Leg {
                 control: Control::Open { upstream, .. },
                 ..
             } => Some(upstream),
+            Self::Records(stream) => stream.upstream_mut(),
         }
     }
 
@@ -278,7 +293,7 @@ impl Leg {
                 control: Control::Connecting(connect),
                 ..
             } => connect.poll_timeout(),
-            Self::Proxy { .. } | Self::Direct { .. } => None,
+            Self::Proxy { .. } | Self::Direct { .. } | Self::Records(_) => None,
         }
     }
 
@@ -293,12 +308,14 @@ impl Leg {
                 control: Control::Connecting(connect),
                 ..
             } => connect.handle_timeout(now, plan, fx),
-            Self::Proxy { .. } | Self::Direct { .. } => Ok(()),
+            Self::Proxy { .. } | Self::Direct { .. } | Self::Records(_) => Ok(()),
         }
     }
 
-    pub(crate) fn close(self, fx: &mut Effects) {
+    /// Lets it go; `how` a stream of records ends, which may still hold some.
+    pub(crate) fn close(self, how: End, fx: &mut Effects) {
         match self {
+            Self::Records(stream) => stream.close(how, fx),
             Self::Direct { v4, v6, .. } => {
                 v4.close(fx);
                 v6.close(fx);

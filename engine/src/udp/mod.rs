@@ -6,9 +6,12 @@
 mod association;
 mod flow;
 mod framing;
+mod front;
 mod leg;
+mod records;
 
 use crate::{
+    carrier::CarrierPlan,
     config::model::Network,
     connect::{Connect, RESOLVE_TIMEOUT, families, order},
     effects::{Cx, Effects},
@@ -19,13 +22,15 @@ use crate::{
     router::Decision,
 };
 pub use association::Association;
+pub(crate) use association::idle_timeout;
 use bytes::BytesMut;
 use core::net::SocketAddr;
 use flow::{Flow, Flows, Way};
 pub(crate) use framing::Framing;
 use framing::{FromClient, with_header};
+use front::Front;
 use leg::{Control, Leg, Queue, Socket};
-use sansbox_core::{End, Host, Instant, Pipe, Progress, Refusal, Target};
+use sansbox_core::{End, Host, Instant, Pipe, Refusal, Target};
 use sansbox_protocols::socks::Command;
 use std::collections::BTreeMap;
 
@@ -40,7 +45,7 @@ pub(crate) struct UdpRelay {
     framing: Framing,
     /// The client whom rules see.
     source: SocketAddr,
-    client: Socket,
+    client: Front,
     flows: Flows,
     legs: BTreeMap<OutboundId, Leg>,
     /// Datagrams whose leg is not ready.
@@ -64,15 +69,15 @@ impl UdpRelay {
             local,
             outbound: None,
         });
-        Self::new(framing, source, Socket::Binding { id, slot })
+        Self::new(framing, source, Front::Socket(Socket::Binding { id, slot }))
     }
 
     /// A relay behind a listening socket.
     pub(crate) fn on_listener(framing: Framing, source: SocketAddr) -> Self {
-        Self::new(framing, source, Socket::Bound(Slot::CLIENT))
+        Self::new(framing, source, Front::Socket(Socket::Bound(Slot::CLIENT)))
     }
 
-    fn new(framing: Framing, source: SocketAddr, client: Socket) -> Self {
+    fn new(framing: Framing, source: SocketAddr, client: Front) -> Self {
         Self {
             framing,
             source,
@@ -92,7 +97,7 @@ impl UdpRelay {
         from: SocketAddr,
         data: BytesMut,
     ) {
-        if matches!(self.client, Socket::Bound(client) if client == slot) {
+        if self.client.is(slot) {
             self.client_sent(cx, from, data);
         } else {
             self.upstream_sent(cx, slot, from, data);
@@ -161,11 +166,17 @@ impl UdpRelay {
         outbound: OutboundId,
         target: &Target,
     ) -> Result<Option<Way>, Refusal> {
+        if let Host::Ip(ip) = target.host
+            && !cx.plan.inbound(cx.record.inbound).reach.admits(ip)
+        {
+            return Err(Refusal::Policy);
+        }
         let (dial, proxies) = match &cx.plan.outbound(outbound).path {
             Path::Blocked => return Err(Refusal::Policy),
             Path::Through { dial, proxies } => (dial, proxies),
-            // Carriers take streams.
-            Path::Carried { .. } => return Err(Refusal::CommandUnsupported),
+            Path::Carried { carrier, proxies } => {
+                return self.carry(cx, outbound, *carrier, proxies).map(Some);
+            }
         };
         match proxies.as_slice() {
             [] => {
@@ -210,6 +221,23 @@ impl UdpRelay {
         }
     }
 
+    /// Through a carrier's stream of records, where it has such.
+    fn carry(
+        &mut self,
+        cx: &mut Cx<'_>,
+        outbound: OutboundId,
+        carrier: OutboundId,
+        proxies: &[OutboundId],
+    ) -> Result<Way, Refusal> {
+        let plan = cx.plan.outbound(carrier).carrier.as_ref();
+        if !proxies.is_empty() || !plan.is_some_and(CarrierPlan::has_datagrams) {
+            return Err(Refusal::CommandUnsupported);
+        }
+        let leg = self.legs.entry(outbound);
+        leg.or_insert_with(|| Leg::Records(records::Stream::open(carrier, cx.fx)));
+        Ok(Way::Proxy { outbound })
+    }
+
     /// Asks another proxy for an association.
     fn associate(
         &mut self,
@@ -231,46 +259,15 @@ impl UdpRelay {
     }
 
     fn send(&mut self, cx: &mut Cx<'_>, outbound: OutboundId, to: SocketAddr, data: BytesMut) {
-        let route = self
-            .legs
-            .get_mut(&outbound)
-            .and_then(|leg| leg.route(cx.plan, to, cx.fx));
-        match route {
-            Some((slot, to)) => cx.fx.push(Action::Send { slot, to, data }),
-            None if self.queue_is_full() => cx.record.drop_datagram(Drop::Overflow),
-            None => self.waiting.entry(outbound).or_default().push((to, data)),
+        let unsent = match self.legs.get_mut(&outbound) {
+            Some(leg) => leg.send(cx, to, data, &mut self.scratch),
+            None => Some(data),
+        };
+        match unsent {
+            None => {}
+            Some(_) if self.queue_is_full() => cx.record.drop_datagram(Drop::Overflow),
+            Some(data) => self.waiting.entry(outbound).or_default().push((to, data)),
         }
-    }
-
-    fn upstream_sent(&mut self, cx: &mut Cx<'_>, slot: Slot, from: SocketAddr, mut data: BytesMut) {
-        let Some(leg) = self.legs.values().find(|leg| leg.receives(slot, from)) else {
-            return cx.record.drop_datagram(Drop::Stranger);
-        };
-        let (Some(client), Socket::Bound(client_slot)) = (self.framing.client(), &self.client)
-        else {
-            return cx.record.drop_datagram(Drop::Unreachable);
-        };
-        let wrapped = if leg.is_proxy() {
-            let Some(header) = framing::header_len(&data) else {
-                return cx.record.drop_datagram(Drop::Malformed);
-            };
-            cx.record.bytes_down += (data.len() - header) as u64;
-            // The proxy's header is what a SOCKS client wants to see, too.
-            if matches!(self.framing, Framing::Fixed { .. }) {
-                let _ = data.split_to(header);
-            }
-            data
-        } else if self.flows.admits(&self.framing, from) {
-            cx.record.bytes_down += data.len() as u64;
-            self.framing.seal(from, data, &mut self.scratch)
-        } else {
-            return cx.record.drop_datagram(Drop::Stranger);
-        };
-        cx.fx.push(Action::Send {
-            slot: *client_slot,
-            to: client,
-            data: wrapped,
-        });
     }
 
     /// Takes the answer to an action: the bound address when it was the client-facing socket's.
@@ -280,17 +277,17 @@ impl UdpRelay {
         id: ActionId,
         outcome: Outcome<'_>,
     ) -> Result<Option<SocketAddr>, Refusal> {
-        if let Socket::Binding { id: wanted, slot } = self.client
+        if let Front::Socket(Socket::Binding { id: wanted, slot }) = self.client
             && wanted == id
         {
             return match outcome {
                 Outcome::Bound(address) => {
-                    self.client = Socket::Bound(slot);
+                    self.client = Front::Socket(Socket::Bound(slot));
                     Ok(Some(address))
                 }
                 Outcome::Failed(why) => {
                     // Nothing is left to cancel.
-                    self.client = Socket::Unbound;
+                    self.client = Front::Socket(Socket::Unbound);
                     Err(why)
                 }
                 Outcome::Resolved(_) | Outcome::Connected(_) => Err(Refusal::General),
@@ -316,7 +313,7 @@ impl UdpRelay {
             Some((outbound, why, false)) => self.lack(cx, outbound, why),
             None => {}
         }
-        self.flush(cx.plan, cx.fx);
+        self.flush(cx);
         Ok(None)
     }
 
@@ -344,18 +341,30 @@ impl UdpRelay {
             Path::Through { dial, .. } => cx.plan.outbound(*dial).dial.domain_strategy,
             Path::Blocked | Path::Carried { .. } => Default::default(),
         };
+        let reach = cx.plan.inbound(cx.record.inbound).reach;
         let ip = match outcome {
-            Outcome::Resolved(addresses) => order(addresses, strategy).first().copied(),
-            Outcome::Connected(_) | Outcome::Bound(_) | Outcome::Failed(_) => None,
-        };
-        let Some(ip) = ip else {
-            // Forgotten, so that the next datagram asks again.
-            cx.fx
-                .push(Action::Log(Stage::Refused(Refusal::NameNotFound)));
-            for _ in waiting {
-                cx.record.drop_datagram(Drop::Unreachable);
+            Outcome::Resolved(addresses) => {
+                let addresses = order(addresses, strategy);
+                let admitted = addresses.iter().find(|ip| reach.admits(**ip));
+                admitted.copied().ok_or(match addresses.as_slice() {
+                    [] => (Refusal::NameNotFound, Drop::Unreachable),
+                    [..] => (Refusal::Policy, Drop::Policy),
+                })
             }
-            return;
+            Outcome::Connected(_) | Outcome::Bound(_) | Outcome::Failed(_) => {
+                Err((Refusal::NameNotFound, Drop::Unreachable))
+            }
+        };
+        let ip = match ip {
+            Ok(ip) => ip,
+            Err((why, drop)) => {
+                // Forgotten, so that the next datagram asks again.
+                cx.fx.push(Action::Log(Stage::Refused(why)));
+                for _ in waiting {
+                    cx.record.drop_datagram(drop);
+                }
+                return;
+            }
         };
         let to = SocketAddr::new(ip, target.port);
         self.flows
@@ -366,17 +375,15 @@ impl UdpRelay {
     }
 
     /// Sends what waited for legs that are ready now.
-    fn flush(&mut self, plan: &Plan, fx: &mut Effects) {
+    fn flush(&mut self, cx: &mut Cx<'_>) {
         for (outbound, queue) in &mut self.waiting {
             let Some(leg) = self.legs.get_mut(outbound) else {
                 continue;
             };
             let mut left = Queue::new();
             for (to, data) in queue.drain(..) {
-                match leg.route(plan, to, fx) {
-                    Some((slot, to)) => fx.push(Action::Send { slot, to, data }),
-                    None => left.push((to, data)),
-                }
+                let unsent = leg.send(cx, to, data, &mut self.scratch);
+                left.extend(unsent.map(|data| (to, data)));
             }
             *queue = left;
         }
@@ -387,7 +394,7 @@ impl UdpRelay {
     fn lose(&mut self, cx: &mut Cx<'_>, outbound: OutboundId, why: Refusal) {
         cx.fx.push(Action::Log(Stage::Refused(why)));
         if let Some(leg) = self.legs.remove(&outbound) {
-            leg.close(cx.fx);
+            leg.close(End::Reset, cx.fx);
         }
         for _ in self.waiting.remove(&outbound).into_iter().flatten() {
             cx.record.drop_datagram(Drop::Unreachable);
@@ -395,27 +402,7 @@ impl UdpRelay {
         self.flows.forget(outbound, cx.fx);
     }
 
-    /// Moves control connections on.
-    pub(crate) fn pump(&mut self, cx: &mut Cx<'_>) -> Progress {
-        let mut progress = Progress::NONE;
-        let mut over = Vec::new();
-        for (outbound, leg) in &mut self.legs {
-            match leg.pump(cx.now, cx.plan, cx.fx) {
-                Ok(moved) => progress |= moved,
-                Err(why) => over.push((*outbound, why)),
-            }
-        }
-        for (outbound, why) in over {
-            self.lose(cx, outbound, why);
-            progress = Progress::MADE;
-        }
-        if progress == Progress::MADE {
-            self.flush(cx.plan, cx.fx);
-        }
-        progress
-    }
-
-    /// The receive pipe of a control connection.
+    /// The receive pipe of a control connection or stream.
     pub(crate) fn stream_rx(&mut self, slot: Slot) -> Option<&mut Pipe> {
         let mut streams = self.legs.values_mut().filter_map(Leg::stream_mut);
         streams.find(|u| u.slot == slot).map(|u| &mut u.rx)
@@ -461,14 +448,14 @@ impl UdpRelay {
     /// Ends the relay: all sockets are closed and nothing is wanted any more.
     pub(crate) fn close(self, fx: &mut Effects) {
         match self.client {
-            Socket::Binding { id, .. } => fx.push(Action::Cancel(id)),
-            Socket::Bound(slot) if slot != Slot::CLIENT => {
+            Front::Socket(Socket::Binding { id, .. }) => fx.push(Action::Cancel(id)),
+            Front::Socket(Socket::Bound(slot)) if slot != Slot::CLIENT => {
                 fx.push(Action::Close(slot, End::Fin));
             }
-            Socket::Bound(_) | Socket::Unbound => {}
+            Front::Socket(Socket::Bound(_) | Socket::Unbound) | Front::Stream(_) => {}
         }
         for leg in self.legs.into_values() {
-            leg.close(fx);
+            leg.close(End::Fin, fx);
         }
         self.flows.cancel(fx);
     }

@@ -17,6 +17,7 @@ use sansbox_engine::{
 use std::{sync::Arc, time::Duration};
 
 mod carried;
+mod datagrams;
 mod http;
 mod reach;
 mod udp;

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use sansbox_core::Refusal;
 use sansbox_engine::{
     ids::{ActionId, OutboundId, Slot},
-    machine::{Action, Families, Stage},
+    machine::{Action, Families, Stage, Wanted},
 };
 
 /// Appends what stands for an action.
@@ -67,17 +67,31 @@ pub fn put_action(out: &mut Vec<u8>, action: &Action) {
             id,
             slot,
             outbound,
-            target,
+            wanted,
         } => {
-            out.put_u8(9);
-            put_names(out, *id, *slot);
-            put_outbound(out, Some(*outbound));
-            put_target(out, target);
+            put_open_stream(out, (*id, *slot), *outbound, wanted);
         }
         Action::Answer(answer) => {
             out.put_u8(10);
             put_answer(out, answer);
         }
+    }
+}
+
+fn put_open_stream(
+    out: &mut Vec<u8>,
+    (id, slot): (ActionId, Slot),
+    outbound: OutboundId,
+    wanted: &Wanted,
+) {
+    out.put_u8(match wanted {
+        Wanted::Connection(_) => 9,
+        Wanted::Datagrams => 11,
+    });
+    put_names(out, id, slot);
+    put_outbound(out, Some(outbound));
+    if let Wanted::Connection(target) = wanted {
+        put_target(out, target);
     }
 }
 

@@ -21,6 +21,8 @@ pub enum MachineKind {
     Association,
     /// [`Session::carried`](sansbox_engine::Session::carried).
     Carried,
+    /// The same, for datagrams.
+    CarriedDatagrams,
 }
 
 /// What a machine is made from.
@@ -43,7 +45,7 @@ pub struct Content {
     pub peer: Peer,
     /// Its randomness: key material.
     pub seed: Seed,
-    /// What a session that is carried leads to; the others are told later.
+    /// What a connection that is carried leads to; the others are told later.
     pub target: Option<Target>,
 }
 
@@ -104,6 +106,7 @@ impl Begin {
             MachineKind::Session => 0,
             MachineKind::Association => 1,
             MachineKind::Carried => 2,
+            MachineKind::CarriedDatagrams => 3,
         });
         put_number(out, self.inbound.0.into());
         out.put_u32_le(self.log_id);
@@ -122,6 +125,7 @@ impl Begin {
             0 => MachineKind::Session,
             1 => MachineKind::Association,
             2 => MachineKind::Carried,
+            3 => MachineKind::CarriedDatagrams,
             value => return Err(no("kind of machine", value)),
         };
         let inbound = InboundId(from.number_as("inbound")?);
@@ -131,7 +135,9 @@ impl Begin {
             let seed = Seed::new(from.fixed("seed")?);
             let target = match kind {
                 MachineKind::Carried => Some(from.target()?),
-                MachineKind::Session | MachineKind::Association => None,
+                MachineKind::Session | MachineKind::Association | MachineKind::CarriedDatagrams => {
+                    None
+                }
             };
             Some(Content {
                 peer: Peer { remote, local },

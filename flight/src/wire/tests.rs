@@ -67,6 +67,8 @@ fn beginnings() -> Vec<Entry<'static>> {
         begin(MachineKind::Carried, None),
         begin(MachineKind::Carried, content(Some(address))),
         begin(MachineKind::Carried, content(Some(name))),
+        begin(MachineKind::CarriedDatagrams, None),
+        begin(MachineKind::CarriedDatagrams, content(None)),
     ]
 }
 

@@ -206,6 +206,7 @@ fn profile(root: Item) -> Option<Profile> {
             8 => p.obfuscation = obfuscation(item)?,
             9 => p.transport_padding = padding(item)?,
             1000 => p.server_pin = key_bytes(item)?.map(ServerPin::new),
+            1001 => p.sansbox_udp = boolean(item)?,
             _ => {}
         }
         Some(())

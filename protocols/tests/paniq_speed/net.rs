@@ -223,7 +223,10 @@ impl Net {
                 ServerEvent::Cancelled(stream) => {
                     self.targets.remove(&stream);
                 }
-                ServerEvent::Up(_) | ServerEvent::Down(..) | ServerEvent::Ready(_) => {}
+                ServerEvent::DatagramsRequest(..)
+                | ServerEvent::Up(_)
+                | ServerEvent::Down(..)
+                | ServerEvent::Ready(_) => {}
             }
         }
         for (stream, (port, ends)) in &mut self.targets {

@@ -28,6 +28,7 @@ pub(crate) struct Profile {
     pub(crate) limits: Limits,
     /// Does the server judge preambles as the Go server does?
     pub(crate) has_go_server: bool,
+    pub(crate) has_datagrams: bool,
 }
 
 impl Profile {
@@ -69,6 +70,7 @@ impl Profile {
             require_encrypted: false,
             limits: Limits::default(),
             has_go_server: false,
+            has_datagrams: false,
         }
     }
 
@@ -208,6 +210,7 @@ impl Profile {
             keepalive: self.settings.keepalive,
             idle_timeout: self.settings.idle_timeout,
             max_streams: self.settings.streams_max,
+            has_datagrams: self.has_datagrams,
         }
     }
 

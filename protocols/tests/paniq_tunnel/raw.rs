@@ -25,6 +25,7 @@ struct Raw {
     draws: Draws,
     is_connected: bool,
     requests: Vec<(ServerStream, String)>,
+    datagram_requests: Vec<ServerStream>,
 }
 
 pub(crate) fn address() -> SocketAddr {
@@ -56,6 +57,7 @@ impl Raw {
             draws: Draws::new(Seed::from_u64(5)),
             is_connected: false,
             requests: Vec::new(),
+            datagram_requests: Vec::new(),
         }
     }
 
@@ -92,8 +94,18 @@ impl Raw {
             self.is_connected |= matches!(event, Event::Connected(_));
         }
         while let Some(event) = self.server.poll_event() {
-            if let ServerEvent::Request(stream, _, target) = event {
-                self.requests.push((stream, target.to_string()));
+            match event {
+                ServerEvent::Request(stream, _, target) => {
+                    self.requests.push((stream, target.to_string()));
+                }
+                ServerEvent::DatagramsRequest(stream, peer) => {
+                    assert_eq!(peer, address());
+                    self.datagram_requests.push(stream);
+                }
+                ServerEvent::Up(_)
+                | ServerEvent::Down(..)
+                | ServerEvent::Cancelled(_)
+                | ServerEvent::Ready(_) => {}
             }
         }
     }
@@ -162,6 +174,40 @@ fn malformed_requests_are_told_so() {
     assert!(raw.requests.is_empty());
     let _ = raw.say(&[1, 1, 10, 1, 2, 3, 0, 80], SECOND / 10);
     assert_eq!(raw.requests[0].1, "10.1.2.3:80", "the others are unharmed");
+}
+
+#[test]
+fn datagrams_are_offered_where_the_profile_says_so() {
+    let mut raw = Raw::connected(&Profile::new());
+    let (reply, end) = raw.say(&[2, 3], SECOND);
+    assert_eq!((&reply[..], end), (&BAD_REQUEST[..], End::Fin));
+    assert!(raw.datagram_requests.is_empty());
+
+    let mut profile = Profile::new();
+    profile.has_datagrams = true;
+    let mut raw = Raw::connected(&profile);
+    for request in [&[2, 1][..], &[2, 0], &[3, 3], &[5, 1, 0]] {
+        let (reply, end) = raw.say(request, SECOND);
+        assert_eq!((&reply[..], end), (&BAD_REQUEST[..], End::Fin));
+    }
+    let began = raw.now;
+    let (reply, end) = raw.say(&[2], 20 * SECOND);
+    assert_eq!((&reply[..], end), (&BAD_REQUEST[..], End::Fin));
+    assert!(
+        raw.now.saturating_duration_since(began) >= 5 * SECOND,
+        "it may have been one"
+    );
+    assert!(raw.datagram_requests.is_empty());
+    let _ = raw.say(&[2, 3, 0, 7, 1], SECOND / 10);
+    let stream = raw.datagram_requests[0];
+    let bound = SocketAddr::from(([0; 4], 0));
+    raw.server.accept(raw.now, stream, bound);
+    let (mut received, mut to_send) = (Pipe::new(100), Pipe::new(100));
+    let (came, goes) = (&mut received, &mut to_send);
+    let _ = raw.server.exchange(raw.now, stream, came, goes);
+    assert_eq!(received.peek(100), [0, 7, 1], "records follow at once");
+    let _ = raw.say(&[1, 1, 10, 1, 2, 3, 0, 80], SECOND / 10);
+    assert_eq!(raw.requests[0].1, "10.1.2.3:80", "version 1 is what it was");
 }
 
 #[test]

@@ -84,6 +84,27 @@ fn a_refused_target_hurts_its_stream_alone() {
 }
 
 #[test]
+fn a_stream_of_datagrams_is_opened_where_the_server_has_such_and_refused_elsewhere() {
+    let mut profile = Profile::new();
+    profile.has_datagrams = true;
+    let mut world = World::new(profile, 6);
+    let data = pattern(4, 50_000);
+    let (datagrams, bytes) = (world.open_datagrams(&data), world.open(ECHO, &data));
+    world.run(World::all_done);
+    for stream in [datagrams, bytes] {
+        assert!(world.apps[&stream].came == data, "bytes were changed");
+    }
+    assert_eq!(world.requests.len(), 1, "the other has no target");
+
+    let mut world = World::new(Profile::new(), 6);
+    let (datagrams, bytes) = (world.open_datagrams(b""), world.open(ECHO, &data));
+    world.run(|world| world.apps[&bytes].is_done());
+    let (why, _) = world.apps[&datagrams].refused.unwrap();
+    assert_eq!(why, Refusal::UpstreamProtocol);
+    assert!(world.apps[&bytes].came == data, "it hurts nobody else");
+}
+
+#[test]
 fn more_streams_than_the_peer_allows_wait_for_their_turn() {
     let mut profile = Profile::new();
     profile.settings.streams_max = 4;

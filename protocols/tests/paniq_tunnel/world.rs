@@ -214,6 +214,16 @@ impl World {
     pub(crate) fn open(&mut self, port: u16, data: &[u8]) -> Stream {
         let host = Host::parse(b"target.example").unwrap();
         let stream = self.client.open(self.now, Target::new(host, port));
+        self.follow(stream, data)
+    }
+
+    /// Asks for a stream of datagrams, which the server takes for an echo.
+    pub(crate) fn open_datagrams(&mut self, data: &[u8]) -> Stream {
+        let stream = self.client.open_datagrams(self.now);
+        self.follow(stream, data)
+    }
+
+    fn follow(&mut self, stream: Stream, data: &[u8]) -> Stream {
         let app = App {
             ends: Ends::new(),
             accepted: None,
@@ -288,6 +298,7 @@ impl World {
                     }
                 }
                 ServerEvent::Ready(_) => {}
+                ServerEvent::DatagramsRequest(stream, _) => self.accept(stream, ECHO),
                 ServerEvent::Cancelled(_) => self.cancelled += 1,
             }
         }

@@ -335,8 +335,8 @@ impl<S: Service> Running<S> {
             return;
         }
         let (seed, now) = (self.next_seed(), cx.now());
-        let (inbound, peer, target) = (birth.inbound, birth.peer, birth.target.clone());
-        if let Some(machine) = self.service.carried(inbound, peer, target, seed, now) {
+        let (inbound, peer, wanted) = (birth.inbound, birth.peer, birth.wanted.clone());
+        if let Some(machine) = self.service.carried(inbound, peer, wanted, seed, now) {
             let who = format_args!("a stream of {}", peer.remote);
             self.admit(cx, Kind::Session, (who, None), |number, _| {
                 Work::Session(Drive::carried(machine, number, birth))

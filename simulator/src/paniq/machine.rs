@@ -322,7 +322,8 @@ impl ServerMachine for OurServer {
                 ServerEvent::Cancelled(stream) => {
                     ServerTold::Cancelled(self.streams.number(stream))
                 }
-                ServerEvent::Ready(_) => continue,
+                // No profile here has datagrams.
+                ServerEvent::DatagramsRequest(..) | ServerEvent::Ready(_) => continue,
             });
         }
     }

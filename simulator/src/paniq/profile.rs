@@ -228,6 +228,7 @@ impl Profile {
             padding: self.padding,
             settings: self.settings,
             limits: Limits::default(),
+            has_datagrams: false,
         }
     }
 }

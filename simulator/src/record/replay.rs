@@ -6,7 +6,7 @@ use sansbox_core::Instant;
 use sansbox_engine::{
     Association, Plan, Session,
     ids::Slot,
-    machine::{Action, Input, Outcome},
+    machine::{Action, Input, Outcome, Wanted},
     record::CloseReason,
 };
 use sansbox_flight::{
@@ -184,20 +184,21 @@ pub(super) fn machine(plan: &Arc<Plan>, begin: &Begin, at: Instant) -> Option<Bo
     let (peer, seed) = (*peer, *seed);
     plan.inbounds().get(usize::from(begin.inbound.0))?;
     let plan = Arc::clone(plan);
+    let carried = |plan, wanted| -> Box<dyn Subject> {
+        Box::new(Session::carried(
+            plan,
+            begin.inbound,
+            peer,
+            wanted,
+            seed,
+            at,
+        ))
+    };
     Some(match begin.kind {
         MachineKind::Session => Box::new(Session::new(plan, begin.inbound, peer, seed, at)),
         MachineKind::Association => Box::new(Association::new(plan, begin.inbound, peer, seed, at)),
-        MachineKind::Carried => {
-            let target = target.clone()?;
-            Box::new(Session::carried(
-                plan,
-                begin.inbound,
-                peer,
-                target,
-                seed,
-                at,
-            ))
-        }
+        MachineKind::Carried => carried(plan, Wanted::Connection(target.clone()?)),
+        MachineKind::CarriedDatagrams => carried(plan, Wanted::Datagrams),
     })
 }
 

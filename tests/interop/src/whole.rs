@@ -169,6 +169,7 @@ pub fn server(profile: &Profile, wall: Duration, seed: u64) -> Server {
         padding: shared.padding,
         settings: settings(shared),
         limits: Limits::default(),
+        has_datagrams: false,
     };
     let identity = Server::identity(&seed.derive("identity"), wall).expect("an identity");
     Server::new(Instant::ZERO, wall, config, &identity, seed).expect("a server")
@@ -204,7 +205,9 @@ impl End for TunnelServer {
                 ServerEvent::Up(_) => Told::Up,
                 ServerEvent::Down(_, why) => Told::Down(why),
                 ServerEvent::Request(stream, _, target) => Told::Requested(stream, target.port),
-                ServerEvent::Cancelled(_) | ServerEvent::Ready(_) => continue,
+                ServerEvent::DatagramsRequest(..)
+                | ServerEvent::Cancelled(_)
+                | ServerEvent::Ready(_) => continue,
             });
         }
     }

@@ -6,6 +6,7 @@ mod clients;
 mod direct;
 mod log;
 mod paniq;
+mod paniq_udp;
 mod protected;
 mod recorder;
 mod refusals;

@@ -4,6 +4,7 @@ use crate::{
     carrier::{Carrier, Event, Note, Path, Stream, Transmit},
     config::model::{DomainStrategy, LogLevel},
     connect::{RESOLVE_TIMEOUT, families, order},
+    machine::Wanted,
 };
 use bytes::BytesMut;
 use core::{
@@ -27,6 +28,8 @@ pub struct ClientPlan {
     pub inet6_bind_address: Option<Ipv6Addr>,
     /// What the tunnel is told; its `server` does not count.
     pub config: ClientConfig,
+    /// Whether the profile has streams of datagrams.
+    pub has_datagrams: bool,
 }
 
 /// A tunnel to one server.
@@ -250,8 +253,11 @@ impl Carrier for Client {
         self.follow(now);
     }
 
-    fn open(&mut self, now: Instant, target: Target) -> Stream {
-        let stream = self.tunnel.open(now, target);
+    fn open(&mut self, now: Instant, wanted: Wanted) -> Stream {
+        let stream = match wanted {
+            Wanted::Connection(target) => self.tunnel.open(now, target),
+            Wanted::Datagrams => self.tunnel.open_datagrams(now),
+        };
         self.follow(now);
         Stream(stream.number())
     }

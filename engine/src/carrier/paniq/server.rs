@@ -3,13 +3,14 @@ use super::to_server;
 use crate::{
     carrier::{Carrier, Event, Note, Path, Stream, Transmit},
     config::model::LogLevel,
+    machine::Wanted,
 };
 use bytes::BytesMut;
 use core::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
-use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed, Target};
+use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed};
 use sansbox_protocols::paniq::{
     Draws,
     profile::ServerSettings,
@@ -67,7 +68,11 @@ impl Server {
                 ServerEvent::Up(peer) => note(peer, "tunnel is up".to_owned()),
                 ServerEvent::Down(peer, why) => note(peer, format!("tunnel is down: {why}")),
                 ServerEvent::Request(stream, peer, target) => {
-                    Event::Request(Stream(stream.number()), peer, target)
+                    let wanted = Wanted::Connection(target);
+                    Event::Request(Stream(stream.number()), peer, wanted)
+                }
+                ServerEvent::DatagramsRequest(stream, peer) => {
+                    Event::Request(Stream(stream.number()), peer, Wanted::Datagrams)
                 }
                 ServerEvent::Cancelled(stream) => Event::Cancelled(Stream(stream.number())),
                 ServerEvent::Ready(stream) => Event::Ready(Stream(stream.number())),
@@ -131,7 +136,7 @@ impl Carrier for Server {
     }
 
     /// Servers open no streams in this protocol; nobody asks for one.
-    fn open(&mut self, _: Instant, _: Target) -> Stream {
+    fn open(&mut self, _: Instant, _: Wanted) -> Stream {
         let never = Stream(u64::MAX);
         let refused = Event::Refused(never, Refusal::CommandUnsupported);
         self.events.push_back(refused);

@@ -10,12 +10,13 @@ use crate::{
     connect::{Connect, PIPE_LIMIT, Upstream},
     effects::{Cx, Effects},
     ids::{ActionId, InboundId, Slot, UserId},
-    machine::{Action, Input, Outcome, SlotPipes, Stage},
+    machine::{Action, Input, Outcome, SlotPipes, Stage, Wanted},
     plan::Plan,
     record::CloseReason,
     udp::UdpRelay,
 };
 use core::{net::SocketAddr, time::Duration};
+use request::answer;
 use sansbox_core::{Closing, End, Instant, Pipe, Progress, Refusal, Target};
 
 /// How long the client may take to read the last words and to close.
@@ -64,8 +65,8 @@ impl Active {
         Self::with(now, local, inbound)
     }
 
-    pub(crate) fn carried(now: Instant, local: SocketAddr, target: Target) -> Self {
-        let inbound = Inbound::fixed(target);
+    pub(crate) fn carried(now: Instant, local: SocketAddr, wanted: Wanted) -> Self {
+        let inbound = Inbound::fixed(wanted);
         Self {
             is_answered: false,
             ..Self::with(now, local, inbound)
@@ -105,6 +106,7 @@ impl Active {
             }
             Input::Ended(slot, end) => self.ended(slot, end),
             Input::Datagram { slot, from, data } => {
+                self.idle.touch(cx.now);
                 if let Link::Udp(udp) = &mut self.link {
                     udp.datagram(cx, slot, from, data);
                 }
@@ -265,7 +267,13 @@ impl Active {
                 cx.record.bytes_up += (before.0 - self.up.len()) as u64;
                 cx.record.bytes_down += before.1.saturating_sub(upstream.rx.len()) as u64;
             }
-            Link::Udp(udp) => progress |= udp.pump(cx),
+            Link::Udp(udp) => {
+                progress |= udp.pump(cx);
+                match udp.exchange(cx, &mut self.up, &mut self.down) {
+                    Ok(moved) => progress |= moved,
+                    Err(_) => self.fail(cx.fx, Failure::RECORDS),
+                }
+            }
         }
         progress
     }
@@ -461,7 +469,7 @@ impl Active {
             // Not a reset: the client may still be receiving the last words.
             return (at <= cx.now).then_some((End::Fin, CloseReason::Completed));
         }
-        if matches!(self.link, Link::Udp(_)) {
+        if matches!(&self.link, Link::Udp(udp) if !udp.is_on_stream()) {
             // An association lives as long as its control connection.
             self.idle.touch(cx.now);
         }
@@ -486,14 +494,5 @@ impl Active {
             self.refuse(cx.fx, why);
         }
         None
-    }
-}
-
-/// Tells the carrier that waits for it what became of the target.
-fn answer(is_answered: &mut bool, fx: &mut Effects, answer: &Result<&Target, Refusal>) {
-    if !core::mem::replace(is_answered, true) {
-        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
-        let answer = answer.map(|bound| bound.socket_addr().unwrap_or(unspecified));
-        fx.push(Action::Answer(answer));
     }
 }

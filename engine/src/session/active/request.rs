@@ -3,12 +3,13 @@ use super::{super::inbound::InboundEvent, Active, Link};
 use crate::{
     config::model::{Network, RejectMethod},
     connect::Connect,
-    effects::Cx,
+    effects::{Cx, Effects},
     machine::{Action, Stage},
     record::CloseReason,
     router::Decision,
-    udp::{Framing, UdpRelay},
+    udp::{Framing, UdpRelay, idle_timeout},
 };
+use core::net::SocketAddr;
 use sansbox_core::{End, Refusal, Target};
 use sansbox_protocols::socks::Command;
 
@@ -41,6 +42,7 @@ impl Active {
                 }
             }
             InboundEvent::Associate(declared) => self.associate(cx, &declared),
+            InboundEvent::Datagrams => self.take_records(cx),
             InboundEvent::Answered { reusable } => {
                 if !reusable {
                     self.unlink(cx.fx, End::Fin);
@@ -86,5 +88,25 @@ impl Active {
         let framing = Framing::socks(cx.record.peer, declared);
         let udp = UdpRelay::bind(framing, cx.record.peer, self.local, cx.fx);
         self.link = Link::Udp(Box::new(udp));
+    }
+
+    /// The client's stream is its association, and there is nothing to wait for.
+    fn take_records(&mut self, cx: &mut Cx<'_>) {
+        let any = Target::from(SocketAddr::from(([0, 0, 0, 0], 0)));
+        self.link = Link::Udp(Box::new(UdpRelay::on_stream(cx.record.peer)));
+        answer(&mut self.is_answered, cx.fx, &Ok(&any));
+        self.inbound.accept(&any);
+        cx.fx.push(Action::Log(Stage::Connected));
+        let inbound = cx.plan.inbound(cx.record.inbound);
+        self.shorten_idle(cx.now, idle_timeout(inbound));
+    }
+}
+
+/// Tells the carrier that waits for it what became of the target.
+pub(super) fn answer(is_answered: &mut bool, fx: &mut Effects, answer: &Result<&Target, Refusal>) {
+    if !core::mem::replace(is_answered, true) {
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+        let answer = answer.map(|bound| bound.socket_addr().unwrap_or(unspecified));
+        fx.push(Action::Answer(answer));
     }
 }

@@ -293,6 +293,7 @@ impl Check {
             keepalive: or(quic.keepalive, default::KEEPALIVE),
             idle_timeout: or(quic.idle_timeout, default::IDLE_TIMEOUT),
             max_streams,
+            has_datagrams: profile.sansbox_udp,
         })
     }
 

@@ -68,6 +68,7 @@ impl NewProfile<'_> {
             obfuscation,
             transport_padding: padding(mtu - s4 - OVERHEAD - PAYLOAD),
             server_pin: None,
+            sansbox_udp: false,
         })
     }
 }

@@ -32,6 +32,9 @@ pub struct Profile {
     /// The key of the server's certificate, if clients are to take no other. No Go program has
     /// this field.
     pub server_pin: Option<ServerPin>,
+    /// Whether streams of datagrams are asked for and served, which only sansbox does
+    /// (`docs/protocols/paniq.md`, Datagrams).
+    pub sansbox_udp: bool,
 }
 
 /// The QUIC connection.
@@ -128,8 +131,9 @@ pub(super) mod default {
     pub(in crate::paniq::profile) const MAX_STREAMS: i64 = 256;
 }
 
-// Number in CBOR, name in JSON (both as the Go programs have them, but for `server_pin`,
-// which they ignore and have no number near), kind, place. `Count` and `Duration` stand for their default when they are zero or negative.
+// Number in CBOR, name in JSON (both as the Go programs have them), kind, place. `Count` and
+// `Duration` stand for their default when they are zero or negative. What the Go programs do not
+// have is numbered from 1000 on, where they leave it unread.
 fields! { Profile:
     1 "name" Text(name);
     2 "proxy_addr" Text(proxy_addr);
@@ -141,6 +145,7 @@ fields! { Profile:
     8 "obfuscation" Object(obfuscation);
     9 "transport_padding" Object(transport_padding);
     1000 "server_pin" ServerPin(server_pin);
+    1001 "sansbox_udp" Bool(sansbox_udp);
 }
 
 fields! { Quic:

@@ -42,6 +42,8 @@ pub struct Shared {
     pub idle_timeout: Duration,
     /// Streams that the client may have open at once.
     pub max_streams: u32,
+    /// Whether there are streams of datagrams.
+    pub has_datagrams: bool,
 }
 
 impl Shared {

@@ -6,6 +6,14 @@
 //! ```
 //!
 //! ATYP, address and port are written as in SOCKS5, and read by its parser.
+//!
+//! Where both ends are of sansbox and say so in their profiles, a client may ask for datagrams:
+//!
+//! ```text
+//! request = 2 | 3                                  then records of both directions
+//! record  = u16 length | ATYP | address | u16 port | data
+//! ```
+pub mod record;
 #[cfg(test)]
 mod tests;
 pub mod wire;

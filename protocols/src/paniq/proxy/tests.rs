@@ -1,4 +1,7 @@
-use super::wire::{Malformed, Reply, Request, Status};
+use super::{
+    record::{self, Record},
+    wire::{DatagramsRequest, Malformed, Reply, Request, Status},
+};
 use crate::socks::wire::{Address, Name, Short};
 use bytes::BytesMut;
 use proptest::prelude::*;
@@ -94,4 +97,95 @@ fn addresses_within_ipv6_are_sent_as_ipv4() {
     let mut out = BytesMut::new();
     Reply::success("[::ffff:127.0.0.1]:56188".parse().unwrap()).emit(&mut out);
     assert_eq!(out[..], [1, 0, 1, 127, 0, 0, 1, 0xdb, 0x7c]);
+}
+
+#[test]
+fn a_request_for_datagrams_is_two_octets_of_another_version() {
+    let mut out = BytesMut::new();
+    DatagramsRequest.emit(&mut out);
+    assert_eq!(out[..], [2, 3]);
+    out.extend_from_slice(b"records");
+    check(&out, &DatagramsRequest, DatagramsRequest::parse);
+    for other in [0, 1, 2, 4, 255] {
+        let kind = DatagramsRequest::parse(&[2, other]);
+        assert_eq!(kind, Err(Malformed::Kind(other)));
+    }
+    assert_eq!(DatagramsRequest::parse(&[1, 3]), Err(Malformed::Version(1)));
+    // To whoever does not know it, it is what any unknown version is.
+    assert_eq!(Request::parse(&[2, 3]), Err(Malformed::Version(2)));
+}
+
+proptest! {
+    #[test]
+    fn records_survive_the_wire(
+        (ip, name) in names(),
+        port in any::<u16>(),
+        data in proptest::collection::vec(any::<u8>(), 0..2000),
+    ) {
+        let name = ip.map_or_else(|| Name::Domain(Short::new(&name).unwrap()), Name::Ip);
+        let record = Record { address: Address { name, port }, data: &data };
+        let mut out = BytesMut::new();
+        prop_assert!(record.emit(&mut out));
+        prop_assert!(out.len() <= record.buffer_len() && out.len() <= Record::LEN_MAX);
+        let len = out.len();
+        out.extend_from_slice(b"another");
+        let (read, n) = Record::parse(&out).unwrap().expect("a whole record");
+        prop_assert_eq!((read.data, read.address.port, n), (&data[..], port, len));
+        let canonical = match record.address.name {
+            Name::Ip(ip) => Name::Ip(ip.to_canonical()),
+            name => name,
+        };
+        prop_assert_eq!(read.address.name, canonical);
+        for n in 0..len {
+            prop_assert_eq!(Record::parse(&out[..n]), Ok(None));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_record_or_not(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        if let Ok(Some((record, n))) = Record::parse(&bytes) {
+            prop_assert_eq!(record.buffer_len(), n);
+        }
+    }
+}
+
+#[test]
+fn records_hold_what_a_datagram_holds_and_no_more() {
+    let data = vec![7; 65_508];
+    let address: Address<'_> =
+        std::net::SocketAddr::from(([0x2001, 0, 0, 0, 0, 0, 0, 1], 1)).into();
+    let emit = |data| {
+        let mut out = BytesMut::new();
+        Record { address, data }.emit(&mut out).then_some(out)
+    };
+    let longest = emit(&data[..65_507]).expect("as long as may be");
+    assert_eq!(longest.len(), Record::LEN_MAX);
+    assert!(Record::parse(&longest).unwrap().is_some());
+    assert_eq!(emit(&data), None);
+    let beyond = 65_527_u16;
+    assert_eq!(
+        Record::parse(&beyond.to_be_bytes()),
+        Err(record::Malformed::TooLong(beyond))
+    );
+}
+
+#[test]
+fn a_record_without_a_whole_address_is_none() {
+    for body in [
+        &[][..],
+        &[1],
+        &[2, 1, 2, 3, 4, 0, 53],
+        &[1, 1, 2, 3, 4, 0],
+        &[3, 2, 97, 0, 53],
+    ] {
+        let mut octets = vec![0, u8::try_from(body.len()).unwrap()];
+        octets.extend(body);
+        // What follows is another record's, and does not complete this one.
+        octets.extend([0; 9]);
+        assert_eq!(Record::parse(&octets), Err(record::Malformed::Address));
+    }
+    let (record, n) = Record::parse(&[0, 7, 1, 1, 2, 3, 4, 0, 53])
+        .unwrap()
+        .unwrap();
+    assert_eq!((record.data, n), (&[][..], 9), "an empty datagram is one");
 }

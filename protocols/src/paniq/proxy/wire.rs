@@ -17,6 +17,9 @@ pub enum Malformed {
     /// Neither IPv4 (1), domain (3) nor IPv6 (4).
     #[error("unsupported address type")]
     AddressType,
+    /// For something else than datagrams (3).
+    #[error("unsupported kind of stream: {0}")]
+    Kind(u8),
 }
 
 /// What the client wants: a TCP connection to this address.
@@ -63,6 +66,38 @@ impl<'a> From<&'a Target> for Request<'a> {
         Self {
             address: canonical(target.into()),
         }
+    }
+}
+
+/// What a client of sansbox may want that no Go client does: datagrams to and from many targets,
+/// as [records](super::record). The reply is that of a [`Request`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatagramsRequest;
+
+impl DatagramsRequest {
+    /// The version that only such requests have. A Go server takes it for none and closes.
+    pub const VERSION: u8 = 2;
+    /// The number of UDP ASSOCIATE in SOCKS5.
+    const KIND: u8 = 3;
+    /// Octets of a request.
+    pub const LEN: usize = 2;
+
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub const fn parse(input: &[u8]) -> Result<Option<(Self, usize)>, Malformed> {
+        match input {
+            [] | [Self::VERSION] => Ok(None),
+            [Self::VERSION, Self::KIND, ..] => Ok(Some((Self, Self::LEN))),
+            [Self::VERSION, other, ..] => Err(Malformed::Kind(*other)),
+            [other, ..] => Err(Malformed::Version(*other)),
+        }
+    }
+
+    /// Appends the request.
+    pub fn emit(self, out: &mut BytesMut) {
+        out.put_slice(&[Self::VERSION, Self::KIND]);
     }
 }
 

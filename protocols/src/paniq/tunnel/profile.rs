@@ -71,6 +71,7 @@ impl ServerConfig {
             padding: shared.padding,
             settings: Settings::of(shared),
             limits: Limits::default(),
+            has_datagrams: shared.has_datagrams,
         }
     }
 

@@ -10,7 +10,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use sansbox_core::{End, Instant};
 use sansbox_engine::{
     ids::{ActionId, Slot},
-    machine::Action,
+    machine::{self, Action},
 };
 use sansbox_flight::{
     Track,
@@ -275,10 +275,14 @@ impl<'p> Connection<'p> {
                 self.wanted.insert(*id, dial);
             }
             Action::OpenStream {
-                id, slot, target, ..
+                id, slot, wanted, ..
             } => {
                 let moment = self.ink.moment(at);
-                let dial = Wanted::Dial(*slot, target.socket_addr(), moment);
+                let to = match wanted {
+                    machine::Wanted::Connection(target) => target.socket_addr(),
+                    machine::Wanted::Datagrams => None,
+                };
+                let dial = Wanted::Dial(*slot, to, moment);
                 self.wanted.insert(*id, dial);
             }
             Action::Bind {

@@ -430,3 +430,28 @@ fn keys_that_are_ignored_are_told() {
     let (_, unknown) = Profile::from_json_with_unknown(many.as_bytes()).unwrap();
     assert_eq!(unknown.len(), UNKNOWN_KEYS_MAX);
 }
+
+#[test]
+fn streams_of_datagrams_are_announced_in_every_format() {
+    let text = r#"{"proxy_addr":"h:1","obfuscation":{"i1":"<t>"},"sansbox_udp":true}"#;
+    let (profile, unknown) = Profile::from_json_with_unknown(text.as_bytes()).unwrap();
+    assert!(profile.sansbox_udp && unknown.is_empty());
+    assert!(profile.client().unwrap().settings.shared.has_datagrams);
+    assert_eq!(
+        Profile::from_link(&profile.to_link().unwrap()),
+        Ok(profile.clone())
+    );
+    assert!(profile.for_clients().sansbox_udp);
+    let cbor = profile.to_cbor().unwrap();
+    assert!(cbor.ends_with(b"\x19\x03\xe9\xf5"), "{cbor:x?}");
+    assert_eq!(Profile::from_cbor(&cbor), Ok(profile.clone()));
+    let without = Profile {
+        sansbox_udp: false,
+        ..profile
+    };
+    assert!(!without.client().unwrap().settings.shared.has_datagrams);
+    assert!(
+        !without.to_cbor().unwrap().contains(&0xe9),
+        "what a Go peer has is as it was"
+    );
+}

@@ -36,24 +36,27 @@ fn obfuscation() -> impl Strategy<Value = Obfuscation> {
 
 fn profile() -> impl Strategy<Value = Profile> {
     let counts = (1..i64::MAX, 0..i64::MAX, 0..i64::MAX / 1_000_000);
-    let padding = (any::<Option<u32>>(), 0.0..1.0);
+    let padding = (any::<Option<u32>>(), 0.0..1.0, any::<bool>());
     (TEXT, ".{1,12}", counts, padding, obfuscation()).prop_map(
-        |(name, proxy_addr, (attempts, payload, millis), (min, prob), obfuscation)| Profile {
-            name,
-            proxy_addr,
-            handshake_timeout: Nanos(millis * 1_000_000),
-            handshake_attempts: attempts,
-            quic: Quic {
-                max_payload: payload,
-                ..Quic::default()
-            },
-            obfuscation,
-            transport_padding: Padding {
-                pad_min: min.map(i64::from),
-                pad_burst_prob: min.map(|_| prob),
-                ..Padding::default()
-            },
-            ..Profile::default()
+        |(name, proxy_addr, (attempts, payload, millis), (min, prob, sansbox_udp), obfuscation)| {
+            Profile {
+                name,
+                proxy_addr,
+                handshake_timeout: Nanos(millis * 1_000_000),
+                handshake_attempts: attempts,
+                quic: Quic {
+                    max_payload: payload,
+                    ..Quic::default()
+                },
+                obfuscation,
+                sansbox_udp,
+                transport_padding: Padding {
+                    pad_min: min.map(i64::from),
+                    pad_burst_prob: min.map(|_| prob),
+                    ..Padding::default()
+                },
+                ..Profile::default()
+            }
         },
     )
 }

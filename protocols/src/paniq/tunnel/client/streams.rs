@@ -2,7 +2,7 @@
 use super::{Client, Event, Path, Stream};
 use crate::{
     paniq::{
-        proxy::wire::{Reply, Request, Status},
+        proxy::wire::{DatagramsRequest, Reply, Request, Status},
         tunnel::early::{Early, message},
     },
     socks::wire::{Address, Name},
@@ -14,7 +14,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 /// A stream.
 #[derive(Debug)]
 pub(super) struct Entry {
-    target: Target,
+    /// Where to; `None`: datagrams to many targets.
+    target: Option<Target>,
     pub(super) state: State,
     /// Its request was lost once with a tunnel.
     is_retried: bool,
@@ -56,6 +57,16 @@ impl Client {
     /// Asks the server for a connection to `target`, as soon as there is a tunnel, which this
     /// makes when there is none. [`Event::Accepted`] or [`Event::Refused`] follows.
     pub fn open(&mut self, now: Instant, target: Target) -> Stream {
+        self.open_for(now, Some(target))
+    }
+
+    /// Asks the server, likewise, for a stream of datagrams as
+    /// [records](crate::paniq::proxy::record). A server that does not offer them refuses it.
+    pub fn open_datagrams(&mut self, now: Instant) -> Stream {
+        self.open_for(now, None)
+    }
+
+    fn open_for(&mut self, now: Instant, target: Option<Target>) -> Stream {
         let stream = Stream(self.streams_made);
         self.streams_made += 1;
         if self.waiting.len() >= self.config.waiting_max {
@@ -161,7 +172,10 @@ impl Client {
                 self.waiting.remove(&stream);
                 continue;
             };
-            let request = message(|out| Request::from(&entry.target).emit(out));
+            let request = message(|out| match &entry.target {
+                Some(target) => Request::from(target).emit(out),
+                None => DatagramsRequest.emit(out),
+            });
             let Some(generation) = self.generations.get_mut(&path) else {
                 return;
             };

@@ -62,6 +62,8 @@ pub struct ServerConfig {
     pub settings: Settings,
     /// How much is done at a time.
     pub limits: Limits,
+    /// Whether clients may ask for streams of datagrams; otherwise that is no request.
+    pub has_datagrams: bool,
 }
 
 /// A stream of a client's; never given to another one.
@@ -91,6 +93,9 @@ pub enum Event {
     Down(SocketAddr, String),
     /// A client wants a connection to a target: [`Server::accept`] or [`Server::refuse`] answers.
     Request(Stream, SocketAddr, Target),
+    /// A client wants to exchange datagrams with many targets over one stream, as
+    /// [records](crate::paniq::proxy::record): answered likewise.
+    DatagramsRequest(Stream, SocketAddr),
     /// The client gave a request up that was not answered yet, or lost its tunnel: the stream is
     /// over.
     Cancelled(Stream),
@@ -104,6 +109,7 @@ pub struct Server {
     /// Counters wait for QUIC's word.
     needs_proof: bool,
     timeout: Duration,
+    has_datagrams: bool,
     wall: WallClock,
     endpoint: Endpoint,
     lengths: Lengths,
@@ -158,11 +164,13 @@ impl Server {
             .without_answers_to_strangers();
         let needs_proof = config.preamble.codec.needs_proof();
         let timeout = config.preamble.timeout;
+        let has_datagrams = config.has_datagrams;
         let mut preamble = preamble::Server::new(config.preamble, config.rules);
         preamble.begin(since_1970.into());
         Ok(Self {
             needs_proof,
             timeout,
+            has_datagrams,
             lengths: Lengths::new(&budget, &config.padding),
             preamble,
             wall: WallClock::new(now, since_1970),

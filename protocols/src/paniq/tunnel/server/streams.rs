@@ -1,7 +1,7 @@
 //! Streams of clients, from the request to their end.
 use super::{Event, Server, Stream};
 use crate::paniq::{
-    proxy::wire::{Reply, Request, Status},
+    proxy::wire::{DatagramsRequest, Reply, Request, Status},
     tunnel::early::{Early, message},
 };
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Target};
@@ -33,6 +33,7 @@ enum State {
 enum Said {
     Nothing,
     Wants(Target, usize),
+    WantsDatagrams(usize),
     Malformed,
     /// It ended before its request was complete.
     Gone,
@@ -82,18 +83,18 @@ impl Server {
         let (octets, may_come) = entry
             .early
             .listen(now, &mut self.endpoint, Request::LEN_MAX);
-        match read(octets, may_come) {
-            Said::Nothing => {}
-            Said::Wants(target, n) => {
-                entry.early.skip(n);
-                entry.state = State::Asked;
-                let peer = entry.peer;
-                self.deadlines.remove(&(deadline, stream));
-                self.events.push_back(Event::Request(stream, peer, target));
-            }
-            Said::Malformed => self.reply_failure(now, stream, Status::BadRequest),
-            Said::Gone => self.abandon(now, stream),
-        }
+        let peer = entry.peer;
+        let (request, n) = match read(octets, may_come, self.has_datagrams) {
+            Said::Nothing => return,
+            Said::Malformed => return self.reply_failure(now, stream, Status::BadRequest),
+            Said::Gone => return self.abandon(now, stream),
+            Said::Wants(target, n) => (Event::Request(stream, peer, target), n),
+            Said::WantsDatagrams(n) => (Event::DatagramsRequest(stream, peer), n),
+        };
+        entry.early.skip(n);
+        entry.state = State::Asked;
+        self.deadlines.remove(&(deadline, stream));
+        self.events.push_back(request);
     }
 
     /// Does the client still want what it asked for?
@@ -247,12 +248,19 @@ impl Server {
     }
 }
 
-fn read(octets: &[u8], may_come: bool) -> Said {
-    match Request::parse(octets) {
-        Ok(Some((request, n))) => match request.address.to_target() {
-            Ok(target) => Said::Wants(target, n),
-            Err(_) => Said::Malformed,
-        },
+fn read(octets: &[u8], may_come: bool, has_datagrams: bool) -> Said {
+    let said = match octets {
+        [DatagramsRequest::VERSION, ..] if has_datagrams => DatagramsRequest::parse(octets)
+            .map(|request| request.map(|(_, n)| Said::WantsDatagrams(n))),
+        _ => Request::parse(octets).map(|request| {
+            request.map(|(request, n)| match request.address.to_target() {
+                Ok(target) => Said::Wants(target, n),
+                Err(_) => Said::Malformed,
+            })
+        }),
+    };
+    match said {
+        Ok(Some(said)) => said,
         Ok(None) if may_come => Said::Nothing,
         Ok(None) => Said::Gone,
         Err(_) => Said::Malformed,
