@@ -18,7 +18,8 @@ pub const WINDOW_START: u32 = 65_535;
 pub const WINDOW_FLOOR: u32 = 4096;
 /// Shift of the receive window's scale.
 pub const WINDOW_SHIFT: u8 = 7;
-/// Segments of a flow that may wait for a gap before them to be filled.
+/// Pieces of a flow that may wait for a gap before them to be filled; segments that touch are one
+/// piece, up to 64 KiB.
 pub const OUT_OF_ORDER_MAX: u8 = 32;
 /// What a stored segment costs besides its bytes, charged to the budget, in bytes.
 pub const STORED_OVERHEAD: u32 = 128;
