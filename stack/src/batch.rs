@@ -2,6 +2,8 @@
 //! way out.
 use bytes::Bytes;
 
+use crate::config::BATCH_SIZE;
+
 /// What is known about a received packet's checksums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verified {
@@ -206,6 +208,12 @@ impl TxPacket {
 pub struct TxBatch {
     packets: Vec<TxPacket>,
     len: usize,
+}
+
+impl Default for TxBatch {
+    fn default() -> Self {
+        Self::new(BATCH_SIZE)
+    }
 }
 
 impl TxBatch {

@@ -1,8 +1,7 @@
 //! What can be set, and every limit of the stack.
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-/// Packets that one call of [`crate::Stack::poll_transmit`] usually makes.
+/// Packets of a batch, unless the caller wants another number.
 pub const BATCH_SIZE: usize = 64;
 /// The most that a receive window may grow to, in bytes. A maximum: nothing is allocated for it.
 pub const TCP_RX_BUFFER_SIZE: u32 = 2 << 20;
@@ -18,7 +17,8 @@ pub const WINDOW_START: u32 = 65_535;
 pub const WINDOW_FLOOR: u32 = 4096;
 /// Shift of the receive window's scale.
 pub const WINDOW_SHIFT: u8 = 7;
-/// Segments of a flow that may wait for a gap before them to be filled.
+/// Pieces of a flow that may wait for a gap before them to be filled; segments that touch are one
+/// piece, up to 64 KiB.
 pub const OUT_OF_ORDER_MAX: u8 = 32;
 /// What a stored segment costs besides its bytes, charged to the budget, in bytes.
 pub const STORED_OVERHEAD: u32 = 128;
@@ -91,10 +91,6 @@ pub enum Congestion {
 pub struct Config {
     /// MTU of the TUN device in bytes, 1280 to 65535; 65535.
     pub tun_mtu: u16,
-    /// The gateway's IPv4 address: source of ICMP errors about paths; 10.11.12.1.
-    pub gateway_v4: Ipv4Addr,
-    /// The gateway's IPv6 address; `fd00:0:0:10::1`.
-    pub gateway_v6: Ipv6Addr,
     /// When SYNs are answered; fast.
     pub handshake: Handshake,
     /// How sending adapts to loss; local.
@@ -130,8 +126,6 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             tun_mtu: TUN_MTU_MAX,
-            gateway_v4: Ipv4Addr::new(10, 11, 12, 1),
-            gateway_v6: Ipv6Addr::new(0xfd00, 0, 0, 0x10, 0, 0, 0, 1),
             handshake: Handshake::Fast,
             congestion: Congestion::Local,
             segmentation_max: 0,

@@ -49,7 +49,7 @@ drops! {
     OutsideWindow = "outside_window": "Holds nothing that is both new and inside the window; answered with an ACK.",
     Trimmed = "trimmed": "A part of the payload lies outside the window; the rest was taken.",
     AfterFin = "after_fin": "Payload behind the peer's own FIN.",
-    OutOfOrderFull = "out_of_order_full": "Too many segments of the flow wait for a gap to be filled; the client sends it again.",
+    OutOfOrderFull = "out_of_order_full": "Too many pieces of the flow wait for gaps to be filled; the client sends it again.",
     OutOfOrderBudget = "out_of_order_budget": "Segments of all flows that wait for gaps exceed the budget; the client sends it again.",
     Duplicate = "duplicate": "The payload, or a part of it, waits already for the gap before it.",
     TimeWait = "time_wait": "A segment of a closed connection; a FIN or payload is answered with an ACK.",

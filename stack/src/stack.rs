@@ -409,3 +409,9 @@ impl Stack {
         }
     }
 }
+
+// A worker owns its stack, and workers are started on threads of their own.
+const _: fn() = || {
+    fn movable<T: Send>() {}
+    movable::<Stack>();
+};

@@ -68,6 +68,25 @@ fn the_store_behind_gaps_is_bounded() {
 }
 
 #[test]
+fn a_whole_window_behind_one_lost_segment_is_kept() {
+    let (mut bench, peer, flow) = connected(Config::default());
+    let packets: Vec<Vec<u8>> = (1..65)
+        .map(|n| peer.segment_at("A", peer.seq + 1000 * n, peer.ack, &[n as u8; 1000]))
+        .collect();
+    let sent = bench.say(&packets);
+    assert_eq!(sent[0].sacks, [(peer.seq + 1000, peer.seq + 65_000)]);
+    let sent = bench.say(&[peer.segment_at("A", peer.seq, peer.ack, &[0; 1000])]);
+    assert_eq!(sent[0].ack, peer.seq + 65_000);
+    let read = bench.read(flow);
+    assert!(
+        read.iter()
+            .enumerate()
+            .all(|(at, byte)| usize::from(*byte) == at / 1000)
+    );
+    assert_eq!(bench.stack.usage().held, 0);
+}
+
+#[test]
 fn three_reports_send_the_lost_segment_again_and_only_that() {
     let (mut bench, peer, flow) = connected(Config::default());
     let sent = send(&mut bench, flow, 8000);

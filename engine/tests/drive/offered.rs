@@ -6,6 +6,7 @@ use crate::{
 use sansbox_core::{End, Host, Refusal, Target};
 use sansbox_engine::{
     carrier::{Event, Stream},
+    machine::Wanted,
     record::CloseReason,
 };
 use std::cell::RefMut;
@@ -22,7 +23,10 @@ const STREAM: Stream = Stream(5);
 fn asked(hub: &mut Hub) {
     assert_eq!(hub.server(), CARRIER);
     hub.script().begin(STREAM);
-    hub.happens(CARRIER, Event::Request(STREAM, CLIENT, TARGET.into()));
+    hub.happens(
+        CARRIER,
+        Event::Request(STREAM, CLIENT, Wanted::Connection(TARGET.into())),
+    );
 }
 
 fn far(hub: &Hub) -> RefMut<'_, Far> {
@@ -64,7 +68,10 @@ fn what_comes_before_the_answer_is_kept() {
     hub.driver.dials_are_slow = true;
     assert_eq!(hub.server(), CARRIER);
     hub.script().begin(STREAM).gives.extend(b"early");
-    hub.happens(CARRIER, Event::Request(STREAM, CLIENT, TARGET.into()));
+    hub.happens(
+        CARRIER,
+        Event::Request(STREAM, CLIENT, Wanted::Connection(TARGET.into())),
+    );
     hub.happens(CARRIER, Event::Ready(STREAM));
     let upstream = hub.driver.dialled.pop().expect("dialled");
     upstream.borrow_mut().is_connected = true;
@@ -114,7 +121,10 @@ fn a_refusal_is_told_and_leaves_nothing_behind() {
     for n in 0..100 {
         let (stream, name) = (Stream(n), Target::new(host.clone(), 80));
         hub.script().begin(stream);
-        hub.happens(CARRIER, Event::Request(stream, CLIENT, name));
+        hub.happens(
+            CARRIER,
+            Event::Request(stream, CLIENT, Wanted::Connection(name)),
+        );
         let answer = hub.script().answered.pop();
         assert_eq!(answer, Some((stream, Err(Refusal::ResolverFailed))));
         let why = CloseReason::Refused(Refusal::ResolverFailed);

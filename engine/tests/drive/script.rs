@@ -12,6 +12,7 @@ use sansbox_engine::{
     config::{ReadOptions, Sources, read},
     drive::{Birth, CarrierDrive, Drive, Pool, Service, Turn},
     ids::InboundId,
+    machine::Wanted,
 };
 use std::{
     cell::RefCell,
@@ -102,7 +103,10 @@ impl Carrier for Scripted {
         self.0.borrow_mut().deadline = None;
     }
 
-    fn open(&mut self, _: Instant, target: Target) -> Stream {
+    fn open(&mut self, _: Instant, wanted: Wanted) -> Stream {
+        let Wanted::Connection(target) = wanted else {
+            unreachable!("no test asks for datagrams");
+        };
         let mut script = self.0.borrow_mut();
         let stream = Stream(script.opened.len() as u64);
         script.opened.push((stream, target));
@@ -277,9 +281,9 @@ impl Hub {
                 Either::Carrier(CarrierDrive::client(machine, number, birth, &self.pool))
             }
             Birth::Session(birth) => {
-                let (seed, target) = (Seed::from_u64(2), birth.target.clone());
+                let (seed, wanted) = (Seed::from_u64(2), birth.wanted.clone());
                 let machine = (self.plan)
-                    .carried(birth.inbound, birth.peer, target, seed, self.now)
+                    .carried(birth.inbound, birth.peer, wanted, seed, self.now)
                     .unwrap();
                 Either::Session(Drive::carried(machine, number, birth))
             }

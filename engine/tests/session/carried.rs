@@ -1,7 +1,10 @@
 //! Sessions of streams that a carrier offers: the carrier is told once what became of the target.
 use super::*;
 use sansbox_core::{Host, Target};
-use sansbox_engine::{ids::ActionId, machine::Families};
+use sansbox_engine::{
+    ids::ActionId,
+    machine::{Families, Wanted},
+};
 
 /// A plan whose first inbound is a carrier's.
 fn plan_of(inbound: &str, rest: &str) -> Arc<Plan> {
@@ -27,7 +30,8 @@ fn carried(plan: &Arc<Plan>, host: &str, port: u16) -> Session {
     };
     let target = Target::new(Host::parse(host.as_bytes()).unwrap(), port);
     let plan = Arc::clone(plan);
-    let mut s = Session::carried(plan, InboundId(0), peer, target, Seed::from_u64(1), T0);
+    let wanted = Wanted::Connection(target);
+    let mut s = Session::carried(plan, InboundId(0), peer, wanted, Seed::from_u64(1), T0);
     s.apply(T0, Input::Tick);
     s
 }

@@ -1,7 +1,7 @@
 //! Streams of a paniq inbound: clients reach public addresses alone.
 use super::*;
 use sansbox_core::{Host, Target};
-use sansbox_engine::config::model::LogLevel;
+use sansbox_engine::{config::model::LogLevel, machine::Wanted};
 use std::net::IpAddr;
 
 fn paniq(allow_private: bool) -> Arc<Plan> {
@@ -22,7 +22,8 @@ fn stream(plan: &Arc<Plan>, host: &str) -> Session {
     };
     let target = Target::new(Host::parse(host.as_bytes()).unwrap(), 80);
     let plan = Arc::clone(plan);
-    let mut s = Session::carried(plan, InboundId(0), peer, target, Seed::from_u64(1), T0);
+    let wanted = Wanted::Connection(target);
+    let mut s = Session::carried(plan, InboundId(0), peer, wanted, Seed::from_u64(1), T0);
     s.apply(T0, Input::Tick);
     s
 }

@@ -11,6 +11,8 @@ use crate::list::NIL;
 
 /// Stored pieces up to this size are joined, so that many small ones cost little more than one.
 const JOINED_MAX: usize = 16 << 10;
+/// Pieces behind a gap are joined up to this size: 32 of them hold the largest window.
+const HELD_JOINED_MAX: usize = 64 << 10;
 
 impl Flow {
     /// Keeps `bytes`, which begin at `seq` behind a gap, but for what is kept already.
@@ -53,18 +55,29 @@ impl Flow {
         }
     }
 
+    /// Keeps one part behind the node `before`. A part that continues that node joins it, so that
+    /// a burst behind a gap takes few places.
     fn keep(&mut self, context: &mut Context, before: u32, seq: u32, bytes: &[u8]) -> bool {
-        if self.held_len >= OUT_OF_ORDER_MAX {
+        let joins = context.held.get(before).is_some_and(|held| {
+            let len = u32::try_from(held.bytes.len()).unwrap_or(0);
+            held.seq.wrapping_add(len) == seq && held.bytes.len() + bytes.len() <= HELD_JOINED_MAX
+        });
+        if !joins && self.held_len >= OUT_OF_ORDER_MAX {
             context.counters.drop(DropReason::OutOfOrderFull);
             return false;
         }
-        let cost = bytes.len() as u64 + u64::from(STORED_OVERHEAD);
+        let overhead = if joins { 0 } else { STORED_OVERHEAD };
+        let cost = bytes.len() as u64 + u64::from(overhead);
         if context.budget.held + cost > context.config.window_budget {
             context.counters.drop(DropReason::OutOfOrderBudget);
             return false;
         }
         context.budget.held += cost;
         context.counters.copied_out_of_order += bytes.len() as u64;
+        if joins && let Some(held) = context.held.get_mut(before) {
+            held.bytes.extend_from_slice(bytes);
+            return true;
+        }
         self.held_len += 1;
         let held = Held {
             seq,

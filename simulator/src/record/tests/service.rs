@@ -2,13 +2,14 @@
 use super::{Maybe, expect, tape, tape_of};
 use crate::drive::Newcomer;
 use core::time::Duration;
-use sansbox_core::{Instant, Seed, Target};
+use sansbox_core::{Instant, Seed};
 use sansbox_engine::{
     Association, Peer, Plan, Session,
     carrier::{Carrier, Whose},
     config::model::Dial,
     drive::{InboundSockets, Recorded, Service},
     ids::{InboundId, OutboundId},
+    machine::Wanted,
     record::Record,
 };
 use sansbox_flight::{Origin, wire::MachineKind};
@@ -91,18 +92,21 @@ impl Service for Taped {
         self: &Arc<Self>,
         inbound: InboundId,
         peer: Peer,
-        target: Target,
+        wanted: Wanted,
         seed: Seed,
         now: Instant,
     ) -> Option<Self::Session> {
-        let told = target.clone();
-        let machine = self.0.carried(inbound, peer, told, seed, now)?;
+        let (kind, target) = match &wanted {
+            Wanted::Connection(target) => (MachineKind::Carried, Some(target.clone())),
+            Wanted::Datagrams => (MachineKind::CarriedDatagrams, None),
+        };
+        let machine = self.0.carried(inbound, peer, wanted, seed, now)?;
         let origin = Origin {
-            kind: MachineKind::Carried,
+            kind,
             inbound,
             peer,
             seed,
-            target: Some(target),
+            target,
             now,
         };
         Some(tape_of(machine, &self.0, origin))
