@@ -1,6 +1,8 @@
 //! What happened, and what the caller may answer.
 use std::net::SocketAddr;
 
+use sansbox_core::Refusal;
+
 use crate::key::FlowId;
 
 /// News of a connection. Each kind is told once until the caller acted on it, however many
@@ -78,4 +80,26 @@ pub enum Reject {
     PolicyReset,
     /// Say nothing: the client waits for its own timeout.
     Silent,
+}
+
+/// What a client is told of a dial that failed. The codes of SOCKS5 replies come out as they went
+/// in: 2 prohibited, 3 no route, 4 host unreachable, 5 refused.
+impl From<Refusal> for Reject {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "RST is understood everywhere, also for refusals that are added later"
+    )]
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NetworkUnreachable | Refusal::AddressUnsupported => Self::NoRoute,
+            Refusal::HostUnreachable
+            | Refusal::NameNotFound
+            | Refusal::ResolverFailed
+            | Refusal::TimedOut
+            | Refusal::TtlExpired => Self::HostUnreachable,
+            Refusal::Policy => Self::Policy,
+            Refusal::Dropped => Self::Silent,
+            _ => Self::Refused,
+        }
+    }
 }

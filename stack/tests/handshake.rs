@@ -7,6 +7,7 @@
 )]
 mod support;
 
+use sansbox_core::Refusal;
 use sansbox_stack::{CancelReason, Config, DropReason, Event, FlowId, Handshake, Reject};
 use smoltcp::wire::{Icmpv4Packet, Icmpv6Packet, Ipv4Packet, Ipv6Packet, TcpPacket};
 use support::raw::{Bench, Peer, at};
@@ -259,6 +260,23 @@ fn icmp(bytes: &[u8], peer: &Peer) -> (u8, u8) {
     let ends = (peer.source.ip().into(), peer.destination.ip().into());
     assert!(tcp.verify_checksum(&ends.0, &ends.1));
     kind
+}
+
+#[test]
+fn failed_dials_are_told_as_what_they_were() {
+    for (refusal, expected) in [
+        (Refusal::ConnectionRefused, Reject::Refused),
+        (Refusal::HostUnreachable, Reject::HostUnreachable),
+        (Refusal::TimedOut, Reject::HostUnreachable),
+        (Refusal::NameNotFound, Reject::HostUnreachable),
+        (Refusal::NetworkUnreachable, Reject::NoRoute),
+        (Refusal::Policy, Reject::Policy),
+        (Refusal::Dropped, Reject::Silent),
+        (Refusal::UpstreamAuth, Reject::Refused),
+        (Refusal::General, Reject::Refused),
+    ] {
+        assert_eq!(Reject::from(refusal), expected, "{refusal:?}");
+    }
 }
 
 fn attacker(n: u32) -> Peer {
