@@ -53,11 +53,6 @@ pub const RULES: &[Rule] = &[
     ),
     rule("sansbox-stack", Kind::Pure, &["sansbox-core"]),
     rule(
-        "sansbox-stack-allocations",
-        Kind::Tool,
-        &["sansbox-core", "sansbox-stack"],
-    ),
-    rule(
         "sansbox-engine",
         Kind::Pure,
         &["sansbox-core", "sansbox-protocols", "sansbox-stack"],
@@ -69,7 +64,6 @@ pub const RULES: &[Rule] = &[
     ),
     rule("sansbox-simulator", Kind::Simulator, PURE),
     rule("sansbox-tripwire", Kind::Tool, &["sansbox-simulator"]),
-    rule("sansbox-stack-memory", Kind::Tool, &["sansbox-stack"]),
     rule(
         "sansbox-runtime",
         Kind::Runtime,

@@ -1,10 +1,9 @@
 //! In the steady state the stack allocates nothing, and an idle flow costs little.
-#[path = "../../tests/support/mod.rs"]
 mod support;
 
 use bytes::{Bytes, BytesMut};
+use sansbox_heap::{Counting, heap};
 use sansbox_stack::{Config, Event, FlowId, RxPacket, TxBatch};
-use sansbox_stack_memory::{Counting, allocations, held};
 use support::raw::{Bench, Peer, at};
 
 #[global_allocator]
@@ -64,7 +63,7 @@ impl Load {
         self.bench.now += 1;
         let now = at(self.bench.now);
         let stack = &mut self.bench.stack;
-        let before = allocations();
+        let before = heap();
         stack.recv_batch(now, &up);
         let mut events = 0;
         while let Some(event) = stack.poll_event() {
@@ -83,17 +82,17 @@ impl Load {
             self.batch.clear();
         }
         let _ = stack.poll_timeout();
-        let count = allocations() - before;
+        let count = heap().since(before).allocations;
         assert_eq!(events, FLOWS);
         for ((peer, _), ack) in self.peers.iter_mut().zip(&mut self.acks) {
             peer.ack = peer.ack.wrapping_add(1500);
             *ack = peer.segment("A", &[]);
         }
         let acks: Vec<RxPacket<'_>> = self.acks.iter().map(|data| RxPacket::new(data)).collect();
-        let before = allocations();
+        let before = heap();
         self.bench.stack.recv_batch(now, &acks);
         self.bench.stack.retain(&acks);
-        count + (allocations() - before)
+        count + heap().since(before).allocations
     }
 }
 
@@ -116,7 +115,7 @@ fn nothing_is_allocated_per_packet() {
 
 #[test]
 fn an_idle_flow_costs_at_most_400_bytes() {
-    let before = held();
+    let before = heap();
     let mut bench = Bench::new(Config::default());
     // A power of two fills tables that double: what is measured is what a flow needs.
     let flows = 16_384;
@@ -125,6 +124,6 @@ fn an_idle_flow_costs_at_most_400_bytes() {
         Peer::new(&source, "192.0.2.9:80").connect(&mut bench);
         bench.events.clear();
     }
-    let per_flow = (held() - before) / flows;
+    let per_flow = heap().since(before).bytes / flows;
     assert!(per_flow <= 400, "{per_flow} bytes");
 }
