@@ -138,7 +138,7 @@ fn private_addresses_are_refused_unless_they_are_allowed() {
         "::1",
         "fd00::1",
     ] {
-        refuses(&mut carried(&guarded, address, 80), Refusal::Policy);
+        refuses(&mut carried(&guarded, address, 80), Refusal::PrivateAddress);
         dialled(&mut carried(&open, address, 80));
     }
     dialled(&mut carried(&guarded, "1.1.1.1", 80));
@@ -159,7 +159,7 @@ fn names_are_judged_by_what_they_resolve_to() {
     };
     let (guarded, open) = (plan_of("", ""), open_plan());
     let private = ["127.0.0.1", "10.0.0.1", "::1", "::ffff:10.0.0.1"];
-    refuses(&mut resolve(&guarded, &private), Refusal::Policy);
+    refuses(&mut resolve(&guarded, &private), Refusal::PrivateAddress);
     dialled(&mut resolve(&open, &private));
     // Of mixed answers only the public ones are dialled, also when they fail.
     let mut s = resolve(&guarded, &["10.0.0.1", "1.1.1.1", "127.0.0.1"]);
@@ -179,7 +179,7 @@ fn where_a_proxy_is_the_configuration_says() {
         dialled(&mut carried(&plan, "1.1.1.1", 80)).2,
         "127.0.0.1:1080"
     );
-    refuses(&mut carried(&plan, "10.0.0.1", 80), Refusal::Policy);
+    refuses(&mut carried(&plan, "10.0.0.1", 80), Refusal::PrivateAddress);
 }
 
 #[test]
