@@ -3,7 +3,6 @@ use bytes::BytesMut;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::{fd::AsFd, fd::OwnedFd, io::Errno};
 use sansbox_core::{Domain, End, Instant, Refusal};
-use sansbox_engine::carrier::{Note, Whose};
 use sansbox_engine::drive::{Dialled, Driver, Sockets};
 use sansbox_engine::machine::{Families, Stage};
 use sansbox_engine::{ids::OutboundId, record::Record};
@@ -196,13 +195,5 @@ impl Driver<Epoll> for Turns<'_> {
 
     fn log(&mut self, Record { id, peer, .. }: &Record, stage: Stage, now: Instant) {
         let _ = writeln!(self.log, "{now} {id:08x} {stage:?} {peer}");
-    }
-
-    fn note(&mut self, whose: Whose, _: &Note, _: Instant) {
-        unreachable!("{whose:?} has a carrier, which this plan has not")
-    }
-
-    fn wall_clock(&mut self) -> Duration {
-        unreachable!("only carriers ask for it")
     }
 }

@@ -142,11 +142,13 @@ pub trait Driver<K: Sockets> {
     /// A machine reached a stage.
     fn log(&mut self, record: &Record, stage: Stage, now: Instant);
 
-    /// Something happened to a carrier.
-    fn note(&mut self, whose: Whose, note: &Note, now: Instant);
+    /// Something happened to a carrier. Whoever drives carriers says this and the next.
+    fn note(&mut self, _whose: Whose, _note: &Note, _now: Instant) {}
 
-    /// Time since 1970-01-01 as the wall clock says; for carriers.
-    fn wall_clock(&mut self) -> Duration;
+    /// Time since 1970-01-01 as the wall clock says. Only carriers ask for it.
+    fn wall_clock(&mut self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Leases an empty conduit for a direction that moves bulk. Without one it is copied.
     fn lease_conduit(&mut self) -> Option<K::Conduit> {

@@ -66,7 +66,7 @@ fn what_is_private_is_refused() {
     // Names are judged by what they resolve to.
     assert_eq!(code(&tunnel, ("localhost", port)), reply::GENERAL_FAILURE);
     assert_eq!(code(&tunnel, ("127.0.0.1", port)), reply::GENERAL_FAILURE);
-    let refused = "closed: rejected by a rule";
+    let refused = "closed: the address is private, and allow_private is off";
     let n = addresses.len() + 2;
     wait_until("a line for each", PATIENCE, || {
         count(&tunnel.server, refused) >= n
