@@ -17,7 +17,7 @@ pub trait Observer: Send + Sync + 'static {
     fn session(&self, record: &Record, stage: Stage, now: Instant);
 
     /// Something happened to a carrier.
-    fn carrier(&self, whose: Whose, note: &Note, now: Instant);
+    fn carrier(&self, _whose: Whose, _note: &Note, _now: Instant) {}
 
     /// Something happened to the runtime itself.
     fn runtime(&self, event: &RuntimeEvent<'_>);
