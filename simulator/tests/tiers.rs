@@ -24,6 +24,9 @@ const CUTS: &str = "Where a censor steps in depends on how bytes are cut into se
 
 /// Scenarios whose transcripts may differ, and why.
 const DIFFERENT: &[(&str, &str)] = &[
+    ("carried_stop", ORDER),
+    ("carried_target_is_silent", ORDER),
+    ("carried_target_refuses", ORDER),
     ("censor_blocks_the_server_for_a_while", CUTS),
     ("censor_drops_a_tls_name", CUTS),
     ("censor_freezes_a_relay", CUTS),
@@ -31,6 +34,7 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("client_resets_during_handshake", RESET),
     ("client_resets_half_closed", RESET),
     ("client_resets_relay", RESET),
+    ("daemon_stop", ORDER),
     // The refusal comes before or after the first bytes.
     ("direct_stream_refused", RACE),
     ("early_payload_is_kept", ORDER),
