@@ -98,7 +98,9 @@ fn without_a_server_a_client_answers_after_all_attempts() {
     let answer = exchange(client.addr(), request.as_bytes(), true, PATIENCE).text();
     assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
     let down = format!("{OUTBOUND}: tunnel to 127.0.0.1:{} is down", setup.port());
-    assert!(count(&client, &down) >= 2, "{}", client.log());
+    wait_until("the log tells of both", PATIENCE, || {
+        count(&client, &down) >= 2
+    });
     let _server = Proxy::start(&setup.server);
     recovers(&client, origin.addr());
 }
