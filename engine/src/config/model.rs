@@ -2,6 +2,8 @@
 //!
 //! Field names are sing-box's own. Values that refer to something else by tag carry the [`Span`]
 //! they stood at, so that a wrong reference can be shown where it was written.
+mod tun;
+
 use core::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
@@ -10,6 +12,8 @@ use ipnet::IpNet;
 use sansbox_core::{Host, Target};
 use sansbox_protocols::paniq::profile::{ClientSettings, ServerSettings};
 use std::sync::Arc;
+
+pub use tun::{Tun, TunExtras};
 
 /// Where a value stood: a file of the input and a byte range in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
