@@ -18,6 +18,7 @@
 //! changes workers and no lock is on its way. What is served is a [`Service`] of the engine, which
 //! also has the loop around each machine: [`sansbox_engine::drive`].
 mod acceptor;
+mod devices;
 mod dial;
 mod listen;
 mod local;
