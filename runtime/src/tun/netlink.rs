@@ -133,15 +133,17 @@ impl Netlink {
                 let Ok(message) = NetlinkMessage::<M>::deserialize(bytes) else {
                     continue;
                 };
-                match message.payload {
-                    NetlinkPayload::InnerMessage(message) => each(message),
-                    NetlinkPayload::Error(e) if e.code.is_some() => return Err(e.to_io()),
-                    NetlinkPayload::Done(done) if done.code < 0 => {
+                let payload = message.payload;
+                if let NetlinkPayload::InnerMessage(message) = payload {
+                    each(message);
+                } else if let NetlinkPayload::Error(e) = payload {
+                    // An error of no number is an acknowledgement.
+                    return e.code.map_or(Ok(is_torn), |_| Err(e.to_io()));
+                } else if let NetlinkPayload::Done(done) = payload {
+                    if done.code < 0 {
                         return Err(io::Error::from_raw_os_error(done.code.saturating_neg()));
                     }
-                    // An error of no number is an acknowledgement.
-                    NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok(is_torn),
-                    _ => {}
+                    return Ok(is_torn);
                 }
             }
         }

@@ -48,12 +48,11 @@ fn is_default(route: &RouteMessage) -> bool {
 
 /// Lower is better; IPv4 leaves a zero out.
 fn metric(route: &RouteMessage) -> u32 {
-    let written = route
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Priority(metric) => Some(*metric),
-            _ => None,
-        });
+    let written = route.attributes.iter().find_map(|attribute| {
+        if let RouteAttribute::Priority(metric) = attribute {
+            return Some(*metric);
+        }
+        None
+    });
     written.unwrap_or_default()
 }

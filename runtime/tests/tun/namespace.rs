@@ -21,7 +21,7 @@ const FRAME_MAX: usize = 65_535 + 10;
 pub(crate) fn isolated(test: impl FnOnce() + Send + 'static) {
     let thread = thread::spawn(|| {
         if let Err(why) = enter() {
-            println!("skipped: {why}");
+            eprintln!("skipped: {why}");
             return;
         }
         test();
