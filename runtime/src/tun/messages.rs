@@ -18,6 +18,8 @@ use std::io;
 
 /// A new thing, which must not be there yet.
 const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
+/// A table of a number above 255 is in an attribute (`RT_TABLE_COMPAT`).
+const TABLE_ELSEWHERE: u8 = 252;
 
 impl From<Family> for AddressFamily {
     fn from(family: Family) -> Self {
@@ -41,7 +43,7 @@ impl Netlink {
     pub(super) fn rules(&mut self, family: Family) -> Result<Vec<RuleMessage>, TunError> {
         let mut all = RuleMessage::default();
         all.header.family = family.into();
-        let listed = self.listed("rules", RouteNetlinkMessage::GetRule(all))?;
+        let listed = self.listed("rules", RouteNetlinkMessage::GetRule(all), |_| true)?;
         let rules = listed.into_iter().filter_map(|message| {
             if let RouteNetlinkMessage::NewRule(rule) = message {
                 return Some(rule);
@@ -61,15 +63,23 @@ impl Netlink {
         self.change(RouteNetlinkMessage::DelRoute(message), 0)
     }
 
-    /// All routes of one table.
+    /// Routes of one table of an IP family: all, or default routes alone.
     pub(super) fn routes(
         &mut self,
         family: Family,
         table: u32,
+        only_default: bool,
     ) -> Result<Vec<RouteMessage>, TunError> {
         let mut all = RouteMessage::default();
         all.header.address_family = family.into();
-        let listed = self.listed("routes", RouteNetlinkMessage::GetRoute(all))?;
+        // `struct rtmsg`: the length of the prefix, and the table where it fits.
+        let short = u8::try_from(table).unwrap_or(TABLE_ELSEWHERE);
+        let is_wanted = |bytes: &[u8]| {
+            let is_default = !only_default || bytes.get(1) == Some(&0);
+            is_default && bytes.get(4).is_some_and(|table| *table == short)
+        };
+        let message = RouteNetlinkMessage::GetRoute(all);
+        let listed = self.listed("routes", message, is_wanted)?;
         let routes = listed.into_iter().filter_map(|message| {
             if let RouteNetlinkMessage::NewRoute(route) = message {
                 return Some(route).filter(|route| table_of(route) == table);
@@ -129,8 +139,10 @@ impl Netlink {
         &mut self,
         what: &'static str,
         message: RouteNetlinkMessage,
+        is_wanted: impl Fn(&[u8]) -> bool,
     ) -> Result<Vec<RouteNetlinkMessage>, TunError> {
-        self.list(message).map_err(|source| unlisted(what, source))
+        let listed = self.list(message, is_wanted);
+        listed.map_err(|source| unlisted(what, source))
     }
 }
 
