@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{AddressAttribute, AddressMessage},
+    address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
     link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkMessage},
     route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType},
     rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage, RulePortRange, RuleUidRange},
@@ -95,6 +95,8 @@ impl Netlink {
         message.header.family = Family::of(address.addr()).into();
         message.header.prefix_len = address.prefix_len();
         message.header.index = device;
+        // Nobody else is on the link, so the address can be used at once.
+        message.header.flags = AddressHeaderFlags::Nodad;
         let ip = address.addr();
         message.attributes.push(AddressAttribute::Local(ip));
         message.attributes.push(AddressAttribute::Address(ip));

@@ -1,5 +1,5 @@
 //! Devices: what they are when they are open, and packets in and out.
-use crate::namespace::{config, drain, ip, isolated, nets, next, plain};
+use crate::namespace::{close, config, drain, ip, isolated, nets, next, plain, until};
 use nix::sys::socket::{setsockopt, sockopt};
 use sansbox_runtime::tun::{Device, Opening, Queue, TunError};
 use std::{
@@ -37,6 +37,16 @@ fn turn_round(packet: &mut [u8]) {
     }
 }
 
+/// What a socket that has a deadline gets.
+fn received(socket: &UdpSocket, into: &mut [u8]) -> usize {
+    loop {
+        match socket.recv(into) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            received => return received.expect("a datagram"),
+        }
+    }
+}
+
 /// A socket of the kernel sends through the device and gets its own datagram back.
 fn echoes(queue: &Queue, header: usize, to: &str) {
     let to: SocketAddr = to.parse().expect("an address");
@@ -45,6 +55,10 @@ fn echoes(queue: &Queue, header: usize, to: &str) {
     socket
         .set_read_timeout(Some(Duration::from_secs(5)))
         .expect("set");
+    // The kernel takes packets to an IPv6 address a moment after it has it.
+    let is_local = |line: &String| line.starts_with("local fdfe:dcba:9876::1 ");
+    let is_ready = || to.is_ipv4() || ip("-6 route show table local").iter().any(is_local);
+    until("the address is in use", is_ready);
     socket.connect(to).expect("connected");
     socket.send(b"there and back").expect("sent");
     let mut frame = next(queue, |frame| is_udp(&frame[header..]));
@@ -55,7 +69,7 @@ fn echoes(queue: &Queue, header: usize, to: &str) {
     let written = queue.write_vectored(&[IoSlice::new(head), IoSlice::new(rest)]);
     assert_eq!(written.expect("written"), frame.len());
     let mut answer = [0; 64];
-    let n = socket.recv(&mut answer).expect("an answer");
+    let n = received(&socket, &mut answer);
     assert_eq!(&answer[..n], b"there and back");
 }
 
@@ -85,6 +99,7 @@ fn a_segmenting_device_has_a_header_and_1500_bytes() {
         echoes(&queues[0], HEADER, V4);
         echoes(&queues[0], HEADER, V6);
         drop(queues);
+        close(device);
         config.mtu = Some(65_535);
         let device = Device::open(&config, Opening::default()).expect("the name is free again");
         assert!(device.has_header());
@@ -107,6 +122,8 @@ fn a_plain_device_has_packets_of_65535_bytes() {
         let queues = device.take_queues();
         echoes(&queues[0], 0, V4);
         echoes(&queues[0], 0, V6);
+        drop(queues);
+        close(device);
         config.mtu = Some(1280);
         assert_eq!(plain(&config).mtu(), 1280);
     });
@@ -178,15 +195,15 @@ fn two_queues_share_the_flows() {
             .expect("set");
         for queue in &queues {
             socket.send_to(b"back", V4).expect("sent");
-            let received = queues.iter().find_map(|queue| of(queue).pop());
-            let mut packet = received.expect("in one of them");
+            let found = queues.iter().find_map(|queue| of(queue).pop());
+            let mut packet = found.expect("in one of them");
             turn_round(&mut packet);
             // The checksum is left to the kernel, as it was read.
             packet[26..28].fill(0);
             queue
                 .write_vectored(&[IoSlice::new(&[0; HEADER]), IoSlice::new(&packet)])
                 .expect("written");
-            assert_eq!(socket.recv(&mut [0; 8]).expect("received"), 4);
+            assert_eq!(received(&socket, &mut [0; 8]), 4);
         }
     });
 }
@@ -222,6 +239,8 @@ fn runs_of_datagrams_come_as_one_only_when_asked_for() {
             } else {
                 assert_eq!((gso_type, lengths), (0, vec![200, 200, 100]));
             }
+            drop(queue);
+            close(device);
         }
     });
 }
