@@ -60,6 +60,7 @@ impl Device {
     /// the network namespace of this thread.
     ///
     /// Where the kernel refuses to segment, the device is without [`Self::has_header`].
+    /// A moment may pass until packets to its IPv6 addresses are taken.
     ///
     /// # Errors
     /// What the kernel refuses; [`TunError::Unsupported`] on other systems than Linux.

@@ -3,8 +3,8 @@ use crate::namespace::{close, config, drain, ip, isolated, nets, next, plain, un
 use nix::sys::socket::{setsockopt, sockopt};
 use sansbox_runtime::tun::{Device, Opening, Queue, TunError};
 use std::{
-    io::{ErrorKind, IoSlice},
-    net::{IpAddr, SocketAddr, UdpSocket},
+    io::{ErrorKind, IoSlice, Write as _},
+    net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
     os::fd::OwnedFd,
     time::Duration,
 };
@@ -15,6 +15,10 @@ const V6: &str = "[fdfe:dcba:9876::2]:7";
 /// `virtio_net_hdr`.
 const HEADER: usize = 10;
 const UDP: u8 = 17;
+const TCP: u8 = 6;
+const SYN_ACK: u8 = 0x12;
+/// `VIRTIO_NET_HDR_F_NEEDS_CSUM`.
+const NEEDS_CSUM: u8 = 1;
 
 fn is_udp(packet: &[u8]) -> bool {
     match packet.first().map(|byte| byte >> 4) {
@@ -205,6 +209,52 @@ fn two_queues_share_the_flows() {
                 .expect("written");
             assert_eq!(received(&socket, &mut [0; 8]), 4);
         }
+    });
+}
+
+/// Answers the SYN of a connecting socket, so that it may send.
+fn establish(queue: &Queue) {
+    let mut frame = next(queue, |frame| {
+        frame[HEADER] >> 4 == 4 && frame[HEADER + 9] == TCP
+    });
+    let packet = &mut frame[HEADER..];
+    turn_round(packet);
+    let segment = &mut packet[20..];
+    let next = u32::from_be_bytes([segment[4], segment[5], segment[6], segment[7]]) + 1;
+    segment[4..8].copy_from_slice(&7_u32.to_be_bytes());
+    segment[8..12].copy_from_slice(&next.to_be_bytes());
+    segment[13] = SYN_ACK;
+    segment[14..16].fill(0xff);
+    // Its options stay as they are, and the checksum is still to be done.
+    assert_eq!(frame[0], NEEDS_CSUM);
+    queue
+        .write_vectored(&[IoSlice::new(&frame)])
+        .expect("written");
+}
+
+#[test]
+fn runs_of_segments_come_as_one() {
+    isolated(|| {
+        let mut device = Device::open(&config("tuntcp0", &BOTH), Opening::default());
+        let queue = device
+            .as_mut()
+            .expect("a device")
+            .take_queues()
+            .pop()
+            .expect("a queue");
+        let client = std::thread::spawn(|| {
+            let mut socket = TcpStream::connect(V4).expect("connected");
+            socket.write_all(&[7; 10_000]).expect("into its buffer");
+            socket
+        });
+        establish(&queue);
+        let is_long = |frame: &[u8]| frame.len() > HEADER + 1500;
+        let run = next(&queue, is_long);
+        // Checksum to be done, TCP over IPv4, segments that fit the MTU.
+        assert_eq!(run[..2], [NEEDS_CSUM, 1]);
+        let size = u16::from_ne_bytes([run[4], run[5]]);
+        assert!((1000..1500).contains(&size), "{size}");
+        drop(client.join().expect("it ends"));
     });
 }
 
