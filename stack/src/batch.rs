@@ -246,6 +246,11 @@ impl TxBatch {
         self.len >= self.packets.len()
     }
 
+    /// How many packets still fit.
+    pub(crate) const fn room(&self) -> usize {
+        self.packets.len().saturating_sub(self.len)
+    }
+
     /// An empty packet to fill; [`TxBatch::commit`] makes it part of the batch.
     pub(crate) fn next(&mut self) -> Option<&mut TxPacket> {
         let packet = self.packets.get_mut(self.len)?;

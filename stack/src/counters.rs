@@ -55,7 +55,6 @@ drops! {
     TimeWait = "time_wait": "A segment of a closed connection; a FIN or payload is answered with an ACK.",
     AfterAbort = "after_abort": "A segment of a connection that was given up and whose end was not polled yet.",
     ControlFull = "control_full": "A RST or ICMP error that found the queue of such packets full.",
-    NotTcp = "not_tcp": "Not TCP, and left to the caller by `others()`.",
 }
 
 /// Counts since the stack was made.
@@ -64,6 +63,8 @@ pub struct Counters {
     drops: [u64; DropReason::ALL.len()],
     /// Packets received.
     pub packets_in: u64,
+    /// Packets among them that are not TCP or are fragments, which [`crate::Stack::others`] lists.
+    pub others: u64,
     /// Packets sent; one that the device cuts in segments counts once.
     pub packets_out: u64,
     /// Payload taken from clients in order, in bytes.
@@ -109,6 +110,7 @@ impl Default for Counters {
         Self {
             drops: [0; DropReason::ALL.len()],
             packets_in: 0,
+            others: 0,
             packets_out: 0,
             bytes_in: 0,
             bytes_out: 0,

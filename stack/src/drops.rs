@@ -3,6 +3,17 @@
 //! No module drops silently: whatever does not go on is named by a reason, which the caller
 //! counts in the module's `Drops`.
 
+/// How often something was dropped, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// The module that dropped it; see the table in the README.
+    pub module: &'static str,
+    /// Its word for why.
+    pub reason: &'static str,
+    /// How often.
+    pub count: u64,
+}
+
 /// Declares an enum of reasons, `ALL` of them, their names, and `Drops`: a counter for each.
 macro_rules! drop_reasons {
     (

@@ -75,7 +75,6 @@ fn p3_datagrams_through_a_mapping_and_back() {
                 let from = SocketAddr::new(header.source, got.source_port);
                 let to = SocketAddr::new(header.destination, got.destination_port);
                 let out = table.outbound(now, from, to, Class::Udp).expect("room");
-                table.set_ready(out.id);
                 let back = table.inbound(now, out.id, to).expect("known");
                 reply.clear();
                 let id = u16::try_from(n % 1000).expect("fits");

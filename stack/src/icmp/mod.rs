@@ -42,7 +42,7 @@ pub use quote::{Quoted, Report, Transport};
 pub use translate::translate;
 
 use crate::drops::drop_reasons;
-use crate::ip::{self, Header, be16, byte, protocol, sum};
+use crate::ip::{self, Header, be16, byte, is_many, protocol, sum};
 use bytes::BytesMut;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use sansbox_core::Instant;
@@ -252,6 +252,9 @@ impl Icmp {
             IpAddr::V4(_) => Some(IpAddr::V4(self.gateway_v4)),
             IpAddr::V6(_) => self.gateway_v6.map(IpAddr::V6),
         };
+        // A host takes nothing from its own address that comes from outside, and the device's
+        // address is mostly that of the client itself.
+        let gateway = gateway.filter(|gateway| *gateway != header.source);
         let destination = Some(header.destination).filter(|address| !is_many(*address));
         if kind.is_about_the_way() {
             gateway.or(destination)
@@ -306,14 +309,6 @@ fn sums_up(packet: &[u8], header: &Header) -> bool {
         return sum(message) == 0xffff;
     }
     ip::is_valid(header.source, header.destination, protocol::ICMPV6, message)
-}
-
-/// Whether an address is that of more than one host.
-fn is_many(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),
-        IpAddr::V6(address) => address.is_multicast(),
-    }
 }
 
 /// Identifier and sequence number of an echo message.

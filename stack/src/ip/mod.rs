@@ -28,8 +28,8 @@ mod udp;
 
 pub use checksum::{Checksum, Field, combine, is_valid, pseudo_header, sum, update};
 pub use header::{Fragment, Header};
-pub(crate) use udp::emit;
 pub use udp::{Datagram, emit_udp};
+pub(crate) use udp::{emit, udp_head};
 
 use crate::drops::drop_reasons;
 
@@ -174,4 +174,12 @@ pub(crate) fn put(bytes: &mut [u8], at: usize, value: &[u8]) -> bool {
 /// The low 16 bits of `len`: for lengths that are known to be at most [`PACKET_LEN_MAX`].
 pub(crate) fn len16(len: usize) -> u16 {
     u16::try_from(len).unwrap_or(u16::MAX)
+}
+
+/// Whether an address is that of more than one host.
+pub(crate) fn is_many(address: core::net::IpAddr) -> bool {
+    match address {
+        core::net::IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),
+        core::net::IpAddr::V6(address) => address.is_multicast(),
+    }
 }

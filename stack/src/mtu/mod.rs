@@ -23,19 +23,13 @@ mod mss;
 #[cfg(test)]
 mod tests;
 
+pub use crate::config::{BATCH_SIZE, TCP_RX_BUFFER_SIZE, TCP_TX_BUFFER_SIZE, TUN_MTU_MIN};
 pub use budget::{BadMtu, Budget, Carrier, Verdict};
-pub use config::{
-    BATCH_SIZE, CHANNEL_SIZE, DEFAULT_MSS_CLAMP, HandshakeMode, PrismConfig, TCP_RX_BUFFER_SIZE,
-    TCP_TX_BUFFER_SIZE, TUN_ADDRESS, TX_POOL_MAX_SIZE,
-};
+pub use config::{CHANNEL_SIZE, DEFAULT_MSS_CLAMP, PrismConfig, TUN_ADDRESS, TX_POOL_MAX_SIZE};
 pub use mss::{Rewrite, clamp_mss};
 
 use crate::drops::drop_reasons;
 
-/// Least MTU of a TUN device: what IPv6 needs.
-pub const TUN_MTU_MIN: u16 = 1280;
-/// Largest MTU of a TUN device.
-pub const TUN_MTU_MAX: u16 = u16::MAX;
 /// Least of what a tunnel carries: the datagram that every IPv4 host takes (RFC 791).
 pub const CARRIED_LEN_MIN: u16 = 576;
 /// Least MTU of IPv6 (RFC 8200 section 5).

@@ -30,7 +30,7 @@ impl Stack {
                     self.handle_segment(now, &segment, packet.segment_size);
                 }
                 Ok(Parsed::Other(other)) => {
-                    self.context.counters.drop(DropReason::NotTcp);
+                    self.context.counters.others += 1;
                     self.others.push(other);
                 }
                 Err(reason) => self.context.counters.drop(reason),
@@ -43,6 +43,11 @@ impl Stack {
     #[must_use]
     pub fn others(&self) -> &[Other] {
         &self.others
+    }
+
+    /// Exchanges that list for another one, so as to walk it and use the stack meanwhile.
+    pub(crate) const fn swap_others(&mut self, others: &mut Vec<Other>) {
+        core::mem::swap(&mut self.others, others);
     }
 
     fn handle_segment(&mut self, now: Instant, segment: &Segment<'_>, size: u16) {
