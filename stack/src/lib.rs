@@ -47,7 +47,7 @@ pub mod vnet;
 mod wheel;
 mod wire;
 
-pub use batch::{Checksum, DataRef, Other, RxPacket, TxBatch, TxPacket, Verified};
+pub use batch::{Checksum, DataRef, Faulty, Other, RxPacket, TxBatch, TxPacket, Verified};
 pub use config::{Config, Congestion, Handshake};
 pub use counters::{Counters, DropReason};
 pub use drops::Dropped;

@@ -27,9 +27,8 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use sansbox_core::{Instant, Seed};
 
-use crate::batch::{Other, RxPacket, TxBatch};
+use crate::batch::{Faulty, Other, RxPacket, TxBatch};
 use crate::config::Handshake;
-use crate::counters::DropReason;
 use crate::drops::{Dropped, drop_reasons};
 use crate::event::Event;
 use crate::fragment::{Identification, Reassembler};
@@ -42,26 +41,18 @@ use crate::stack::Stack;
 use outbox::Outbox;
 
 drop_reasons! {
+    "interface";
     /// Why a packet is dropped where the parts meet.
     pub enum Drop, Drops {
-        /// A datagram to a multicast or broadcast address.
-        ToMany => "to_many",
-        /// A datagram from or to port 0.
-        PortZero => "port_zero",
-        /// A hop limit that ends here.
-        HopLimit => "hop_limit",
-        /// A protocol that nothing here speaks.
-        OtherProtocol => "other_protocol",
-        /// An ICMP error of a client about no mapping.
-        NoSession => "no_session",
-        /// A new client while too many events wait to be polled.
-        EventsFull => "events_full",
-        /// A packet for the device while too many wait.
-        QueueFull => "queue_full",
-        /// A reply of another family than the client's.
-        WrongFamily => "wrong_family",
-        /// A reply longer than a packet.
-        TooLong => "too_long",
+        ToMany => "to_many": "A datagram to a multicast or broadcast address; those are for the device's own network.",
+        PortZero => "port_zero": "A datagram from or to port 0.",
+        HopLimit => "hop_limit": "A datagram or echo request whose hop limit ends here; the sender is told.",
+        OtherProtocol => "other_protocol": "Neither TCP, UDP nor ICMP; the sender is told.",
+        NoSession => "no_session": "An ICMP error of a client about no mapping.",
+        EventsFull => "events_full": "A new client while too many events wait to be polled.",
+        QueueFull => "queue_full": "A packet for the device while too many wait.",
+        WrongFamily => "wrong_family": "A reply of another family than the client's.",
+        TooLong => "too_long": "A reply longer than a packet.",
     }
 }
 
@@ -142,6 +133,8 @@ pub struct Interface {
     out: Outbox,
     /// What the terminator left of the batch.
     others: Vec<Other>,
+    /// What it refused and the sender is to be told of.
+    faulty: Vec<Faulty>,
     /// A packet that was put together.
     whole: BytesMut,
     /// A packet that is made.
@@ -175,6 +168,7 @@ impl Interface {
             events: VecDeque::new(),
             out: Outbox::new(config.queue_max, config.queue_bytes_max, config.pool_max),
             others: Vec::new(),
+            faulty: Vec::new(),
             whole: BytesMut::new(),
             made: BytesMut::new(),
             part: BytesMut::new(),
@@ -240,35 +234,25 @@ impl Interface {
     /// Everything that was dropped so far: each reason of each module with its count. A reason's
     /// name is unique in its module.
     pub fn drops(&self) -> impl Iterator<Item = Dropped> + '_ {
-        let tcp = self.stack.counters();
-        let tcp = DropReason::ALL
-            .iter()
-            .map(|reason| (reason.name(), tcp.drops(*reason)));
-        let ip = self.ip_drops.iter().map(|(reason, n)| (reason.name(), n));
-        let fragment = self
-            .fragments
-            .drops()
-            .iter()
-            .map(|(reason, n)| (reason.name(), n));
-        let icmp = self
-            .icmp
-            .drops()
-            .iter()
-            .map(|(reason, n)| (reason.name(), n));
-        let nat = self
-            .table
-            .drops()
-            .iter()
-            .map(|(reason, n)| (reason.name(), n));
-        let mtu = self.mtu_drops.iter().map(|(reason, n)| (reason.name(), n));
-        let own = self.drops.iter().map(|(reason, n)| (reason.name(), n));
-        named("tcp", tcp)
-            .chain(named("ip", ip))
-            .chain(named("fragment", fragment))
-            .chain(named("icmp", icmp))
-            .chain(named("nat", nat))
-            .chain(named("mtu", mtu))
-            .chain(named("interface", own))
+        let counters = self.stack.counters();
+        // The terminator reads most headers; what is put together of fragments is read here.
+        let ip = counters.ip.rows().zip(self.ip_drops.rows());
+        let ip = ip.map(|(theirs, ours)| Dropped {
+            count: theirs.count.saturating_add(ours.count),
+            ..ours
+        });
+        let nat = self.table.drops().rows().zip(self.queries.drops().rows());
+        let nat = nat.map(|(sockets, queries)| Dropped {
+            count: sockets.count.saturating_add(queries.count),
+            ..sockets
+        });
+        let tcp = counters.drops.rows();
+        tcp.chain(ip)
+            .chain(self.fragments.drops().rows())
+            .chain(self.icmp.drops().rows())
+            .chain(nat)
+            .chain(self.mtu_drops.rows())
+            .chain(self.drops.rows())
     }
 
     /// Packets made here that wait for [`Self::poll_transmit`]; TCP's do not count.
@@ -328,17 +312,6 @@ impl Interface {
     fn has_room_for_events(&self, count: usize) -> bool {
         self.events.len() + count <= self.config.queue_max.max(2)
     }
-}
-
-fn named(
-    module: &'static str,
-    counts: impl Iterator<Item = (&'static str, u64)>,
-) -> impl Iterator<Item = Dropped> {
-    counts.map(move |(reason, count)| Dropped {
-        module,
-        reason,
-        count,
-    })
 }
 
 // A worker owns its interface, and workers are started on threads of their own.

@@ -7,7 +7,7 @@ use sansbox_core::Instant;
 use super::{Drop, EchoRequest, Interface, InterfaceEvent, QueryId, Received, Refused};
 use crate::batch::{RxPacket, Verified};
 use crate::icmp::{Echo, Handled, Kind, Report, Transport};
-use crate::ip::{Checksum, Datagram, Header, is_many, protocol};
+use crate::ip::{Checksum, Datagram, Header, Problem, is_many, protocol};
 use crate::mtu::Verdict;
 use crate::nat::Class;
 
@@ -16,6 +16,15 @@ struct Context<'a, 'b> {
     now: Instant,
     packets: &'a [RxPacket<'b>],
     datagram: &'a mut dyn FnMut(Received<'_>),
+}
+
+/// A packet of a client, whole.
+struct Source<'a> {
+    packet: &'a [u8],
+    header: &'a Header,
+    checksum: Checksum,
+    /// See [`RxPacket::segment_size`].
+    segment_size: u16,
 }
 
 impl Interface {
@@ -29,33 +38,48 @@ impl Interface {
         datagram: &mut dyn FnMut(Received<'_>),
     ) {
         self.stack.recv_batch(now, packets);
-        self.stack.swap_others(&mut self.others);
+        self.stack.swap_others(&mut self.others, &mut self.faulty);
+        for at in 0..self.faulty.len() {
+            let faulty = self.faulty.get(at).copied();
+            let packet = faulty.and_then(|faulty| packets.get(faulty.packet as usize));
+            if let (Some(faulty), Some(packet)) = (faulty, packet) {
+                self.tell_problem(now, packet.data, faulty.problem);
+            }
+        }
         let mut context = Context {
             now,
             packets,
             datagram,
         };
         for at in 0..self.others.len() {
-            let Some(other) = self.others.get(at).copied() else {
-                return;
-            };
-            let Some(packet) = packets.get(other.packet as usize) else {
-                continue;
-            };
-            match Header::parse(packet.data) {
-                Ok(header) if header.fragment.is_some() => {
-                    self.handle_fragment(&mut context, packet.data, &header);
-                }
-                Ok(header) => {
-                    let checksum = match packet.verified {
-                        Verified::No => Checksum::Verify,
-                        Verified::Trusted => Checksum::Trusted,
-                    };
-                    self.handle_whole(&mut context, packet.data, &header, checksum);
-                }
-                Err(refused) => self.ip_drops.count(refused.reason),
+            let other = self.others.get(at).copied();
+            let packet = other.and_then(|other| packets.get(other.packet as usize));
+            if let (Some(other), Some(packet)) = (other, packet) {
+                self.handle_other(&mut context, packet, &other.header);
             }
         }
+    }
+
+    fn handle_other(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        packet: &RxPacket<'_>,
+        header: &Header,
+    ) {
+        if header.fragment.is_some() {
+            self.handle_fragment(context, packet.data, header);
+            return;
+        }
+        let source = Source {
+            packet: packet.data,
+            header,
+            checksum: match packet.verified {
+                Verified::No => Checksum::Verify,
+                Verified::Trusted => Checksum::Trusted,
+            },
+            segment_size: packet.segment_size,
+        };
+        self.handle_whole(context, &source);
     }
 
     /// A fragment; with the last one the whole packet.
@@ -70,9 +94,22 @@ impl Interface {
                 Ok(header) if header.protocol == protocol::TCP => {
                     self.handle_segment(context, &whole);
                 }
-                // What was verified of a fragment says nothing about the whole.
-                Ok(header) => self.handle_whole(context, &whole, &header, Checksum::Verify),
-                Err(refused) => self.ip_drops.count(refused.reason),
+                Ok(header) => {
+                    let source = Source {
+                        packet: &whole,
+                        header: &header,
+                        // What was verified of a fragment says nothing about the whole.
+                        checksum: Checksum::Verify,
+                        segment_size: 0,
+                    };
+                    self.handle_whole(context, &source);
+                }
+                Err(refused) => {
+                    self.ip_drops.count(refused.reason);
+                    if let Some(problem) = refused.problem {
+                        self.tell_problem(context.now, &whole, problem);
+                    }
+                }
             }
         }
         self.whole = whole;
@@ -87,15 +124,10 @@ impl Interface {
         self.stack.retain(&batch);
     }
 
-    fn handle_whole(
-        &mut self,
-        context: &mut Context<'_, '_>,
-        packet: &[u8],
-        header: &Header,
-        checksum: Checksum,
-    ) {
+    fn handle_whole(&mut self, context: &mut Context<'_, '_>, source: &Source<'_>) {
+        let (packet, header) = (source.packet, source.header);
         match header.protocol {
-            protocol::UDP => self.handle_udp(context, packet, header, checksum),
+            protocol::UDP => self.handle_udp(context, source),
             protocol::ICMP | protocol::ICMPV6 => self.handle_icmp(context.now, packet, header),
             other => {
                 self.drops.count(Drop::OtherProtocol);
@@ -106,19 +138,13 @@ impl Interface {
         }
     }
 
-    fn handle_udp(
-        &mut self,
-        context: &mut Context<'_, '_>,
-        packet: &[u8],
-        header: &Header,
-        checksum: Checksum,
-    ) {
-        let now = context.now;
+    fn handle_udp(&mut self, context: &mut Context<'_, '_>, source: &Source<'_>) {
+        let (packet, header) = (source.packet, source.header);
         if is_many(header.destination) {
             self.drops.count(Drop::ToMany);
             return;
         }
-        let datagram = match Datagram::parse(packet, header, checksum) {
+        let datagram = match Datagram::parse(packet, header, source.checksum) {
             Ok(datagram) => datagram,
             Err(reason) => {
                 self.ip_drops.count(reason);
@@ -129,25 +155,59 @@ impl Interface {
             self.drops.count(Drop::PortZero);
             return;
         }
-        if !self.passes(now, packet, header) {
+        if !self.passes(context.now, packet, header) {
             return;
         }
+        let ends = (
+            SocketAddr::new(header.source, datagram.source_port),
+            SocketAddr::new(header.destination, datagram.destination_port),
+        );
         let data = packet.get(datagram.payload).unwrap_or_default();
-        let carrier = self.config.carrier;
-        if let Verdict::TooBig { mtu, reason } = self.budget.datagram(carrier, header, data.len()) {
-            self.mtu_drops.count(reason);
-            self.tell(now, Kind::TooBig { mtu }, packet, header);
+        // A device that segments UDP hands over several datagrams of one length as one.
+        let size = match usize::from(source.segment_size) {
+            0 => data.len().max(1),
+            size => size,
+        };
+        if !self.fits(context.now, source, size.min(data.len())) {
             return;
         }
-        let client = SocketAddr::new(header.source, datagram.source_port);
-        let destination = SocketAddr::new(header.destination, datagram.destination_port);
+        if data.is_empty() {
+            self.hand_over(context, ends, data);
+        }
+        for data in data.chunks(size) {
+            self.hand_over(context, ends, data);
+        }
+    }
+
+    /// Whether a datagram of `len` bytes can be carried; otherwise its sender is told.
+    fn fits(&mut self, now: Instant, source: &Source<'_>, len: usize) -> bool {
+        let (packet, header) = (source.packet, source.header);
+        match self.budget.datagram(self.config.carrier, header, len) {
+            // Whoever carries it cuts it, too.
+            Verdict::Carry | Verdict::Fragment | Verdict::Split { .. } => true,
+            Verdict::TooBig { mtu, reason } => {
+                self.mtu_drops.count(reason);
+                self.tell(now, Kind::TooBig { mtu }, packet, header);
+                false
+            }
+        }
+    }
+
+    /// Gives the caller a datagram with its mapping, which is made if there is none.
+    fn hand_over(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        (client, destination): (SocketAddr, SocketAddr),
+        data: &[u8],
+    ) {
         // A new mapping is an event, and so is the end of the one that makes room for it.
         if !self.has_room_for_events(2) && self.table.find(client).is_none() {
             self.drops.count(Drop::EventsFull);
             return;
         }
         let class = Class::of_datagram(destination.port(), data);
-        let Ok(outbound) = self.table.outbound(now, client, destination, class) else {
+        let Ok(outbound) = self.table.outbound(context.now, client, destination, class) else {
+            // Counted by the table.
             return;
         };
         if let Some(closed) = outbound.evicted {
@@ -254,6 +314,13 @@ impl Interface {
             }
         }
         self.whole = first;
+    }
+
+    /// Tells a client which byte of its packet was refused.
+    fn tell_problem(&mut self, now: Instant, packet: &[u8], problem: Problem) {
+        if let Some(header) = Header::of_faulty(packet) {
+            self.tell(now, Kind::ParameterProblem(problem), packet, &header);
+        }
     }
 
     /// Tells a client by ICMP what is wrong with its packet, as far as the limits allow.

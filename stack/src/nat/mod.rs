@@ -15,12 +15,6 @@
 //!
 //! No datagram waits here: one that comes before the association of its mapping stands is kept by
 //! whoever opens the association, who alone knows when it does.
-//!
-//! | why a datagram is dropped | when |
-//! |---|---|
-//! | `stale` | for a mapping that is gone |
-//! | `filtered` | from an address that the client did not write to |
-//! | `no_room` | no mapping is allowed at all |
 mod class;
 mod list;
 mod table;
@@ -45,13 +39,11 @@ pub const SESSIONS_PER_CLIENT_MAX: usize = 256;
 pub const PEERS_MAX: usize = 64;
 
 drop_reasons! {
+    "nat";
     /// Why a datagram is dropped.
     pub enum Drop, Drops {
-        /// For a mapping that is gone.
-        Stale => "stale",
-        /// From an address that the client did not write to.
-        Filtered => "filtered",
-        /// No mapping is allowed at all.
-        NoRoom => "no_room",
+        Stale => "stale": "For a mapping that is gone.",
+        Filtered => "filtered": "From an address that the client did not write to.",
+        NoRoom => "no_room": "No mapping is allowed at all.",
     }
 }

@@ -168,9 +168,11 @@ fn segments_in_fragments_reach_the_terminator() {
         ));
         batch.push(tcp::segment(client, remote, "A", 4106, next, b"last"));
         bench.turn(&batch);
-        let opened = bench.events.iter().find_map(|event| match event {
-            InterfaceEvent::Tcp(Event::Open { flow, .. }) => Some(*flow),
-            _ => None,
+        let opened = bench.events.iter().find_map(|event| {
+            let InterfaceEvent::Tcp(Event::Open { flow, .. }) = event else {
+                return None;
+            };
+            Some(*flow)
         });
         let stack = bench.interface.stack();
         let got: Vec<u8> = stack
