@@ -10,6 +10,7 @@ mod tests;
 mod udp;
 
 pub use checksum::{Checksum, Field, combine, is_valid, pseudo_header, sum, update};
+pub(crate) use checksum::{Sum, pseudo};
 pub use header::{Fragment, Header};
 pub use udp::{Datagram, emit_udp};
 pub(crate) use udp::{emit, udp_head};

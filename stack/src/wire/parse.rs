@@ -3,10 +3,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet, TcpOption, TcpPacket};
 
-use super::checksum::{Sum, pseudo_header};
 use crate::batch::{DataRef, Other, RxPacket, Verified};
 use crate::counters::DropReason;
-use crate::ip::{self, Refused};
+use crate::ip::{self, Refused, Sum};
 use crate::key::FlowKey;
 
 /// TCP flags as they stand in the header.
@@ -209,13 +208,13 @@ fn tcp<'a>(
 }
 
 fn checksum_holds(bytes: &[u8], ends: &Ends) -> bool {
-    let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    let mut sum: Sum = match ends {
+    let len = bytes.len();
+    let mut sum = match ends {
         Ends::V4(source, destination) => {
-            pseudo_header(&source.octets(), &destination.octets(), TCP, len)
+            Sum::pseudo(&source.octets(), &destination.octets(), TCP, len)
         }
         Ends::V6(source, destination) => {
-            pseudo_header(&source.octets(), &destination.octets(), TCP, len)
+            Sum::pseudo(&source.octets(), &destination.octets(), TCP, len)
         }
     };
     sum.add(bytes);

@@ -7,5 +7,8 @@
 mod bench;
 mod datagrams;
 mod echo;
+mod errors;
 mod fragments;
+mod hostile;
+mod settings;
 mod tcp;
