@@ -196,11 +196,7 @@ impl Shared {
     /// The carrier is gone.
     pub(super) fn lose(&self) {
         let _ = self.to_send.borrow_mut().reset();
-        let mut received = self.received.borrow_mut();
-        if received.end() == End::Open {
-            let _ = received.reset();
-        }
-        drop(received);
+        let _ = self.received.borrow_mut().reset_if_open();
         if !self.is_offered && !self.is_connected.get() {
             // Who asked waits for an answer, whatever it is.
             self.decided.set(Some(Err(Refusal::General)));
@@ -365,11 +361,7 @@ impl Joint {
     pub(super) fn close(self, end: End) {
         if end != End::Reset {
             self.shut();
-            let mut received = self.0.received.borrow_mut();
-            if received.end() == End::Open {
-                let _ = received.reset();
-            }
-            drop(received);
+            let _ = self.0.received.borrow_mut().reset_if_open();
             self.0.is_session_gone.set(true);
             self.0.wake_carrier();
         }
@@ -380,11 +372,7 @@ impl Drop for Joint {
     fn drop(&mut self) {
         if !self.0.is_session_gone.replace(true) {
             let _ = self.0.to_send.borrow_mut().reset();
-            let mut received = self.0.received.borrow_mut();
-            if received.end() == End::Open {
-                let _ = received.reset();
-            }
-            drop(received);
+            let _ = self.0.received.borrow_mut().reset_if_open();
             self.0.wake_carrier();
         }
     }

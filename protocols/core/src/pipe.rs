@@ -136,6 +136,14 @@ impl Pipe {
         Progress::MADE
     }
 
+    /// As [`Self::reset`], unless the direction has ended already: what is complete stays so.
+    pub fn reset_if_open(&mut self) -> Progress {
+        match self.end {
+            End::Open => self.reset(),
+            End::Fin | End::Reset => Progress::NONE,
+        }
+    }
+
     fn clear(&mut self) {
         for segment in &mut self.inline {
             *segment = BytesMut::new();
@@ -335,6 +343,7 @@ mod tests {
         Transfer,
         Finish,
         Reset,
+        ResetIfOpen,
     }
 
     fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -348,6 +357,7 @@ mod tests {
             3 => Just(Op::Transfer),
             1 => Just(Op::Finish),
             1 => Just(Op::Reset),
+            1 => Just(Op::ResetIfOpen),
         ];
         proptest::collection::vec(op, 0..120)
     }
@@ -454,6 +464,13 @@ mod tests {
                     Op::Reset => {
                         let _ = a.reset();
                         ma.reset();
+                    }
+                    Op::ResetIfOpen => {
+                        let was_open = ma.end() == End::Open;
+                        prop_assert_eq!(a.reset_if_open(), Progress(was_open));
+                        if was_open {
+                            ma.reset();
+                        }
                     }
                 }
                 check(&a, &ma);
