@@ -105,6 +105,11 @@ impl Pipe {
         self.limit
     }
 
+    /// Asks the writer to pause at `limit` bytes from now on; what waits stays.
+    pub const fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// How the direction ended; bytes may still be waiting before a [`End::Fin`].
     #[must_use]
     pub const fn end(&self) -> End {
