@@ -135,6 +135,10 @@ impl Carrier for FatalCarrier {
         self.0.handle_timeout(now);
     }
 
+    fn stream_limit(&self) -> usize {
+        self.0.stream_limit()
+    }
+
     fn open(&mut self, now: Instant, wanted: Wanted) -> Stream {
         let is_fatal = matches!(&wanted, Wanted::Connection(target) if target.port == FATAL);
         assert!(!is_fatal, "as the test wants");

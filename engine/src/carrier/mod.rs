@@ -27,6 +27,10 @@ use sansbox_core::{Domain, Instant, Pipe, Progress, Refusal, Seed};
 use sansbox_stack::TxBatch;
 use std::sync::Arc;
 
+/// Bytes that a stream holds in each direction before its writer pauses, unless its carrier
+/// chooses. Two buffers of a relay, so that one can be filled while the other is sent.
+const STREAM_LIMIT: usize = 128 * 1024;
+
 /// Whose carrier it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Whose {
@@ -188,6 +192,12 @@ pub trait Carrier: fmt::Debug {
 
     /// Handles every deadline at or before `now`.
     fn handle_timeout(&mut self, now: Instant);
+
+    /// Bytes that a stream holds in each direction before its writer pauses; not 0. Whoever relays
+    /// into it may add one read of at most 64 KiB to the last of them. Asked once for each stream.
+    fn stream_limit(&self) -> usize {
+        STREAM_LIMIT
+    }
 
     /// Begins a stream for what is `wanted`: [`Event::Connected`] or [`Event::Refused`] follows.
     fn open(&mut self, now: Instant, wanted: Wanted) -> Stream;

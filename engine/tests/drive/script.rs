@@ -47,6 +47,8 @@ pub(crate) struct Script {
     pub(crate) to_transmit: VecDeque<(Transmit, Vec<u8>)>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) is_closed: bool,
+    /// What a stream may hold, if not 128 KiB.
+    pub(crate) stream_limit: Option<usize>,
 }
 
 impl Script {
@@ -101,6 +103,10 @@ impl Carrier for Scripted {
 
     fn handle_timeout(&mut self, _: Instant) {
         self.0.borrow_mut().deadline = None;
+    }
+
+    fn stream_limit(&self) -> usize {
+        self.0.borrow().stream_limit.unwrap_or(128 * 1024)
     }
 
     fn open(&mut self, _: Instant, wanted: Wanted) -> Stream {
