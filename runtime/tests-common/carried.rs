@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed};
 use sansbox_engine::{
     Association, Peer, Plan, Session,
-    carrier::{Carrier, Event, Path, Stream, Transmit, Whose},
+    carrier::{Carrier, Event, Path, Stream, StreamLimits, Transmit, Whose},
     config::{ReadOptions, Sources, model::Dial, read},
     drive::{InboundSockets, Service},
     ids::{InboundId, OutboundId},
@@ -135,8 +135,8 @@ impl Carrier for FatalCarrier {
         self.0.handle_timeout(now);
     }
 
-    fn stream_limit(&self) -> usize {
-        self.0.stream_limit()
+    fn stream_limits(&self) -> StreamLimits {
+        self.0.stream_limits()
     }
 
     fn open(&mut self, now: Instant, wanted: Wanted) -> Stream {

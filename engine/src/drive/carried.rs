@@ -183,7 +183,7 @@ impl<K: Sockets> CarrierDrive<K> {
             is_news = true;
             let stream = self.machine.open(now, wanted);
             self.desk.pop_opening();
-            shared.begin(stream, self.machine.stream_limit());
+            shared.begin(stream, self.machine.stream_limits());
             self.streams.insert(stream, shared);
         }
         is_news
@@ -336,8 +336,8 @@ impl<K: Sockets> CarrierDrive<K> {
         let Whose::Inbound(inbound) = self.whose else {
             return;
         };
-        let limit = self.machine.stream_limit();
-        let shared = Shared::offered(&self.desk, stream, limit);
+        let limits = self.machine.stream_limits();
+        let shared = Shared::offered(&self.desk, stream, limits);
         self.streams.insert(stream, Rc::clone(&shared));
         let peer = Peer {
             remote,

@@ -1,6 +1,9 @@
 //! Streams between the drive of a session and the drive of a carrier, in one thread.
 use super::{stream::gather, wakes::Wakes};
-use crate::{carrier::Stream, machine::Wanted};
+use crate::{
+    carrier::{Stream, StreamLimits},
+    machine::Wanted,
+};
 use bytes::BytesMut;
 use core::{
     cell::{Cell, RefCell},
@@ -127,10 +130,10 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    fn new(desk: &Rc<Desk>, offered: Option<Stream>, limit: usize) -> Rc<Self> {
+    fn new(desk: &Rc<Desk>, offered: Option<Stream>, limits: StreamLimits) -> Rc<Self> {
         Rc::new(Self {
-            received: RefCell::new(Pipe::new(limit)),
-            to_send: RefCell::new(Pipe::new(limit)),
+            received: RefCell::new(Pipe::new(limits.received)),
+            to_send: RefCell::new(Pipe::new(limits.to_send)),
             is_offered: offered.is_some(),
             decided: Cell::new(None),
             is_connected: Cell::new(false),
@@ -143,21 +146,20 @@ impl Shared {
         })
     }
 
-    /// The carrier's side of a stream that the carrier offers, and that holds `limit` bytes in each
-    /// direction.
-    pub(super) fn offered(desk: &Rc<Desk>, stream: Stream, limit: usize) -> Rc<Self> {
-        Self::new(desk, Some(stream), limit)
+    /// The carrier's side of a stream that the carrier offers.
+    pub(super) fn offered(desk: &Rc<Desk>, stream: Stream, limits: StreamLimits) -> Rc<Self> {
+        Self::new(desk, Some(stream), limits)
     }
 
     pub(super) const fn stream(&self) -> Option<Stream> {
         self.stream.get()
     }
 
-    /// The carrier calls it so, and lets it hold `limit` bytes in each direction.
-    pub(super) fn begin(&self, stream: Stream, limit: usize) {
+    /// The carrier calls it so, and lets it hold so much.
+    pub(super) fn begin(&self, stream: Stream, limits: StreamLimits) {
         self.stream.set(Some(stream));
-        self.received.borrow_mut().set_limit(limit);
-        self.to_send.borrow_mut().set_limit(limit);
+        self.received.borrow_mut().set_limit(limits.received);
+        self.to_send.borrow_mut().set_limit(limits.to_send);
     }
 
     /// The session does not know of the stream any more.
@@ -226,7 +228,11 @@ impl Joint {
     /// Asks the carrier of a desk for a stream.
     pub(super) fn open(desk: &Rc<Desk>, wanted: Wanted, session: usize) -> Self {
         // Nothing is written before the carrier has answered.
-        let shared = Shared::new(desk, None, 0);
+        let nothing = StreamLimits {
+            received: 0,
+            to_send: 0,
+        };
+        let shared = Shared::new(desk, None, nothing);
         shared.session.set(Some(session));
         let joint = Self(Rc::clone(&shared));
         if desk.is_closed() {

@@ -8,7 +8,7 @@ use core::{net::IpAddr, net::SocketAddr, time::Duration};
 use sansbox_core::{End, Instant, Pipe, Progress, Refusal, Seed, Target};
 use sansbox_engine::{
     Peer, Plan, Session,
-    carrier::{Carrier, Event, Path, Stream, Transmit},
+    carrier::{Carrier, Event, Path, Stream, StreamLimits, Transmit},
     config::{ReadOptions, Sources, read},
     drive::{Birth, CarrierDrive, Drive, Pool, Service, Turn},
     ids::InboundId,
@@ -105,8 +105,12 @@ impl Carrier for Scripted {
         self.0.borrow_mut().deadline = None;
     }
 
-    fn stream_limit(&self) -> usize {
-        self.0.borrow().stream_limit.unwrap_or(128 * 1024)
+    fn stream_limits(&self) -> StreamLimits {
+        let limit = self.0.borrow().stream_limit.unwrap_or(128 * 1024);
+        StreamLimits {
+            received: limit,
+            to_send: limit,
+        }
     }
 
     fn open(&mut self, _: Instant, wanted: Wanted) -> Stream {
