@@ -2,13 +2,13 @@
 use super::to_tunnel;
 use crate::{
     carrier::{Carrier, Event, Note, Path, Stream, Transmit},
-    config::model::{DomainStrategy, LogLevel},
+    config::model::{Dial, LogLevel},
     connect::{RESOLVE_TIMEOUT, families, order},
     machine::Wanted,
 };
 use bytes::BytesMut;
 use core::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 use sansbox_core::{Domain, Host, Instant, Pipe, Progress, Refusal, Seed, Target};
@@ -20,12 +20,8 @@ use std::{collections::VecDeque, sync::Arc};
 pub struct ClientPlan {
     /// Where the server is.
     pub server: Target,
-    /// Which of the server's addresses are tried, and in what order.
-    pub domain_strategy: DomainStrategy,
-    /// The local address of sockets for a server at an IPv4 address.
-    pub inet4_bind_address: Option<Ipv4Addr>,
-    /// The same for IPv6.
-    pub inet6_bind_address: Option<Ipv6Addr>,
+    /// Which of the server's addresses are tried and in what order, and where sockets are bound.
+    pub dial: Dial,
     /// What the tunnel is told; its `server` does not count.
     pub config: ClientConfig,
     /// Whether the profile has streams of datagrams.
@@ -132,7 +128,7 @@ impl Client {
     }
 
     fn resolve(&self, name: Domain) -> Event {
-        Event::Resolve(name, families(self.plan.domain_strategy))
+        Event::Resolve(name, families(self.plan.dial.domain_strategy))
     }
 
     /// Asks for a socket to send to one of the server's addresses from: each attempt tries the
@@ -145,11 +141,7 @@ impl Client {
         self.attempts = self.attempts.wrapping_add(1);
         let server = SocketAddr::new(ip, self.plan.server.port);
         self.tunnel.set_server(path, server);
-        let plan = &self.plan;
-        let local = match ip {
-            IpAddr::V4(_) => IpAddr::V4(plan.inet4_bind_address.unwrap_or(Ipv4Addr::UNSPECIFIED)),
-            IpAddr::V6(_) => IpAddr::V6(plan.inet6_bind_address.unwrap_or(Ipv6Addr::UNSPECIFIED)),
-        };
+        let local = self.plan.dial.bind_address(ip.is_ipv6());
         let bind = Event::Bind(Path(path.number()), SocketAddr::new(local, 0));
         self.events.push_back(bind);
     }
@@ -183,7 +175,7 @@ impl Carrier for Client {
             return;
         }
         match answer {
-            Ok(addresses) => self.addresses = order(addresses, self.plan.domain_strategy),
+            Ok(addresses) => self.addresses = order(addresses, self.plan.dial.domain_strategy),
             Err(why) => {
                 let text = format!("lookup of {}: {why}", self.plan.server.host);
                 self.events.push_back(note(LogLevel::Warn, text));
