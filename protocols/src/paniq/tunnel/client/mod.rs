@@ -12,7 +12,7 @@ use crate::paniq::{
     Draws,
     preamble::{self, ClientError},
     timestamp::WallClock,
-    transport::{Codec, Counting, OpenError, Padding},
+    transport::{Codec, OpenError},
 };
 use bytes::BytesMut;
 use generation::{Generation, Told};
@@ -42,10 +42,6 @@ pub struct ClientConfig {
     pub preamble: preamble::ClientConfig,
     /// How QUIC's datagrams are framed.
     pub codec: Codec,
-    /// The codec's padding.
-    pub padding: Padding,
-    /// The codec's counting.
-    pub counting: Counting,
     /// What QUIC is told.
     pub settings: Settings,
     /// The key that the server must have; `None` for any, as with the Go programs.
