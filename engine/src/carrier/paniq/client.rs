@@ -73,7 +73,7 @@ impl Client {
                 }
                 ClientEvent::Closed(path) => {
                     self.unbound.retain(|unbound| *unbound != path);
-                    Event::Unbind(Path(path.number()))
+                    Event::Unbind(Path(path.0))
                 }
                 ClientEvent::Up(_) => {
                     let server = &self.plan.server;
@@ -94,11 +94,9 @@ impl Client {
                     };
                     note(level, format!("tunnel to {server} is down: {failure}"))
                 }
-                ClientEvent::Accepted(stream, bound) => {
-                    Event::Connected(Stream(stream.number()), bound)
-                }
-                ClientEvent::Refused(stream, why) => Event::Refused(Stream(stream.number()), why),
-                ClientEvent::Ready(stream) => Event::Ready(Stream(stream.number())),
+                ClientEvent::Accepted(stream, bound) => Event::Connected(Stream(stream.0), bound),
+                ClientEvent::Refused(stream, why) => Event::Refused(Stream(stream.0), why),
+                ClientEvent::Ready(stream) => Event::Ready(Stream(stream.0)),
             };
             self.events.push_back(event);
         }
@@ -142,7 +140,7 @@ impl Client {
         let server = SocketAddr::new(ip, self.plan.server.port);
         self.tunnel.set_server(path, server);
         let local = self.plan.dial.bind_address(ip.is_ipv6());
-        let bind = Event::Bind(Path(path.number()), SocketAddr::new(local, 0));
+        let bind = Event::Bind(Path(path.0), SocketAddr::new(local, 0));
         self.events.push_back(bind);
     }
 
@@ -185,7 +183,7 @@ impl Carrier for Client {
     }
 
     fn bound(&mut self, now: Instant, path: Path, result: Result<(), Refusal>) {
-        let path = tunnel::Path::from_number(path.0);
+        let path = tunnel::Path(path.0);
         match result {
             Ok(()) => self.tunnel.source_port_changed(now, path),
             Err(why) => {
@@ -204,7 +202,7 @@ impl Carrier for Client {
         from: SocketAddr,
         data: BytesMut,
     ) -> bool {
-        let path = tunnel::Path::from_number(path.0);
+        let path = tunnel::Path(path.0);
         let handled = self.tunnel.handle_datagram(now, path, from, data);
         self.follow(now);
         handled.is_ok()
@@ -220,7 +218,7 @@ impl Carrier for Client {
         self.follow(now);
         let (path, outgoing) = transmit?;
         Some(Transmit {
-            path: Path(path.number()),
+            path: Path(path.0),
             to: outgoing.to,
             segment: outgoing.segment,
         })
@@ -251,7 +249,7 @@ impl Carrier for Client {
             Wanted::Datagrams => self.tunnel.open_datagrams(now),
         };
         self.follow(now);
-        Stream(stream.number())
+        Stream(stream.0)
     }
 
     /// A client is asked for nothing.

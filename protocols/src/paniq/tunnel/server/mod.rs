@@ -66,21 +66,7 @@ pub struct ServerConfig {
 
 /// A stream of a client's; never given to another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Stream(u64);
-
-impl Stream {
-    /// The stream that has this number.
-    #[must_use]
-    pub const fn from_number(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// Its number.
-    #[must_use]
-    pub const fn number(self) -> u64 {
-        self.0
-    }
-}
+pub struct Stream(pub u64);
 
 /// What the owner of a server is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
