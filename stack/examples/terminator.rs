@@ -311,7 +311,9 @@ fn measure(name: &str, load: Load, mut turn: impl FnMut(usize, bool)) {
 
 fn main() {
     let chunk = BytesMut::zeroed(PAYLOAD).split().freeze();
-    for load in LOADS {
+    // A part of a name: only the loads that have it, for a profile.
+    let only = std::env::args().nth(1).unwrap_or_default();
+    for load in LOADS.into_iter().filter(|load| load.name.contains(&only)) {
         let (mut made, mut world) = (World::new(load), World::new(load));
         measure("up", load, |first, serve| {
             let world = if serve { &mut world } else { &mut made };

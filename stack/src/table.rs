@@ -58,10 +58,13 @@ impl Table {
     }
 
     /// The entry that packets of `key` belong to.
-    pub(crate) fn find(&self, key: &FlowKey) -> Option<u32> {
-        self.index
-            .find(self.secrets.hash(key), |at| self.holds(*at, key))
-            .copied()
+    pub(crate) fn find(&self, key: &FlowKey, hash: u64) -> Option<u32> {
+        self.index.find(hash, |at| self.holds(*at, key)).copied()
+    }
+
+    /// Where [`Table::find`] looks for `key`.
+    pub(crate) fn hash(&self, key: &FlowKey) -> u64 {
+        self.secrets.hash(key)
     }
 
     pub(crate) fn get(&self, index: u32) -> Option<&Place> {

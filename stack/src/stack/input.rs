@@ -6,10 +6,16 @@ use crate::batch::{Other, RxPacket};
 use crate::config::TIME_WAIT;
 use crate::counters::DropReason;
 use crate::table::Entry;
-use crate::tcp::flow::{Bare, flag};
+use crate::tcp::flow::{Bare, Flow, flag};
 use crate::tcp::refuse::Control;
 use crate::tcp::time_wait::TimeWait;
 use crate::wire::parse::{ACK, FIN, Parsed, RST, SYN, Segment, parse};
+
+/// Packets that are looked at together.
+const AHEAD: usize = 16;
+
+/// A segment, and where the table has its connection.
+type Hashed<'a> = (Segment<'a>, u64);
 
 impl Stack {
     /// Takes a batch of packets. Payload is not copied: until [`Stack::retain`] the caller finds
@@ -23,19 +29,49 @@ impl Stack {
             "retain() must come between two batches, or payload that was acknowledged is lost"
         );
         self.others.clear();
-        for (index, packet) in (0_u32..).zip(packets) {
-            self.context.counters.packets_in += 1;
-            match parse(index, packet) {
-                Ok(Parsed::Tcp(segment)) => {
-                    self.handle_segment(now, &segment, packet.segment_size);
+        let mut index = 0;
+        for packets in packets.chunks(AHEAD) {
+            let mut segments = [const { None }; AHEAD];
+            for (packet, segment) in packets.iter().zip(&mut segments) {
+                *segment = self.parse(index, packet);
+                index += 1;
+            }
+            self.touch(segments.iter().flatten());
+            for (packet, segment) in packets.iter().zip(&segments) {
+                if let Some((segment, hash)) = segment {
+                    self.handle_segment(now, segment, *hash, packet.segment_size);
                 }
-                Ok(Parsed::Other(other)) => {
-                    self.context.counters.drop(DropReason::NotTcp);
-                    self.others.push(other);
-                }
-                Err(reason) => self.context.counters.drop(reason),
             }
         }
+    }
+
+    /// Reads one packet, and counts it.
+    fn parse<'a>(&mut self, index: u32, packet: &RxPacket<'a>) -> Option<Hashed<'a>> {
+        self.context.counters.packets_in += 1;
+        match parse(index, packet) {
+            Ok(Parsed::Tcp(segment)) => Some((segment, self.table.hash(&segment.key))),
+            Ok(Parsed::Other(other)) => {
+                self.context.counters.drop(DropReason::NotTcp);
+                self.others.push(other);
+                None
+            }
+            Err(reason) => {
+                self.context.counters.drop(reason);
+                None
+            }
+        }
+    }
+
+    /// Looks for the connections of some segments before their turn. With many connections their
+    /// memory is not in a cache; that of several is read at the same time.
+    fn touch<'a: 'b, 'b>(&self, segments: impl Iterator<Item = &'b Hashed<'a>>) {
+        let mut seen = 0;
+        for (segment, hash) in segments {
+            if let Some(index) = self.table.find(&segment.key, *hash) {
+                seen ^= self.wheel.touch(index) ^ self.flow(index).map_or(0, Flow::touch);
+            }
+        }
+        std::hint::black_box(seen);
     }
 
     /// The packets of the last batch that are not TCP, or are fragments. They are left to
@@ -45,8 +81,8 @@ impl Stack {
         &self.others
     }
 
-    fn handle_segment(&mut self, now: Instant, segment: &Segment<'_>, size: u16) {
-        let Some(index) = self.table.find(&segment.key) else {
+    fn handle_segment(&mut self, now: Instant, segment: &Segment<'_>, hash: u64, size: u16) {
+        let Some(index) = self.table.find(&segment.key, hash) else {
             self.handle_stray(now, segment);
             return;
         };
