@@ -40,6 +40,16 @@ pub(crate) struct Place {
     pub(crate) told: bool,
 }
 
+impl Place {
+    /// The handle of the entry here, at `index`.
+    pub(crate) const fn id(&self, index: u32) -> FlowId {
+        FlowId {
+            index,
+            generation: self.generation,
+        }
+    }
+}
+
 pub(crate) struct Table {
     places: Vec<Place>,
     free: Vec<u32>,
@@ -83,10 +93,13 @@ impl Table {
     }
 
     pub(crate) fn id(&self, index: u32) -> FlowId {
-        FlowId {
-            index,
-            generation: self.get(index).map_or(0, |place| place.generation),
-        }
+        self.get(index).map_or(
+            FlowId {
+                index,
+                generation: 0,
+            },
+            |place| place.id(index),
+        )
     }
 
     /// Adds an entry under its own key, for which there must be none.

@@ -1,18 +1,15 @@
 //! Packets in.
 use sansbox_core::Instant;
 
-use super::Stack;
+use super::{AHEAD, Stack};
 use crate::batch::{Other, RxPacket};
 use crate::config::TIME_WAIT;
 use crate::counters::DropReason;
 use crate::table::Entry;
-use crate::tcp::flow::{Bare, Flow, flag};
+use crate::tcp::flow::{Bare, flag};
 use crate::tcp::refuse::Control;
 use crate::tcp::time_wait::TimeWait;
 use crate::wire::parse::{ACK, FIN, Parsed, RST, SYN, Segment, parse};
-
-/// Packets that are looked at together.
-const AHEAD: usize = 16;
 
 /// A segment, and where the table has its connection.
 type Hashed<'a> = (Segment<'a>, u64);
@@ -36,7 +33,8 @@ impl Stack {
                 *segment = self.parse(index, packet);
                 index += 1;
             }
-            self.touch(segments.iter().flatten());
+            let found = segments.iter().flatten();
+            self.touch(found.filter_map(|(segment, hash)| self.table.find(&segment.key, *hash)));
             for (packet, segment) in packets.iter().zip(&segments) {
                 if let Some((segment, hash)) = segment {
                     self.handle_segment(now, segment, *hash, packet.segment_size);
@@ -60,18 +58,6 @@ impl Stack {
                 None
             }
         }
-    }
-
-    /// Looks for the connections of some segments before their turn. With many connections their
-    /// memory is not in a cache; that of several is read at the same time.
-    fn touch<'a: 'b, 'b>(&self, segments: impl Iterator<Item = &'b Hashed<'a>>) {
-        let mut seen = 0;
-        for (segment, hash) in segments {
-            if let Some(index) = self.table.find(&segment.key, *hash) {
-                seen ^= self.wheel.touch(index) ^ self.flow(index).map_or(0, Flow::touch);
-            }
-        }
-        std::hint::black_box(seen);
     }
 
     /// The packets of the last batch that are not TCP, or are fragments. They are left to
