@@ -100,17 +100,15 @@ impl Client {
     pub(super) fn syn(&mut self, input: &mut Input<'_>) -> Segment {
         let [isn, mss, shift] = input.bytes();
         if isn % 4 != 0 {
-            let high = [0, 0x7fff_fff0, 0xffff_fff0, 0x8000_0000];
-            self.isn = high[usize::from(isn) / 64] + u32::from(isn % 64);
+            let high = [0_u32, 0x7fff_fff0, 0xffff_fff0, 0x8000_0000];
+            self.isn = high[usize::from(isn) / 64].wrapping_add(u32::from(isn % 64));
             self.snd_nxt = self.isn.wrapping_add(1);
         }
         let announced = [None, Some(0), Some(1), Some(536), Some(1400), Some(65_535)];
         let announced = announced[usize::from(mss) % 6];
-        let default = if self.host.v6 { 1220 } else { 536 };
-        // Of a SYN that was taken before, the least and the most count.
-        self.mss = self
-            .mss
-            .max(announced.filter(|mss| *mss > 0).unwrap_or(default));
+        // Which SYN is taken is not known: the most counts.
+        let counts = announced.filter(|mss| *mss > 0);
+        self.mss = self.mss.max(counts.unwrap_or(self.mss_default()));
         let shift_announced = [None, Some(0), Some(7), Some(14), Some(255)][usize::from(shift) % 5];
         self.shift = self.shift.max(shift_announced);
         let mut options = Vec::new();
@@ -226,7 +224,15 @@ impl Client {
         if segment.flags & FIN != 0 {
             self.fins.push(segment.seq);
         }
+        if segment.flags & SYN != 0 {
+            self.mss = self.mss.max(self.mss_default());
+        }
         segment
+    }
+
+    /// Of a client that announces none.
+    const fn mss_default(&self) -> u16 {
+        if self.host.v6 { 1220 } else { 536 }
     }
 
     fn plain(&mut self, flags: u8, window: u16) -> Segment {
