@@ -189,7 +189,7 @@ impl TxPacket {
 
     /// Makes it a packet without payload again, and drops what it shared.
     pub(crate) fn clear(&mut self) {
-        for piece in &mut self.pieces {
+        for piece in self.pieces.iter_mut().take(usize::from(self.pieces_len)) {
             *piece = Bytes::new();
         }
         self.header_len = 0;
