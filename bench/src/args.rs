@@ -121,7 +121,7 @@ pub(crate) struct Tun {
     /// The terminator in memory only, without a device; needs no root.
     #[arg(long)]
     pub(crate) memory: bool,
-    /// The programs and settings to run [default: all].
+    /// Run these subjects only, and nothing in memory [default: all, and the terminator in memory].
     #[arg(
         long,
         value_delimiter = ',',

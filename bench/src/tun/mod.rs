@@ -55,7 +55,10 @@ pub(crate) fn run(args: &Tun) -> Result<()> {
         devices = ran.lines();
         notes.extend(ran.notes);
     }
-    let memory = memory::lines(args.rounds, &mut notes);
+    let mut memory = Vec::new();
+    if args.only.is_empty() {
+        memory = memory::lines(args.rounds, &mut notes);
+    }
     let mut versions: Vec<&str> = subjects.iter().map(|s| s.version.as_str()).collect();
     versions.dedup();
     // A report is read on other machines, where this one's paths mean nothing.

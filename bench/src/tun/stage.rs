@@ -47,8 +47,11 @@ const TRY_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Stage {
     program: Guarded,
+    /// The upstream.
     pub(super) sink: Sink,
+    /// Where the device and the clients are.
     pub(super) near: Namespace,
+    _far: Namespace,
 }
 
 impl Stage {
@@ -72,6 +75,7 @@ impl Stage {
             program,
             sink,
             near,
+            _far: far,
         };
         this.wait(subject, &log)?;
         Ok(this)
