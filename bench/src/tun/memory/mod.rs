@@ -18,6 +18,7 @@ use super::line::Line;
 use crate::args::{Part, TunPart};
 use crate::figure::{Better, Reach};
 use crate::guard;
+use crate::load::bulk::Direction;
 use crate::process::resident;
 
 const FEW: &str = "10 flows";
@@ -190,10 +191,10 @@ fn measure(part: Part, amount: Amount) -> Result<f64> {
     let packets = (amount.batches * BATCH) as f64;
     let rate = |time: Duration| packets * PAYLOAD_BYTES as f64 * 8e-9 / time.as_secs_f64();
     Ok(match part {
-        Part::UpFew => rate(bulk(FLOWS_FEW, amount, World::up)?),
-        Part::UpMany => rate(bulk(amount.many, amount, World::up)?),
-        Part::DownFew => rate(bulk(FLOWS_FEW, amount, World::down)?),
-        Part::DownMany => rate(bulk(amount.many, amount, World::down)?),
+        Part::UpFew => rate(bulk(FLOWS_FEW, amount, Direction::Up)?),
+        Part::UpMany => rate(bulk(amount.many, amount, Direction::Up)?),
+        Part::DownFew => rate(bulk(FLOWS_FEW, amount, Direction::Down)?),
+        Part::DownMany => rate(bulk(amount.many, amount, Direction::Down)?),
         Part::Connect => packets / connect(amount)?.as_secs_f64(),
         Part::FloodMemory => flood_bytes(Config::default(), amount)? as f64 / BYTES_PER_MB,
         Part::HalfOpen => flood_bytes(roomy(), amount)? as f64 / BYTES_PER_MB,
@@ -225,13 +226,13 @@ fn roomy() -> Config {
 }
 
 /// Processor time of bulk in one direction.
-fn bulk(
-    flows: u32,
-    amount: Amount,
-    batch: impl Fn(&mut World, usize) -> Result<()>,
-) -> Result<Duration> {
+fn bulk(flows: u32, amount: Amount, direction: Direction) -> Result<Duration> {
     let mut world = World::new(windows(), 0..flows);
     world.connect(0, false)?;
+    let batch = match direction {
+        Direction::Up => World::up,
+        Direction::Down => World::down,
+    };
     for n in 0..amount.batches / 10 {
         batch(&mut world, n * BATCH)?;
     }
@@ -239,6 +240,11 @@ fn bulk(
     for n in 0..amount.batches {
         batch(&mut world, n * BATCH)?;
     }
+    let expected = match direction {
+        Direction::Up => amount.batches * BATCH * PAYLOAD_BYTES,
+        Direction::Down => 0,
+    };
+    ensure!(world.consumed() == expected as u64, "bytes were lost");
     let counters = world.stack.counters();
     ensure!(counters.copied_retained == 0, "bytes were copied");
     ensure!(counters.retransmitted == 0, "packets were sent twice");
@@ -286,7 +292,7 @@ fn flood_times(amount: Amount) -> Result<(Duration, Duration, Duration)> {
     for n in 0..amount.batches {
         world.up(n * BATCH)?;
     }
-    let alone = world.spent()?;
+    let (alone, sent) = (world.spent()?, world.consumed());
     // Until no more half-open connections fit.
     for _ in 0..amount.batches / 10 {
         world.flood()?;
@@ -301,6 +307,7 @@ fn flood_times(amount: Amount) -> Result<(Duration, Duration, Duration)> {
         floods += middle - begin;
         between += world.lapped() - middle;
     }
+    ensure!(world.consumed() == sent, "open flows lost bytes");
     let each = lap_cost()? * u32::try_from(amount.batches)?;
     Ok((
         alone,

@@ -36,6 +36,8 @@ pub(super) struct World {
     chunk: Bytes,
     /// Of the next client that nobody answers to.
     spoofed: u32,
+    /// Bytes of clients that were handed out.
+    consumed: u64,
     spent: Duration,
     laps: u32,
 }
@@ -51,14 +53,20 @@ impl World {
             now: Instant::ZERO + STEP,
             chunk: BytesMut::zeroed(PAYLOAD_BYTES).freeze(),
             spoofed: 0,
+            consumed: 0,
             spent: Duration::ZERO,
             laps: 0,
         }
     }
 
-    /// Forgets the time that was spent so far.
+    /// Forgets the time that was spent so far, and the bytes.
     pub(super) const fn reset(&mut self) {
-        (self.spent, self.laps) = (Duration::ZERO, 0);
+        (self.spent, self.laps, self.consumed) = (Duration::ZERO, 0, 0);
+    }
+
+    /// Bytes of clients that were handed out.
+    pub(super) const fn consumed(&self) -> u64 {
+        self.consumed
     }
 
     /// The stack's processor time, without what measuring it cost.
@@ -106,6 +114,7 @@ impl World {
                     Event::Data(flow) => {
                         let pieces = stack.pieces(flow);
                         let len = pieces.map(|piece| piece.bytes(packets).len()).sum();
+                        this.consumed += len as u64;
                         stack.consumed(now, flow, len);
                         if answer {
                             let byte = this.chunk.slice(..1);
