@@ -219,6 +219,7 @@ impl Labels {
                 InboundKind::Mixed { .. } => "mixed",
                 InboundKind::Direct { .. } => "direct",
                 InboundKind::Paniq(_) => "paniq",
+                InboundKind::Tun(_) => "tun",
             };
             format!("inbound/{kind}[{}]", inbound.tag)
         });

@@ -90,6 +90,7 @@ fn compile(rules: Vec<Rule>) -> Router {
     let route = Route {
         rules,
         final_outbound: None,
+        ..Route::default()
     };
     let outbounds = ["a".to_owned(), "b".to_owned()];
     match Router::compile(&route, &[], &outbounds, OutboundId(0)) {

@@ -46,7 +46,7 @@ const MANY: &str = r#"{
   "log": {"level": "loud"},
   "dns": {"final": "x"},
   "inbounds": [
-    {"type": "tun"},
+    {"type": "naive"},
     {"type": "sock"},
     {"type": "mixed", "listen": "localhost", "listen_port": "1080"},
     {"type": "direct", "udp_timeout": "-5s"}
@@ -77,11 +77,11 @@ error: key "dns" is not supported yet
   |
 3 |   "dns": {"final": "x"},
   |   ^^^^^
-error: inbound type "tun" is not supported yet
+error: inbound type "naive" is not supported yet
  --> c.json:5:14, at inbounds[0].type
   |
-5 |     {"type": "tun"},
-  |              ^^^^^
+5 |     {"type": "naive"},
+  |              ^^^^^^^
 error: unknown inbound type "sock"; did you mean "socks"?
  --> c.json:6:14, at inbounds[1].type
   |

@@ -68,6 +68,14 @@ const DELIBERATE: &[(&str, &str)] = &[
         "3,170 years of seconds overflow into another time in sing-box",
     ),
     (
+        "tun-address-04",
+        "a device without an address serves nobody",
+    ),
+    (
+        "tun-address-05",
+        "a device without an address serves nobody",
+    ),
+    (
         "snippet-inbound-direct",
         "sing-box's format cannot write a list of two networks",
     ),
@@ -107,19 +115,15 @@ const NOT_YET: &[&str] = &[
     "inbound type tproxy",
     "inbound type trojan",
     "inbound type tuic",
-    "inbound type tun",
     "inbound type vless",
     "inbound type vmess",
     "key RULE_SET",
     "key SERVICES",
-    "key auto_detect_interface",
     "key certificate",
     "key client",
     "key default_domain_resolver",
     "key default_fallback_delay",
     "key default_fallback_network_type",
-    "key default_interface",
-    "key default_mark",
     "key default_network_strategy",
     "key default_network_type",
     "key dns",
@@ -131,6 +135,8 @@ const NOT_YET: &[&str] = &[
     "key fallback_network_type",
     "key geoip",
     "key geosite",
+    "key inet4_address",
+    "key inet6_address",
     "key netns",
     "key netnſ",
     "key network_strategy",
@@ -139,6 +145,7 @@ const NOT_YET: &[&str] = &[
     "key override_address",
     "key override_android_vpn",
     "key override_port",
+    "key platform",
     "key protocol",
     "key proxy_protocol",
     "key rule_set",
@@ -210,7 +217,7 @@ impl Tally {
 }
 
 fn not_yet(error: &ConfigError) -> Option<String> {
-    let ErrorKind::NotSupportedYet { noun, name } = &error.kind else {
+    let ErrorKind::NotSupportedYet { noun, name, .. } = &error.kind else {
         return None;
     };
     Some(format!("{noun} {name}"))

@@ -124,6 +124,7 @@ impl<'a> Case<'a> {
         let route = Route {
             rules,
             final_outbound: self.final_outbound.clone(),
+            ..Route::default()
         };
         Router::compile(&route, &self.inbounds, &self.outbounds, OutboundId(0))
             .map_err(|errors| errors[0].kind.clone())

@@ -12,12 +12,14 @@
 //! | `net` | what a runtime does for a machine that has its turn |
 //! | `listen`, `acceptor`, `reception` | binding; accepting, with back-off; datagrams of a UDP listener |
 //! | `dial`, `sockets`, `udp` | outbound sockets, options of sockets, datagrams in batches |
+//! | [`tun`] | TUN devices, their routes, and where other packets leave |
 //! | `pipes`, `resolve`, `process` | kernel pipes for splice(2), the system's resolver, CPUs and files |
 //!
 //! Each worker has its own listeners on the same port (`SO_REUSEPORT`), so a connection never
 //! changes workers and no lock is on its way. What is served is a [`Service`] of the engine, which
 //! also has the loop around each machine: [`sansbox_engine::drive`].
 mod acceptor;
+mod devices;
 mod dial;
 mod listen;
 mod local;
@@ -32,6 +34,7 @@ mod resolve;
 pub mod runtime;
 mod shared;
 mod sockets;
+pub mod tun;
 mod udp;
 pub mod worker;
 

@@ -3,7 +3,7 @@ use crate::{
     acceptor::Acceptor,
     net::{Datagrams, Net, Turn},
     pipes::KernelPipes,
-    reactor::{Reactor, Sleep as _},
+    reactor::{Io as _, Reactor, Sleep as _},
     reception::Reception,
     resolve::Resolver,
     shared::{Shared, Totals, wall_clock},
@@ -17,13 +17,15 @@ use core::{
 };
 use sansbox_core::{Instant, Seed};
 use sansbox_engine::{
-    carrier::{Carrier, Whose},
+    carrier::{Carrier, Whose, tun},
     drive::{self, Birth, CarrierDrive, Drive, Pool, Recorded, Service, SessionBirth},
     ids::InboundId,
 };
 use slab::Slab;
 use std::{
     collections::VecDeque,
+    io,
+    os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
@@ -161,6 +163,24 @@ impl<S: Service, R: Reactor> Local<S, R> {
         let socket = (Box::new(Datagrams::Own(endpoint)), at);
         let drive = CarrierDrive::server(machine, number, inbound, socket, &self.pool);
         self.spawn(Work::Carrier(Box::new(drive)));
+    }
+
+    /// A queue of the device of an inbound is open.
+    pub(crate) fn serve_device(
+        self: &Rc<Self>,
+        inbound: InboundId,
+        queue: OwnedFd,
+        facts: tun::Device,
+    ) -> io::Result<()> {
+        let (seed, now) = (self.seed(), self.shared.clock.now());
+        let service = &self.shared.service;
+        let machine = service.device(inbound, facts, seed, now);
+        let machine = machine.ok_or(io::ErrorKind::Unsupported)?;
+        let device = (R::Io::new(queue, true)?, facts);
+        let number = self.enter_carrier();
+        let drive = CarrierDrive::device(machine, number, inbound, device, &self.pool);
+        self.spawn(Work::Carrier(Box::new(drive)));
+        Ok(())
     }
 
     fn make_carrier(&self, whose: Whose) -> Option<Box<dyn Carrier>> {

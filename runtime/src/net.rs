@@ -47,6 +47,8 @@ impl<R: Reactor> Sockets for Net<R> {
     type Datagrams = Box<Datagrams<R>>;
     type Lookup = Lookup;
     type Conduit = Box<KernelPipe>;
+    /// The queue of a TUN device.
+    type Device = R::Io;
 }
 
 /// A UDP slot.
@@ -219,6 +221,18 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
                 endpoint, local, ..
             } => endpoint.send(to, bytes, segment, *local),
         }
+    }
+
+    fn poll_read_frame(&mut self, device: &mut R::Io, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.poll_io(device, Interest::Read, |queue| {
+            rustix::io::read(queue, &mut *into).map(Done::more)
+        })
+    }
+
+    fn write_frame(&mut self, device: &mut R::Io, frame: &[IoSlice<'_>]) -> io::Result<()> {
+        // A device never has its writer wait: it takes a frame or loses it.
+        retry_on_intr(|| rustix::io::writev(device.as_fd(), frame))?;
+        Ok(())
     }
 
     fn log(&mut self, record: &Record, stage: Stage, now: Instant) {

@@ -137,7 +137,13 @@ fn prepare<S: Service, R: Reactor>(
     let workers = numbered.map(|(number, sockets)| {
         let totals = Arc::new(Totals::default());
         running.totals.push(Arc::clone(&totals));
-        Worker::new(Arc::clone(&shared), totals, number, pipes, sockets)
+        Worker::new(
+            Arc::clone(&shared),
+            totals,
+            number,
+            pipes,
+            (sockets, Vec::new()),
+        )
     });
     let workers = workers.collect();
     Ok((running, workers))

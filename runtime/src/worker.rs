@@ -1,6 +1,7 @@
 //! One event loop as a future.
 use crate::{
     acceptor::Acceptor,
+    devices::Queue,
     listen::{BoundSocket, BoundSockets},
     local::{Local, Task, Work},
     reactor::{Reactor, Sleep as _},
@@ -30,6 +31,7 @@ pub struct Worker<S: Service, R: Reactor> {
     number: usize,
     pipes: usize,
     sockets: BoundSockets,
+    queues: Vec<Queue>,
     over: Over<S>,
     reactor: PhantomData<fn() -> R>,
 }
@@ -48,7 +50,7 @@ impl<S: Service, R: Reactor> Worker<S, R> {
         totals: Arc<Totals>,
         number: usize,
         pipes: usize,
-        sockets: BoundSockets,
+        (sockets, queues): (BoundSockets, Vec<Queue>),
     ) -> Self {
         shared.control.enter();
         Self {
@@ -61,6 +63,7 @@ impl<S: Service, R: Reactor> Worker<S, R> {
             number,
             pipes,
             sockets,
+            queues,
             reactor: PhantomData,
         }
     }
@@ -79,7 +82,8 @@ impl<S: Service, R: Reactor> Worker<S, R> {
     pub(crate) async fn serve(self, started: impl FnOnce(io::Result<()>)) -> io::Result<()> {
         let mut over = self.over;
         let local = Local::<S, R>::new(self.shared, self.totals, self.number, self.pipes);
-        let sleep = match listen(&local, self.sockets).and_then(|()| R::Sleep::new()) {
+        let begun = listen(&local, self.sockets).and_then(|()| attach(&local, self.queues));
+        let sleep = match begun.and_then(|()| R::Sleep::new()) {
             Ok(sleep) => sleep,
             Err(e) => {
                 let kind = e.kind();
@@ -142,6 +146,13 @@ fn listen<S: Service, R: Reactor>(
         });
     }
     local.spawn(Work::Alarm(Box::new(R::Sleep::new()?)));
+    Ok(())
+}
+
+fn attach<S: Service, R: Reactor>(local: &Rc<Local<S, R>>, queues: Vec<Queue>) -> io::Result<()> {
+    for queue in queues {
+        local.serve_device(queue.inbound, queue.fd, queue.facts)?;
+    }
     Ok(())
 }
 

@@ -27,7 +27,7 @@ pub enum Event {
     /// After [`crate::Stack::write`] handed a chunk back: there is room again. Also when the
     /// handshake of an accepted connection is done.
     Writable(FlowId),
-    /// The client sends no more, and all that it sent was consumed. The other direction stays
+    /// The client sends no more, and all that it sent was taken or consumed. The other direction stays
     /// open until [`crate::Stack::shutdown`].
     Fin(FlowId),
     /// The connection broke, and with this event its handle is void. Bytes that were not

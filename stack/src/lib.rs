@@ -4,7 +4,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`Stack`] | the machine that terminates TCP |
+//! | [`Interface`] | the machine for all packets of a device |
+//! | [`Stack`] | the part of it that terminates TCP |
 //! | [`config`] | [`Config`] and every limit of it |
 //! | [`batch`] | [`RxPacket`], [`TxPacket`], [`TxBatch`]: packets on both sides |
 //! | [`event`] | [`Event`], [`Reject`]: what happened, what may be answered |
@@ -31,6 +32,7 @@ pub mod drops;
 pub mod event;
 pub mod fragment;
 pub mod icmp;
+pub mod interface;
 pub mod ip;
 pub mod key;
 mod list;
@@ -49,5 +51,6 @@ pub use batch::{Checksum, DataRef, Other, RxPacket, TxBatch, TxPacket, Verified}
 pub use config::{Config, Congestion, Handshake};
 pub use counters::{Counters, DropReason};
 pub use event::{CancelReason, Event, Reject, ResetReason};
+pub use interface::{Interface, InterfaceConfig, InterfaceEvent};
 pub use key::{FlowId, FlowKey};
 pub use stack::{Piece, Stack, Usage};

@@ -275,8 +275,22 @@ impl Stack {
         })
     }
 
-    /// The caller took the oldest `n` bytes of [`Stack::pieces`]: the client may send as many
-    /// more.
+    /// The caller moved the oldest `n` bytes of [`Stack::pieces`] elsewhere, and still has to do
+    /// with them: they are no pieces any more, and the client may not send more until they are
+    /// [`Stack::consumed`].
+    pub fn take(&mut self, flow: FlowId, n: usize) {
+        let Some(index) = self.table.resolve(flow) else {
+            return;
+        };
+        let Some((state, context)) = self.flow_mut(index) else {
+            return;
+        };
+        state.take(context, n);
+        self.after_call(index);
+    }
+
+    /// The caller is done with the oldest `n` bytes, those of [`Stack::take`] first, then of
+    /// [`Stack::pieces`]: the client may send as many more.
     pub fn consumed(&mut self, now: Instant, flow: FlowId, n: usize) {
         let Some(index) = self.table.resolve(flow) else {
             return;

@@ -232,3 +232,33 @@ fn a_batch_that_was_not_retained_is_not_forgotten() {
     bench.stack.recv_batch(at(2), &batch);
     bench.stack.recv_batch(at(2), &[]);
 }
+
+#[test]
+fn bytes_that_were_taken_hold_the_window_until_they_are_consumed() {
+    let mut bench = Bench::new(Config::default());
+    let mut peer = Peer::v4();
+    let flow = peer.connect(&mut bench);
+    let first = peer.segment("A", &[7; 16_000]);
+    peer.seq += 16_000;
+    let last = peer.segment("FA", &[]);
+    bench.give(&[first, last]);
+    assert!(
+        !bench.events.contains(&Event::Fin(flow)),
+        "bytes come first"
+    );
+    let held = bench.stack.usage().windows;
+    bench.stack.take(flow, 16_000);
+    assert_eq!(bench.stack.pieces(flow).count(), 0, "they are elsewhere");
+    assert_eq!(bench.stack.poll_event(), Some(Event::Fin(flow)));
+    assert_eq!(bench.stack.usage().windows, held, "and still count");
+    bench.stack.consumed(at(3), flow, 16_000);
+    let freed = held - bench.stack.usage().windows;
+    assert!(
+        (16_000..=16_001).contains(&freed),
+        "{freed}, maybe with the FIN"
+    );
+    // More than there is does no harm.
+    bench.stack.take(flow, 1);
+    bench.stack.consumed(at(3), flow, 1);
+    assert_eq!(held - bench.stack.usage().windows, freed);
+}

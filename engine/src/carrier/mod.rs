@@ -8,7 +8,9 @@
 //! | folder | holds |
 //! |---|---|
 //! | [`paniq`] | both ends of paniq |
+//! | [`tun`] | a TUN device |
 pub mod paniq;
+pub mod tun;
 
 use crate::{
     config::model::LogLevel,
@@ -22,6 +24,7 @@ use core::{
     time::Duration,
 };
 use sansbox_core::{Domain, Instant, Pipe, Progress, Refusal, Seed};
+use sansbox_stack::TxBatch;
 use std::sync::Arc;
 
 /// Whose carrier it is.
@@ -158,6 +161,23 @@ pub trait Carrier: fmt::Debug {
         segments_max: usize,
         out: &mut BytesMut,
     ) -> Option<Transmit>;
+
+    /// Handles frames that came from the device, in order; takes them out of `frames`, which holds
+    /// at most [`BATCH_SIZE`](sansbox_stack::config::BATCH_SIZE). Only for carriers with a device.
+    fn handle_packets(&mut self, _now: Instant, frames: &mut Vec<BytesMut>) {
+        frames.clear();
+    }
+
+    /// Adds packets for the device to `out`, and says whether there were any. To be asked once all
+    /// events were followed: a batch that came is given up with it.
+    fn poll_packets(&mut self, _now: Instant, _out: &mut TxBatch) -> bool {
+        false
+    }
+
+    /// Datagrams that were dropped because a stream had no room for them, since the last call.
+    fn take_lost(&mut self) -> u64 {
+        0
+    }
 
     /// The next event, in order.
     fn poll_event(&mut self) -> Option<Event>;

@@ -78,12 +78,14 @@ pub enum ErrorKind {
         nearest: Option<String>,
     },
     /// sing-box 1.12 knows it, this program does not do it.
-    #[error("{noun} {name:?} is not supported yet")]
+    #[error("{noun} {name:?} is not supported yet{}", Instead(*.instead))]
     NotSupportedYet {
         /// What it is: `key`, `inbound type`, `rule action`...
         noun: &'static str,
         /// Its name as written.
         name: String,
+        /// What to write instead, where there is something.
+        instead: Option<&'static str>,
     },
     /// A value of another JSON type.
     #[error("expected {expected}, found {found}")]
@@ -262,6 +264,14 @@ impl fmt::Display for Nearest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0
             .map_or(Ok(()), |name| write!(f, "; did you mean {name:?}?"))
+    }
+}
+
+struct Instead(Option<&'static str>);
+
+impl fmt::Display for Instead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |text| write!(f, ": {text}"))
     }
 }
 

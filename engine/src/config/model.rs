@@ -170,6 +170,8 @@ pub enum InboundKind {
     },
     /// A paniq server.
     Paniq(Box<PaniqInbound>),
+    /// A TUN device. Its listen fields are those of nothing configured.
+    Tun(Box<Tun>),
 }
 
 /// The own fields of a `paniq` inbound.
@@ -336,6 +338,10 @@ pub struct Dial {
     pub detour: Option<Spanned<String>>,
     /// `SO_BINDTODEVICE`.
     pub bind_interface: Option<String>,
+    /// Bind to the interface of the default route that is no TUN device of ours. Not a key of an
+    /// outbound: a plan sets it from [`Route::auto_detect_interface`], never beside
+    /// `bind_interface`.
+    pub auto_detect_interface: bool,
     /// Source address for IPv4.
     pub inet4_bind_address: Option<Ipv4Addr>,
     /// Source address for IPv6.
@@ -373,6 +379,14 @@ pub struct Route {
     pub rules: Vec<Rule>,
     /// `final`: tag of the outbound when no rule decides.
     pub final_outbound: Option<Spanned<String>>,
+    /// `auto_detect_interface`: outbounds dial from the interface of the default route, however the
+    /// TUN devices of this configuration change the routes.
+    pub auto_detect_interface: bool,
+    /// `default_interface`: `bind_interface` of outbounds that have none, and no source address.
+    /// Counts before `auto_detect_interface`.
+    pub default_interface: Option<String>,
+    /// `default_mark`: `routing_mark` of outbounds that have none.
+    pub default_mark: Option<u32>,
 }
 
 /// One of `route.rules`.

@@ -2,10 +2,11 @@
 use super::{
     Birth, CarrierBirth, Driver, Pool, SessionBirth, Sockets, Turn,
     joint::{Desk, Shared},
+    packets::Packets,
 };
 use crate::{
     Peer,
-    carrier::{Carrier, Event, Path, Stream, Whose},
+    carrier::{Carrier, Event, Path, Stream, Whose, tun},
     machine::Wanted,
     timer::TimerKey,
 };
@@ -30,6 +31,7 @@ pub struct CarrierDrive<K: Sockets> {
     local: SocketAddr,
     desk: Rc<Desk>,
     sockets: BTreeMap<Path, K::Datagrams>,
+    packets: Option<Box<Packets<K>>>,
     streams: BTreeMap<Stream, Rc<Shared>>,
     lookup: Option<K::Lookup>,
     timer: Option<TimerKey>,
@@ -74,6 +76,22 @@ impl<K: Sockets> CarrierDrive<K> {
         drive
     }
 
+    /// Drives the carrier of an inbound that serves a device, or one of its queues, which can do
+    /// what `facts` say.
+    pub fn device(
+        machine: Box<dyn Carrier>,
+        number: usize,
+        inbound: crate::ids::InboundId,
+        (device, facts): (K::Device, tun::Device),
+        pool: &Pool,
+    ) -> Self {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let desk = Desk::new(Rc::clone(&pool.wakes));
+        let mut drive = Self::new(machine, number, Whose::Inbound(inbound), nowhere, desk);
+        drive.packets = Some(Box::new(Packets::new(device, facts)));
+        drive
+    }
+
     fn new(
         machine: Box<dyn Carrier>,
         number: usize,
@@ -88,6 +106,7 @@ impl<K: Sockets> CarrierDrive<K> {
             local,
             desk,
             sockets: BTreeMap::new(),
+            packets: None,
             streams: BTreeMap::new(),
             lookup: None,
             timer: None,
@@ -241,6 +260,9 @@ impl<K: Sockets> CarrierDrive<K> {
         if strange > 0 {
             pool.tally.datagrams_dropped.add(strange);
         }
+        if let Some(packets) = &mut self.packets {
+            is_news |= packets.receive(driver, &mut *self.machine, now);
+        }
         is_news
     }
 
@@ -251,6 +273,12 @@ impl<K: Sockets> CarrierDrive<K> {
                 Some(socket) => driver.send(socket, transmit.to, &out, transmit.segment),
                 None => 1,
             };
+            if lost > 0 {
+                pool.tally.datagrams_dropped.add(lost);
+            }
+        }
+        if let Some(packets) = &mut self.packets {
+            let lost = packets.transmit(driver, &mut *self.machine, now);
             if lost > 0 {
                 pool.tally.datagrams_dropped.add(lost);
             }

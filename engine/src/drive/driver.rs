@@ -26,6 +26,8 @@ pub trait Sockets {
     /// Something in the kernel that bytes pass through unseen, such as a pipe for splice(2);
     /// [`Infallible`] where there is none.
     type Conduit: Conduit;
+    /// A TUN device, or one of its queues; [`Infallible`] where there is none.
+    type Device;
 }
 
 /// Something in the kernel that bytes pass through unseen.
@@ -138,6 +140,23 @@ pub trait Driver<K: Sockets> {
         bytes: &[u8],
         segment: usize,
     ) -> u64;
+
+    /// Reads one frame of a device; its length. `into` has room for any.
+    fn poll_read_frame(
+        &mut self,
+        _device: &mut K::Device,
+        _into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// Writes one frame to a device, which takes it or loses it.
+    ///
+    /// # Errors
+    /// When it was lost.
+    fn write_frame(&mut self, _device: &mut K::Device, _frame: &[IoSlice<'_>]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// A machine reached a stage.
     fn log(&mut self, record: &Record, stage: Stage, now: Instant);

@@ -49,6 +49,7 @@ mod joint;
 mod limits;
 mod link;
 mod machine;
+mod packets;
 mod plan;
 mod pool;
 mod relay;

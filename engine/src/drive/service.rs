@@ -1,8 +1,8 @@
 //! What a driver serves.
 use crate::{
     Peer,
-    carrier::{Carrier, Whose},
-    config::model::{Dial, Listen},
+    carrier::{Carrier, Whose, tun},
+    config::model::{Dial, Listen, Tun},
     ids::{InboundId, OutboundId},
     machine::{Machine, Wanted},
     record::Record,
@@ -72,6 +72,23 @@ pub trait Service: Send + Sync + 'static {
         _seed: Seed,
         _now: Instant,
         _since_1970: Duration,
+    ) -> Option<Box<dyn Carrier>> {
+        None
+    }
+
+    /// TUN devices to open, each for an inbound.
+    fn devices(&self) -> Vec<(InboundId, Arc<Tun>)> {
+        Vec::new()
+    }
+
+    /// The carrier for the device of an inbound, or for one of its queues; `None` when it cannot
+    /// serve what the device can do.
+    fn device(
+        self: &Arc<Self>,
+        _inbound: InboundId,
+        _device: tun::Device,
+        _seed: Seed,
+        _now: Instant,
     ) -> Option<Box<dyn Carrier>> {
         None
     }

@@ -1,15 +1,23 @@
 //! The plan: everything a configuration decides, compiled once and shared by all sessions.
+mod dial;
+mod error;
 mod paths;
 mod reach;
+#[cfg(test)]
+mod tests;
+mod unserved;
 
 use crate::{
     carrier::{CarrierPlan, paniq},
-    config::model::{self, Config, Dial, Listen, Networks, OutboundKind, SocksVersion, Span},
+    config::model::{
+        self, Config, Dial, Listen, Networks, OutboundKind, Route, SocksVersion, Span, Tun,
+    },
     ids::{InboundId, OutboundId},
-    router::{CompileError, Metadata, Router, Verdict},
+    router::{Metadata, Router, Verdict},
     users::Users,
 };
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+pub use error::PlanError;
 use paths::Paths;
 pub use reach::{Reach, is_public};
 use sansbox_core::Target;
@@ -64,6 +72,8 @@ pub enum Service {
     },
     /// A carrier's own protocol: its streams say where they go.
     Carried,
+    /// A TUN device: no socket listens, and each flow says where it goes.
+    Tun(Arc<Tun>),
 }
 
 impl InboundPlan {
@@ -80,16 +90,34 @@ impl InboundPlan {
                 tcp: true,
                 udp: false,
             },
+            Service::Tun(_) => Networks {
+                tcp: false,
+                udp: false,
+            },
+        }
+    }
+
+    /// The TUN device of an inbound that is one.
+    #[must_use]
+    pub const fn tun(&self) -> Option<&Arc<Tun>> {
+        match &self.service {
+            Service::Tun(tun) => Some(tun),
+            Service::Socks
+            | Service::Http
+            | Service::Mixed
+            | Service::Direct { .. }
+            | Service::Carried => None,
         }
     }
 
     /// Without users and without the key that says so on purpose, an inbound serves no public
-    /// sources (protected mode). A carrier's protocol knows its clients by keys.
+    /// sources (protected mode). A carrier's protocol knows its clients by keys, and into a device
+    /// come only packets that this machine routes there.
     #[must_use]
     pub const fn is_protected(&self) -> bool {
         self.users.is_empty()
             && !self.listen.allow_public
-            && !matches!(self.service, Service::Carried)
+            && !matches!(self.service, Service::Carried | Service::Tun(_))
     }
 
     /// Whether a client at `source` is served.
@@ -104,7 +132,7 @@ impl InboundPlan {
 pub struct OutboundPlan {
     /// Its tag.
     pub tag: String,
-    /// How its own sockets are opened.
+    /// How its own sockets are opened, with what `route` says for all outbounds.
     pub dial: Dial,
     /// The proxy that it speaks to; `None` for outbounds that speak no protocol of their own.
     pub proxy: Option<Proxy>,
@@ -249,69 +277,13 @@ impl Path {
 /// Most outbounds that one connection may lead through by detours and selections.
 pub const CHAIN_MAX: usize = 64;
 
-/// Why no plan can be built from a configuration.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PlanError {
-    /// A tag that no outbound has.
-    #[error("outbound not found: {tag}")]
-    UnknownOutbound {
-        /// The tag.
-        tag: String,
-        /// Where it was written.
-        span: Span,
-    },
-    /// Outbounds that lead back to themselves by detour or selection.
-    #[error("circular outbound dependency: {tags}")]
-    Circular {
-        /// The tags on the way, joined by arrows.
-        tags: String,
-        /// The outbound where it was noticed.
-        span: Span,
-    },
-    /// Detours and selections that lead through more than [`CHAIN_MAX`] outbounds.
-    #[error("more than {CHAIN_MAX} outbounds in one chain of detours and selections")]
-    ChainTooLong {
-        /// The outbound where the chain was given up.
-        span: Span,
-    },
-    /// An outbound whose own options cannot be used.
-    #[error("{reason}")]
-    BadOutbound {
-        /// What is wrong.
-        reason: &'static str,
-        /// The outbound.
-        span: Span,
-    },
-    /// More than 65,535 inbounds, outbounds or users of one inbound.
-    #[error("too many {0}")]
-    TooMany(&'static str),
-    /// A rule that cannot be compiled.
-    #[error(transparent)]
-    Rule(#[from] CompileError),
-}
-
-impl PlanError {
-    /// Where the fault stands in the configuration.
-    #[must_use]
-    pub fn span(&self) -> Span {
-        match self {
-            Self::UnknownOutbound { span, .. }
-            | Self::Circular { span, .. }
-            | Self::ChainTooLong { span }
-            | Self::BadOutbound { span, .. } => *span,
-            Self::TooMany(_) => Span::default(),
-            Self::Rule(e) => e.span,
-        }
-    }
-}
-
 impl Plan {
     /// Compiles a configuration.
     ///
     /// # Errors
     /// All faults that were found, at least one.
     pub fn build(config: &Config) -> Result<Self, Vec<PlanError>> {
+        unserved::refuse(config)?;
         let mut outbounds = config.outbounds.clone();
         if outbounds.is_empty() {
             outbounds.push(default_direct());
@@ -320,7 +292,9 @@ impl Plan {
             model::InboundKind::Socks { users }
             | model::InboundKind::Http { users }
             | model::InboundKind::Mixed { users } => users.len(),
-            model::InboundKind::Direct { .. } | model::InboundKind::Paniq(_) => 0,
+            model::InboundKind::Direct { .. }
+            | model::InboundKind::Paniq(_)
+            | model::InboundKind::Tun(_) => 0,
         });
         for (what, len) in [
             ("inbounds", config.inbounds.len()),
@@ -335,7 +309,7 @@ impl Plan {
         let mut errors = Vec::new();
         let mut planned = Vec::new();
         for (outbound, id) in outbounds.iter().zip(0..) {
-            match plan_outbound(outbound, OutboundId(id), &paths) {
+            match plan_outbound(outbound, OutboundId(id), &paths, &config.route) {
                 Ok(outbound) => planned.push(outbound),
                 Err(e) => errors.push(e),
             }
@@ -384,6 +358,14 @@ impl Plan {
         inbounds.any(Option::is_some) || outbounds.any(Option::is_some)
     }
 
+    /// Whether an outbound dials from the interface of the default route, so that an event loop has
+    /// to know it: `Dial::auto_detect_interface` says which.
+    #[must_use]
+    pub fn detects_interface(&self) -> bool {
+        let mut outbounds = self.outbounds.iter();
+        outbounds.any(|outbound| outbound.dial.auto_detect_interface)
+    }
+
     /// An inbound.
     ///
     /// # Panics
@@ -417,6 +399,7 @@ fn plan_outbound(
     outbound: &model::Outbound,
     id: OutboundId,
     paths: &Paths<'_>,
+    route: &Route,
 ) -> Result<OutboundPlan, PlanError> {
     let bad = |reason| PlanError::BadOutbound {
         reason,
@@ -424,7 +407,7 @@ fn plan_outbound(
     };
     Ok(OutboundPlan {
         tag: outbound.tag.clone(),
-        dial: outbound.dial.clone(),
+        dial: dial::dial_of(outbound, route),
         proxy: Proxy::new(&outbound.kind).map_err(bad)?,
         carrier: plan_carrier(outbound),
         path: paths.find(id, &mut Vec::new())?,
@@ -477,6 +460,10 @@ fn plan_inbound(inbound: &model::Inbound) -> InboundPlan {
                 reach = Reach::Public;
             }
             (Service::Carried, Users::default())
+        }
+        model::InboundKind::Tun(tun) => {
+            let tun = Arc::new(Tun::clone(tun));
+            (Service::Tun(tun), Users::default())
         }
     };
     InboundPlan {

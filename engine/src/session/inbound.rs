@@ -69,8 +69,8 @@ impl Inbound {
                 let target = fixed_target(host.as_ref(), *port, local);
                 Self::fixed(Wanted::Connection(target))
             }
-            // Its connections come from the carrier, each with what it wants.
-            Service::Carried => Self::fixed(Wanted::Connection(local.into())),
+            // Their connections come from the carrier, each with what it wants.
+            Service::Carried | Service::Tun(_) => Self::fixed(Wanted::Connection(local.into())),
         }
     }
 

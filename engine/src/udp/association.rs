@@ -35,7 +35,11 @@ impl Association {
         let timeout = idle_timeout(service);
         let target = match &service.service {
             Service::Direct { host, port, .. } => fixed_target(host.as_ref(), *port, peer.local),
-            Service::Socks | Service::Http | Service::Mixed | Service::Carried => peer.local.into(),
+            Service::Socks
+            | Service::Http
+            | Service::Mixed
+            | Service::Carried
+            | Service::Tun(_) => peer.local.into(),
         };
         let refusal = if !service.serves(peer.remote.ip()) {
             Some(CloseReason::PublicSource)

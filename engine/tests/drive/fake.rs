@@ -185,6 +185,7 @@ impl Sockets for Net {
     type Datagrams = Rc<RefCell<Udp>>;
     type Lookup = ();
     type Conduit = FakePipe;
+    type Device = core::convert::Infallible;
 }
 
 /// The event loop.

@@ -245,6 +245,7 @@ impl Sockets for Usual {
     type Datagrams = Box<()>;
     type Lookup = [usize; 2];
     type Conduit = Box<fake::FakePipe>;
+    type Device = core::convert::Infallible;
 }
 
 #[test]

@@ -22,8 +22,8 @@ impl Flow {
         self.news &= !(news::FIN | news::WRITABLE);
     }
 
-    /// May the end be told now? An orderly one waits until everything was consumed.
+    /// May the end be told now? An orderly one waits until everything was taken.
     pub(crate) fn end_is_due(&self) -> bool {
-        self.news & news::END != 0 && (self.unread == 0 || self.has(flag::BROKEN))
+        self.news & news::END != 0 && (self.unread == self.taken || self.has(flag::BROKEN))
     }
 }

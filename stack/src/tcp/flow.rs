@@ -113,6 +113,8 @@ pub(crate) struct Flow {
     pub(crate) rcv_fin: u32,
     /// Bytes in order that the caller did not consume.
     pub(crate) unread: u32,
+    /// Those of them that the caller took already.
+    pub(crate) taken: u32,
     /// What the window may be, tuned to what the caller consumes.
     pub(crate) window_limit: u32,
     /// This flow's part of `Budget::windows`.
@@ -190,6 +192,7 @@ impl Flow {
             rcv_acked: rcv_nxt,
             rcv_fin: 0,
             unread: 0,
+            taken: 0,
             window_limit: window,
             committed: 0,
             tuned_bytes: 0,
@@ -292,6 +295,7 @@ impl Flow {
         self.release_held(context);
         self.release_chunks(context);
         self.unread = 0;
+        self.taken = 0;
         self.rcv_edge = self.rcv_nxt;
         self.recommit(context);
     }

@@ -248,9 +248,9 @@ impl Flow {
         }
     }
 
-    /// The caller hears of the end when it has consumed everything before it.
+    /// The caller hears of the end when it took everything before it.
     pub(crate) fn tell_fin(&mut self) {
-        if self.unread == 0 && self.has(flag::FIN_RECEIVED) && !self.has(flag::FIN_TOLD) {
+        if self.unread == self.taken && self.has(flag::FIN_RECEIVED) && !self.has(flag::FIN_TOLD) {
             self.set(flag::FIN_TOLD);
             self.tell(news::FIN);
         }

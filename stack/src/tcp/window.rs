@@ -18,6 +18,28 @@ const STEP_MIN: u32 = WINDOW_FLOOR / 2;
 impl Flow {
     /// The caller took `n` bytes, oldest first; at most what there is.
     pub(crate) fn consumed(&mut self, context: &mut Context, now: Instant, n: usize) {
+        let earlier = self.taken.min(u32::try_from(n).unwrap_or(u32::MAX));
+        self.taken -= earlier;
+        let taken = earlier.saturating_add(self.remove(context, n - earlier as usize));
+        self.unread = self.unread.saturating_sub(taken);
+        self.recommit(context);
+        self.tell_fin();
+        if matches!(self.state, State::Finished) {
+            return;
+        }
+        self.tune(context, now, taken);
+        self.announce(context);
+    }
+
+    /// The oldest `n` bytes went to the caller, who has not consumed them yet.
+    pub(crate) fn take(&mut self, context: &mut Context, n: usize) {
+        let taken = self.remove(context, n);
+        self.taken = self.taken.saturating_add(taken);
+        self.tell_fin();
+    }
+
+    /// Removes up to `n` bytes from what was received, and says how many.
+    fn remove(&mut self, context: &mut Context, n: usize) -> u32 {
         let mut left = n;
         while left > 0 {
             let Some(piece) = context.received.front_mut(&self.received) else {
@@ -39,15 +61,7 @@ impl Flow {
                 context.received.pop_front(&mut self.received);
             }
         }
-        let taken = u32::try_from(n - left).unwrap_or(u32::MAX);
-        self.unread = self.unread.saturating_sub(taken);
-        self.recommit(context);
-        self.tell_fin();
-        if matches!(self.state, State::Finished) {
-            return;
-        }
-        self.tune(context, now, taken);
-        self.announce(context);
+        u32::try_from(n - left).unwrap_or(u32::MAX)
     }
 
     /// Doubles the window when a whole one was consumed within two round trips.

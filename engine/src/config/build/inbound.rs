@@ -29,6 +29,16 @@ impl Builder<'_> {
         if name == "paniq" {
             self.unusable(&record, &NOT_FOR_PANIQ);
         }
+        if name == "tun" {
+            let tun = self.tun_inbound(&mut record);
+            self.all_taken(&record);
+            return Some(Inbound {
+                tag,
+                span: record.span,
+                listen: Listen::default(),
+                kind: InboundKind::Tun(Box::new(tun)),
+            });
+        }
         let listen = self.listen(&mut record);
         let kind = match name.as_str() {
             "socks" => InboundKind::Socks {

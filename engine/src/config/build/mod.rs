@@ -6,6 +6,7 @@ mod recorder;
 mod references;
 mod route;
 mod tags;
+mod tun;
 
 use super::{
     error::{ErrorKind, WarningKind},
@@ -54,6 +55,7 @@ pub(crate) fn build(mut root: Record, builder: &mut Builder<'_>) -> Config {
     }
     builder.all_taken(&root);
     references::check(&config, &tags, builder);
+    tun::check_together(&config, builder);
     config
 }
 

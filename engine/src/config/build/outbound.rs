@@ -85,6 +85,7 @@ impl Builder<'_> {
         Dial {
             detour: take_text(record, "detour"),
             bind_interface: take_string(record, "bind_interface"),
+            auto_detect_interface: false,
             inet4_bind_address: match inet4 {
                 Some(IpAddr::V4(ip)) => Some(ip),
                 Some(IpAddr::V6(_)) | None => None,

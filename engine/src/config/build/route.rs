@@ -1,22 +1,31 @@
 //! `route`.
-use super::{Builder, take_bool, take_records, take_string, take_text, take_texts};
+use super::{Builder, take_bool, take_mark, take_records, take_string, take_text, take_texts};
 use crate::config::{
     error::ErrorKind,
     model::{
         Condition, Fields, IpVersion, Network, PortRange, RejectMethod, Route, Rule, RuleAction,
         Spanned,
     },
-    schema::{Record, Value},
+    schema::{Record, Value, parse_prefix as parse_whole_prefix},
 };
 use core::net::IpAddr;
 use ipnet::IpNet;
 
+const AUTO_DETECT: &str = "auto_detect_interface";
+
 impl Builder<'_> {
     pub(super) fn route(&mut self, record: &mut Record) -> Route {
         let rules = take_records(record, "rules");
+        if !record.text("default_interface").is_empty() && record.is_true(AUTO_DETECT) {
+            let reason = "`default_interface` counts before it";
+            self.no_effect(record, &[AUTO_DETECT], reason);
+        }
         Route {
             rules: rules.into_iter().filter_map(|r| self.rule(r)).collect(),
             final_outbound: take_text(record, "final"),
+            auto_detect_interface: take_bool(record, AUTO_DETECT),
+            default_interface: take_string(record, "default_interface"),
+            default_mark: take_mark(record, "default_mark"),
         }
     }
 
@@ -195,13 +204,10 @@ fn take_ports(record: &mut Record, key: &str) -> Option<Vec<u16>> {
 /// `10.0.0.0/8`, or an address, which is a prefix of full length. Bits beyond the length are
 /// cleared.
 fn parse_prefix(text: &str) -> Option<IpNet> {
-    let Some((ip, len)) = text.rsplit_once('/') else {
-        return text.parse::<IpAddr>().ok().map(IpNet::from);
-    };
-    let canonical = len == "0" || !len.starts_with(['0', '+']);
-    let ip: IpAddr = ip.parse().ok()?;
-    let net = IpNet::new(ip, len.parse().ok().filter(|_| canonical)?).ok()?;
-    Some(net.trunc())
+    match text.contains('/') {
+        true => parse_whole_prefix(text).map(|net| net.trunc()),
+        false => text.parse::<IpAddr>().ok().map(IpNet::from),
+    }
 }
 
 fn parse_range(text: &str) -> Option<PortRange> {

@@ -1,7 +1,7 @@
 //! The own fields of a `tun` inbound.
 use core::{ops::RangeInclusive, time::Duration};
 use ipnet::IpNet;
-use sansbox_stack::{Handshake, icmp::EchoMode, nat::Filtering};
+use sansbox_stack::{Handshake, icmp::EchoMode, mtu, nat::Filtering};
 
 /// A TUN device, its routes, and how the packets that come out of it are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +31,44 @@ pub struct Tun {
     pub exclude_interface: Vec<String>,
     /// `include_uid` and `include_uid_range`: sockets of these users only; empty: of all.
     pub include_uid: Vec<RangeInclusive<u32>>,
-    /// `exclude_uid` and `exclude_uid_range`: but not of these.
+    /// `exclude_uid` and `exclude_uid_range`: but not of these, which counts before the above.
     pub exclude_uid: Vec<RangeInclusive<u32>>,
     /// `udp_timeout`; by protocol when absent.
     pub udp_timeout: Option<Duration>,
     /// What sing-box has no key for.
     pub sansbox: TunExtras,
+}
+
+impl Tun {
+    /// `iproute2_table_index` when absent, as in sing-box.
+    pub const TABLE: u32 = 2022;
+    /// `iproute2_rule_index` when absent, as in sing-box.
+    pub const RULE: u32 = 9000;
+    /// Largest `iproute2_rule_index`: the rules that follow it still come before that of the main
+    /// table, 32766.
+    pub const RULE_MAX: u32 = 32_700;
+
+    /// A device with these addresses and nothing else configured.
+    #[must_use]
+    pub const fn new(address: Vec<IpNet>) -> Self {
+        Self {
+            interface_name: None,
+            address,
+            mtu: None,
+            auto_route: false,
+            table: Self::TABLE,
+            rule: Self::RULE,
+            strict_route: false,
+            route_address: Vec::new(),
+            route_exclude_address: Vec::new(),
+            include_interface: Vec::new(),
+            exclude_interface: Vec::new(),
+            include_uid: Vec::new(),
+            exclude_uid: Vec::new(),
+            udp_timeout: None,
+            sansbox: TunExtras::DEFAULT,
+        }
+    }
 }
 
 /// `sansbox` of a `tun` inbound.
@@ -50,4 +82,20 @@ pub struct TunExtras {
     pub icmp_echo: EchoMode,
     /// `udp_filtering`: whose datagrams reach a client.
     pub udp_filtering: Filtering,
+}
+
+impl TunExtras {
+    /// What absent keys mean.
+    pub const DEFAULT: Self = Self {
+        egress_mtu: mtu::DEFAULT_MSS_CLAMP,
+        handshake_mode: Handshake::Fast,
+        icmp_echo: EchoMode::Reply,
+        udp_filtering: Filtering::EndpointIndependent,
+    };
+}
+
+impl Default for TunExtras {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
 }

@@ -120,15 +120,19 @@ impl Decoder {
         };
         match row.support {
             Support::Yes => self.value(&member.value, row, record, mode),
-            Support::NotYet if member.value.is_null() => record.clear(row),
-            Support::NotYet if member.value.is_empty() => {}
+            Support::NotYet(_) if member.value.is_null() => record.clear(row),
+            Support::NotYet(_) if member.value.is_empty() => {}
             // Off is what an absent key means too; `format` writes it back where Go does.
-            Support::NotYet if matches!(member.value.value, Json::Bool(false)) => {
+            Support::NotYet(_) if matches!(member.value.value, Json::Bool(false)) => {
                 record.set(row, Value::Bool(false), member.value.span);
             }
-            Support::NotYet => {
-                let (noun, name) = ("key", member.key.clone());
-                self.problem(member.key_span, ErrorKind::NotSupportedYet { noun, name });
+            Support::NotYet(instead) => {
+                let kind = ErrorKind::NotSupportedYet {
+                    noun: "key",
+                    name: member.key.clone(),
+                    instead,
+                };
+                self.problem(member.key_span, kind);
             }
         }
     }
@@ -183,6 +187,8 @@ impl Decoder {
             | Kind::TextArray
             | Kind::TextList
             | Kind::PortList
+            | Kind::PrefixList
+            | Kind::IdList
             | Kind::Headers => self.field(node, row.kind, mode),
         };
         if let Some(value) = value {
@@ -300,8 +306,12 @@ impl Decoder {
             return None;
         };
         if variant.object.is_none() {
-            let name = name.to_owned();
-            self.problem(span, ErrorKind::NotSupportedYet { noun, name });
+            let kind = ErrorKind::NotSupportedYet {
+                noun,
+                name: name.to_owned(),
+                instead: None,
+            };
+            self.problem(span, kind);
         }
         variant.object
     }

@@ -4,7 +4,8 @@ use super::{
     decode::{Decoder, Mode},
     record::Value,
     value::{
-        ZonedAddress, parse_address, parse_duration, parse_integer, parse_mark, parse_unsigned,
+        ZonedAddress, parse_address, parse_duration, parse_integer, parse_prefix, parse_u32,
+        parse_unsigned,
     },
 };
 use crate::config::{
@@ -15,6 +16,8 @@ use crate::config::{
 
 const PORT: &str = "a port (0 to 65535)";
 const DURATION: &str = "a duration such as `300ms`, `1h30m` or `7d`";
+const PREFIX: &str = "a prefix such as `172.19.0.1/30`";
+const ID: &str = "a number (0 to 4294967295)";
 const MARK: &str = "a mark such as 255 or `0xff`";
 
 impl Decoder {
@@ -47,6 +50,8 @@ impl Decoder {
             },
             Kind::TextList => self.text_list(node).map(Value::Texts),
             Kind::PortList => self.port_list(node, mode).map(Value::Ports),
+            Kind::PrefixList => self.prefix_list(node).map(Value::Texts),
+            Kind::IdList => self.id_list(node, mode).map(Value::Ids),
             Kind::Headers => self.headers(node).map(Value::Headers),
             Kind::Object(_)
             | Kind::Objects(_)
@@ -125,7 +130,7 @@ impl Decoder {
                 let mark = parse_unsigned(literal, mode == Mode::Typed, u64::from(u32::MAX));
                 (literal, mark.and_then(|mark| u32::try_from(mark).ok()))
             }
-            Json::String(text) => (text, parse_mark(text)),
+            Json::String(text) => (text, parse_u32(text)),
             Json::Null | Json::Bool(_) | Json::Array { .. } | Json::Object(_) => {
                 self.wrong_type(node, MARK);
                 return None;
@@ -142,8 +147,12 @@ impl Decoder {
         match parse_address(text) {
             Some(ZonedAddress::Plain(ip)) => return Some(Value::Address(ip)),
             Some(ZonedAddress::Zoned) => {
-                let (noun, name) = ("address with a zone", text.to_owned());
-                self.problem(node.span, ErrorKind::NotSupportedYet { noun, name });
+                let kind = ErrorKind::NotSupportedYet {
+                    noun: "address with a zone",
+                    name: text.to_owned(),
+                    instead: None,
+                };
+                self.problem(node.span, kind);
             }
             None => self.bad_value(node, text, "an IP address"),
         }
@@ -239,6 +248,54 @@ impl Decoder {
             })
             .collect();
         (self.problems.len() == before).then_some(ports)
+    }
+
+    /// Prefixes in the notation that Go writes; empty text, which it takes for no prefix, stays.
+    fn prefix_list(&mut self, node: &Node) -> Option<Vec<Spanned<String>>> {
+        let before = self.problems.len();
+        let mut texts = self.text_list(node)?;
+        for text in texts.iter_mut().filter(|text| !text.value.is_empty()) {
+            match parse_prefix(&text.value) {
+                Some(prefix) => text.value = prefix.to_string(),
+                None => {
+                    let (value, expected) = (text.value.clone(), PREFIX);
+                    self.problem(text.span, ErrorKind::BadValue { value, expected });
+                }
+            }
+        }
+        (self.problems.len() == before).then_some(texts)
+    }
+
+    fn id_list(&mut self, node: &Node, mode: Mode) -> Option<Vec<u32>> {
+        let items = match &node.value {
+            Json::Array { items, .. } => items.as_slice(),
+            Json::Number(_) => core::slice::from_ref(node),
+            Json::Null | Json::Bool(_) | Json::String(_) | Json::Object(_) => {
+                self.wrong_type(node, "a number or an array of numbers");
+                return None;
+            }
+        };
+        let before = self.problems.len();
+        let ids = items.iter().filter_map(|item| self.id(item, mode));
+        let ids = ids.collect();
+        (self.problems.len() == before).then_some(ids)
+    }
+
+    /// A number of 32 bits; `null` in a list is 0, as for ports.
+    fn id(&mut self, node: &Node, mode: Mode) -> Option<u32> {
+        let literal = match &node.value {
+            Json::Null => return Some(0),
+            Json::Number(literal) => literal,
+            Json::Bool(_) | Json::String(_) | Json::Array { .. } | Json::Object(_) => {
+                self.wrong_type(node, ID);
+                return None;
+            }
+        };
+        let id = parse_unsigned(literal, mode == Mode::Typed, u64::from(u32::MAX));
+        if id.is_none() {
+            self.bad_value(node, literal, ID);
+        }
+        id.and_then(|id| u32::try_from(id).ok())
     }
 
     fn headers(&mut self, node: &Node) -> Option<Vec<(String, Option<Vec<String>>)>> {

@@ -17,6 +17,7 @@ pub(crate) use decode::{Decoder, GUESSES_MAX, decode};
 pub(crate) use nearest::nearest;
 pub(crate) use record::{Field, Record, Value};
 pub(crate) use reference::reference_markdown;
+pub(crate) use value::{parse_prefix, parse_u32};
 pub(crate) use write::{to_json, to_json_as_written, to_json_without_empty};
 
 /// One key of an object.
@@ -41,8 +42,9 @@ pub(crate) struct Row {
 pub(crate) enum Support {
     /// It does.
     Yes,
-    /// sing-box does; here the key is refused, unless it is `null`, `false`, or holds nothing.
-    NotYet,
+    /// sing-box does; here the key is refused, unless it is `null`, `false`, or holds nothing. The
+    /// text says what to write instead.
+    NotYet(Option<&'static str>),
 }
 
 /// What a value is.
@@ -76,6 +78,10 @@ pub(crate) enum Kind {
     TextList,
     /// A port or an array of ports.
     PortList,
+    /// A prefix with its length (`10.0.0.1/8`) or an array of them.
+    PrefixList,
+    /// A number of 32 bits or an array of them.
+    IdList,
     /// Names with text or an array of text each.
     Headers,
     /// One object.

@@ -39,6 +39,7 @@ pub(crate) enum Value {
     Strategy(DomainStrategy),
     Texts(Vec<Spanned<String>>),
     Ports(Vec<u16>),
+    Ids(Vec<u32>),
     /// `None`: `null`, which `format` writes back.
     Headers(Vec<(String, Option<Vec<String>>)>),
     /// An object, as it stands there but for what holds nothing.
@@ -59,6 +60,7 @@ impl Value {
             Self::Strategy(strategy) => *strategy == DomainStrategy::AsIs,
             Self::Texts(list) => list.is_empty(),
             Self::Ports(list) => list.is_empty(),
+            Self::Ids(list) => list.is_empty(),
             Self::Headers(list) => list.is_empty(),
             Self::Records(list) => list.is_empty(),
             Self::Address(_) | Self::Tree(_) | Self::Record(_) => false,

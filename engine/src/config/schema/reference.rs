@@ -108,9 +108,13 @@ impl Page {
                 row.doc
             );
         }
-        let missing = missing
-            .iter()
-            .map(|row| format!("`{}` ({})", row.key, kind_name(row.kind)));
+        let missing = missing.iter().map(|row| {
+            let advice = match row.support {
+                Support::NotYet(Some(advice)) => format!(": {advice}"),
+                Support::NotYet(None) | Support::Yes => String::new(),
+            };
+            format!("`{}` ({}{advice})", row.key, kind_name(row.kind))
+        });
         self.not_yet("keys", missing.collect());
     }
 
@@ -162,6 +166,8 @@ const fn kind_name(kind: Kind) -> &'static str {
         Kind::TextArray => "array of text",
         Kind::TextList => "list of text",
         Kind::PortList => "list of ports",
+        Kind::PrefixList => "list of prefixes",
+        Kind::IdList => "list of numbers",
         Kind::Headers | Kind::Object(_) => "object",
         Kind::Objects(_) | Kind::Variants(_) => "array of objects",
         Kind::Profile => "profile",

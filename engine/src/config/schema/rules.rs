@@ -86,8 +86,12 @@ impl Decoder {
             ("" | "route", _) => Some(false),
             ("reject", _) => Some(true),
             (_, Some(_)) => {
-                let name = name.to_owned();
-                self.problem(span, ErrorKind::NotSupportedYet { noun, name });
+                let kind = ErrorKind::NotSupportedYet {
+                    noun,
+                    name: name.to_owned(),
+                    instead: None,
+                };
+                self.problem(span, kind);
                 None
             }
             (_, None) => {

@@ -1,5 +1,6 @@
 //! Scalars in Go's notations.
 use core::{fmt::Write as _, net::IpAddr};
+use ipnet::IpNet;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -128,7 +129,7 @@ pub(crate) fn parse_unsigned(literal: &str, typed: bool, max: u64) -> Option<u64
 
 /// A 32-bit number in Go's notation: decimal, `0x`, `0b`, `0o` or a leading `0` for octal, with
 /// single underscores between digits and after the prefix.
-pub(crate) fn parse_mark(text: &str) -> Option<u32> {
+pub(crate) fn parse_u32(text: &str) -> Option<u32> {
     let lower = text.to_ascii_lowercase();
     let (radix, digits) = match lower.as_bytes() {
         [b'0', b'x', ..] => (16, lower.get(2..)?),
@@ -145,6 +146,14 @@ pub(crate) fn parse_mark(text: &str) -> Option<u32> {
         return None;
     }
     u32::from_str_radix(&digits.replace('_', ""), radix).ok()
+}
+
+/// `10.0.0.1/8` as Go's `netip` reads it, with the bits beyond the length.
+pub(crate) fn parse_prefix(text: &str) -> Option<IpNet> {
+    let (ip, len) = text.rsplit_once('/')?;
+    let canonical = len == "0" || !len.starts_with(['0', '+']);
+    let ip: IpAddr = ip.parse().ok()?;
+    IpNet::new(ip, len.parse().ok().filter(|_| canonical)?).ok()
 }
 
 /// An address that may name a zone (`fe80::1%lo`).
@@ -242,7 +251,7 @@ mod tests {
             ("-1", None),
             ("4294967296", None),
         ] {
-            assert_eq!(parse_mark(text), mark, "{text}");
+            assert_eq!(parse_u32(text), mark, "{text}");
         }
     }
 

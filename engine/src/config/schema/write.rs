@@ -94,6 +94,7 @@ fn value(row: &Row, value: &Value) -> Out {
         }
         Value::Texts(list) => collapsed(list.iter().map(|text| Out::text(&text.value))),
         Value::Ports(list) => collapsed(list.iter().map(|port| Out::Raw(port.to_string()))),
+        Value::Ids(list) => collapsed(list.iter().map(|id| Out::Raw(id.to_string()))),
         Value::Headers(list) => headers(list),
         Value::Tree(node) => as_written(node),
         Value::Record(record) => tree(record),

@@ -18,6 +18,7 @@ fn every_mistake_is_reported_where_it_stands() {
             rule(deep, route_to("t0")),
         ],
         final_outbound: Some(at("nofinal".to_owned(), 40)),
+        ..Route::default()
     };
     let errors = Router::compile(&route, &[], &tags(1), OutboundId(0)).unwrap_err();
     let shown: Vec<_> = errors
@@ -63,6 +64,7 @@ fn more_rules_than_an_index_holds_are_refused() {
     let route = Route {
         rules: vec![one; RULES_MAX + 1],
         final_outbound: None,
+        ..Route::default()
     };
     let errors = Router::compile(&route, &[], &tags(1), OutboundId(0)).unwrap_err();
     assert_eq!(errors[0].kind, CompileErrorKind::TooManyRules);

@@ -68,6 +68,7 @@ fn compile(conditions: Vec<Condition>) -> Result<Router, Vec<CompileError>> {
     let route = Route {
         rules,
         final_outbound: None,
+        ..Route::default()
     };
     Router::compile(&route, &tags(4), &tags(count + 1), OutboundId(0))
 }
@@ -316,6 +317,7 @@ fn reject_and_final_are_verdicts() {
     let route = Route {
         rules: vec![rule(fields!(port: Some(vec![1])), reject)],
         final_outbound: Some(at("t2".to_owned(), 0)),
+        ..Route::default()
     };
     let router = Router::compile(&route, &[], &tags(3), OutboundId(0)).unwrap();
     let verdict = |port| {

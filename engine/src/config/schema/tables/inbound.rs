@@ -1,5 +1,5 @@
 //! `inbounds`.
-use super::{always, exact, not_yet, own, shared, yes};
+use super::{always, exact, not_yet, own, shared, tun::TUN, yes};
 use crate::config::schema::{Family, Kind, Object, Row, Variant};
 
 /// Types of `inbounds`.
@@ -12,7 +12,7 @@ pub(crate) static INBOUNDS: Family = Family {
         built("mixed", &MIXED),
         built("direct", &DIRECT),
         built("paniq", &PANIQ),
-        planned("tun"),
+        built("tun", &TUN),
         planned("redirect"),
         planned("tproxy"),
         planned("shadowsocks"),
@@ -40,7 +40,7 @@ pub(super) const fn planned(name: &'static str) -> Variant {
     Variant { name, object: None }
 }
 
-static HEAD: &[Row] = &[
+pub(super) static HEAD: &[Row] = &[
     always("type", Kind::Text, "required", "The type, as in the title."),
     yes(
         "tag",

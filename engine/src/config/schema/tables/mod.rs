@@ -3,6 +3,7 @@ mod inbound;
 mod outbound;
 mod route;
 mod top;
+mod tun;
 
 use super::{Group, Kind, Row, Support};
 
@@ -36,8 +37,16 @@ const fn always(key: &'static str, kind: Kind, default: &'static str, doc: &'sta
 /// A key of sing-box 1.12 that is refused.
 const fn not_yet(key: &'static str, kind: &'static str) -> Row {
     Row {
-        support: Support::NotYet,
+        support: Support::NotYet(None),
         ..yes(key, Kind::Other(kind), "", "")
+    }
+}
+
+/// A key of sing-box 1.12 that is refused, and what to write instead.
+const fn instead(key: &'static str, kind: &'static str, advice: &'static str) -> Row {
+    Row {
+        support: Support::NotYet(Some(advice)),
+        ..not_yet(key, kind)
     }
 }
 

@@ -36,10 +36,28 @@ pub(super) static ROUTE: Object = Object {
             "Tag of the outbound when no rule decides.",
         ),
         not_yet("find_process", "boolean"),
-        not_yet("auto_detect_interface", "boolean"),
+        yes(
+            "auto_detect_interface",
+            Kind::Bool,
+            "`false`",
+            "Dial from the interface of the default route, whatever the routes of a `tun` inbound \
+             say. An outbound's own `bind_interface`, `inet4_bind_address` and \
+             `inet6_bind_address` count before it, and so does `default_interface`. It is read so \
+             far: a daemon does not start with it.",
+        ),
         not_yet("override_android_vpn", "boolean"),
-        not_yet("default_interface", "text"),
-        not_yet("default_mark", "number or text"),
+        yes(
+            "default_interface",
+            Kind::Text,
+            "",
+            "`bind_interface` of outbounds that have neither one nor a source address.",
+        ),
+        yes(
+            "default_mark",
+            Kind::Mark,
+            "",
+            "`routing_mark` of outbounds that have none.",
+        ),
         not_yet("default_domain_resolver", "text or object"),
         not_yet("default_network_strategy", "text"),
         not_yet("default_network_type", "text or array of text"),

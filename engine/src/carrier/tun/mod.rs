@@ -1,0 +1,320 @@
+//! A TUN device as a carrier: every TCP connection and every UDP socket of its clients is a stream.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `flows.rs` | TCP connections: what their streams have to do |
+//! | `datagrams.rs` | UDP mappings: datagrams as records |
+//! | `frame.rs` | packets of a batch, with or without `virtio_net_hdr` |
+mod datagrams;
+mod flows;
+mod frame;
+
+pub use frame::prefix;
+
+use super::{Carrier, Event, Path, Stream, Transmit};
+use crate::{
+    config::model::{Network, RejectMethod, Tun},
+    ids::InboundId,
+    machine::Wanted,
+    plan::Plan,
+    router::{Decision, Metadata},
+};
+use bytes::BytesMut;
+use core::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+use datagrams::Mappings;
+use flows::Flows;
+use frame::Batch;
+use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed, Target};
+use sansbox_stack::{
+    Config, FlowId, Handshake, Interface, InterfaceConfig, InterfaceEvent, Reject, TxBatch,
+    mtu::BadMtu, nat,
+};
+use std::{collections::VecDeque, sync::Arc};
+
+/// What a device turned out to be able to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its MTU in bytes.
+    pub mtu: u16,
+    /// Every packet has a `virtio_net_hdr` in front: the device cuts and joins TCP segments and
+    /// completes checksums.
+    pub has_offload: bool,
+}
+
+/// Longest frame of any device in bytes: a header and a packet.
+pub const FRAME_LEN_MAX: usize = sansbox_stack::vnet::HEADER_LEN + 65_535;
+
+/// One device, or one of its queues.
+pub struct Client {
+    interface: Interface,
+    flows: Flows,
+    mappings: Mappings,
+    batch: Batch,
+    events: VecDeque<Event>,
+    gate: Gate,
+    handshake: Handshake,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A device without clients. `seed` must be uniformly random.
+    ///
+    /// # Errors
+    /// [`BadMtu`].
+    pub fn new(
+        plan: Arc<Plan>,
+        inbound: InboundId,
+        tun: &Tun,
+        device: Device,
+        seed: &Seed,
+    ) -> Result<Self, BadMtu> {
+        let interface = Interface::new(interface_config(tun, device), seed)?;
+        Ok(Self {
+            interface,
+            flows: Flows::default(),
+            mappings: Mappings::default(),
+            batch: Batch::new(device.has_offload),
+            events: VecDeque::new(),
+            gate: Gate { plan, inbound },
+            handshake: tun.sansbox.handshake_mode,
+        })
+    }
+
+    /// The machine for its packets, for counters.
+    #[must_use]
+    pub const fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// Takes what the interface tells.
+    fn follow(&mut self, now: Instant) {
+        while let Some(event) = self.interface.poll_event() {
+            match event {
+                InterfaceEvent::Tcp(sansbox_stack::Event::Open {
+                    flow,
+                    source,
+                    destination,
+                    ..
+                }) => self.offer(now, flow, source, destination),
+                InterfaceEvent::Tcp(event) => self.flows.follow(event, &mut self.events),
+                InterfaceEvent::Mapped(mapping, source) => {
+                    self.mappings.offer(mapping, source, &mut self.events);
+                }
+                InterfaceEvent::Unmapped(closed) => {
+                    self.mappings.end(closed.id, &mut self.events);
+                }
+            }
+        }
+    }
+
+    /// A client wants a connection. What the rules forbid is refused before there is one.
+    fn offer(&mut self, now: Instant, flow: FlowId, source: SocketAddr, destination: SocketAddr) {
+        let stack = self.interface.stack_mut();
+        let target = Target::from(destination);
+        if let Some(reject) = self.gate.refuses(source, &target) {
+            stack.reject(flow, reject);
+            return;
+        }
+        if self.handshake == Handshake::Fast {
+            stack.accept(now, flow);
+        }
+        let stream = self.flows.begin(flow);
+        let wanted = Wanted::Connection(target);
+        self.events
+            .push_back(Event::Request(stream, source, wanted));
+    }
+}
+
+impl Carrier for Client {
+    /// It has no use for the wall clock.
+    fn set_wall_clock(&mut self, _: Instant, _: Duration) {}
+
+    /// It looks nothing up.
+    fn resolved(&mut self, _: Instant, _: Result<&[IpAddr], Refusal>) {}
+
+    /// It has a device in place of sockets.
+    fn bound(&mut self, _: Instant, _: Path, _: Result<(), Refusal>) {}
+
+    fn handle_datagram(&mut self, _: Instant, _: Path, _: SocketAddr, _: BytesMut) -> bool {
+        false
+    }
+
+    fn poll_transmit(&mut self, _: Instant, _: usize, _: &mut BytesMut) -> Option<Transmit> {
+        None
+    }
+
+    fn handle_packets(&mut self, now: Instant, frames: &mut Vec<BytesMut>) {
+        self.settle();
+        self.batch.fill(frames);
+        let (mappings, events) = (&mut self.mappings, &mut self.events);
+        self.batch.with_packets(|packets| {
+            self.interface.recv_batch(now, packets, &mut |datagram| {
+                mappings.received(datagram, events);
+            });
+        });
+        self.follow(now);
+    }
+
+    fn poll_packets(&mut self, now: Instant, out: &mut TxBatch) -> bool {
+        self.settle();
+        self.interface.poll_transmit(now, out)
+    }
+
+    fn take_lost(&mut self) -> u64 {
+        self.mappings.take_overflowed()
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn poll_timeout(&self, _: Instant) -> Option<Instant> {
+        self.interface.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.interface.handle_timeout(now);
+        self.follow(now);
+    }
+
+    /// Nobody dials into a device; nobody asks for it.
+    fn open(&mut self, _: Instant, _: Wanted) -> Stream {
+        let never = Stream(u64::MAX);
+        let refused = Event::Refused(never, Refusal::CommandUnsupported);
+        self.events.push_back(refused);
+        never
+    }
+
+    fn answer(&mut self, now: Instant, stream: Stream, answer: Result<SocketAddr, Refusal>) {
+        if datagrams::is(stream) {
+            if let Some(mapping) = self.mappings.answer(stream, answer.is_ok()) {
+                self.interface.unmap(mapping);
+            }
+        } else {
+            let stack = self.interface.stack_mut();
+            self.flows.answer(now, stack, stream, answer.map(drop));
+        }
+        self.events.push_back(Event::Ready(stream));
+        self.follow(now);
+    }
+
+    fn exchange(
+        &mut self,
+        now: Instant,
+        stream: Stream,
+        received: &mut Pipe,
+        to_send: &mut Pipe,
+    ) -> Progress {
+        let progress = if datagrams::is(stream) {
+            let interface = &mut self.interface;
+            self.mappings
+                .exchange(now, interface, stream, received, to_send)
+        } else {
+            let (stack, batch) = (self.interface.stack_mut(), &mut self.batch);
+            self.flows
+                .exchange(now, stack, batch, stream, received, to_send)
+        };
+        self.follow(now);
+        progress
+    }
+
+    fn is_open(&self, stream: Stream) -> bool {
+        if datagrams::is(stream) {
+            self.mappings.is_open(stream)
+        } else {
+            self.flows.is_open(stream)
+        }
+    }
+
+    fn abandon(&mut self, now: Instant, stream: Stream) {
+        if datagrams::is(stream) {
+            if let Some(mapping) = self.mappings.remove(stream) {
+                self.interface.unmap(mapping);
+            }
+        } else {
+            self.flows.abandon(self.interface.stack_mut(), stream);
+        }
+        self.follow(now);
+    }
+
+    fn close(&mut self, now: Instant) {
+        self.flows.abandon_all(self.interface.stack_mut());
+        self.follow(now);
+    }
+}
+
+impl Client {
+    /// The packets of the last batch go: what nobody took of them is copied.
+    fn settle(&mut self) {
+        let interface = &mut self.interface;
+        self.batch.with_packets(|packets| interface.retain(packets));
+        self.batch.clear();
+    }
+}
+
+/// What the rules say before a connection exists.
+struct Gate {
+    plan: Arc<Plan>,
+    inbound: InboundId,
+}
+
+impl Gate {
+    fn refuses(&self, source: SocketAddr, target: &Target) -> Option<Reject> {
+        let verdict = self.plan.route(&Metadata {
+            inbound: self.inbound,
+            network: Network::Tcp,
+            source,
+            target,
+            user: None,
+        });
+        match verdict.decision {
+            Decision::Route(_) => None,
+            Decision::Reject { method, .. } => Some(match method {
+                RejectMethod::Default => Reject::PolicyReset,
+                RejectMethod::Drop => Reject::Silent,
+            }),
+        }
+    }
+}
+
+/// What the stack is made with for a device.
+fn interface_config(tun: &Tun, device: Device) -> InterfaceConfig {
+    let addresses = || tun.address.iter().map(ipnet::IpNet::addr);
+    let defaults = InterfaceConfig::default();
+    InterfaceConfig {
+        stack: Config {
+            tun_mtu: device.mtu,
+            // Asked for every connection, so that rules come first.
+            handshake: Handshake::Auto,
+            segmentation_max: if device.has_offload { u16::MAX } else { 0 },
+            checksum_offload: device.has_offload,
+            ..Config::default()
+        },
+        nat: nat::Config {
+            filtering: tun.sansbox.udp_filtering,
+            udp_timeout: tun.udp_timeout,
+            ..nat::Config::default()
+        },
+        echo: tun.sansbox.icmp_echo,
+        gateway_v4: addresses()
+            .find_map(|address| match address {
+                IpAddr::V4(v4) => Some(v4),
+                IpAddr::V6(_) => None,
+            })
+            .unwrap_or(defaults.gateway_v4),
+        gateway_v6: addresses().find_map(|address| match address {
+            IpAddr::V6(v6) => Some(v6),
+            IpAddr::V4(_) => None,
+        }),
+        egress_mtu: tun.sansbox.egress_mtu,
+    }
+}
