@@ -1,15 +1,16 @@
 //! What `connect` tells a program when its destination cannot be had: what it would tell without
 //! the device.
 use crate::{
-    hosted,
-    net::{NETWORKS, Net, TARGET4, TARGET6, TARGETS},
+    hosted::{self, Hosted},
+    net::{NETWORKS, Net, TARGET4, TARGET6, TARGETS, WIRE},
     program::{Options, Tun, config, has_own_options, start},
 };
 use rustix::io::Errno;
 use sansbox_tests::{
     Value, json,
     namespace::Namespace,
-    wire::{Ending, SILENCE, read_all},
+    origin::tcp::TcpServer,
+    wire::{Ending, SILENCE, read_all, read_exact},
 };
 use std::{
     io::{ErrorKind, Write as _},
@@ -35,6 +36,7 @@ fn refuse(server: &Namespace) {
     for route in [
         "unreachable 198.51.100.16/28",
         "unreachable 2001:db8:2::100/120",
+        "prohibit 198.51.100.48/28",
         "blackhole 198.51.100.32/28",
         "blackhole 2001:db8:2::200/120",
     ] {
@@ -51,6 +53,7 @@ fn table(server: &Namespace) -> Vec<(SocketAddr, Option<Errno>)> {
     for (ip, errno) in [
         (v4(17), Some(Errno::HOSTUNREACH)),
         (v6(0x101), Some(Errno::HOSTUNREACH)),
+        (v4(49), Some(Errno::HOSTUNREACH)),
         // The server's machine has no route to what is not in the table.
         (v4(77), Some(Errno::NETUNREACH)),
         (v6(0x777), Some(Errno::NETUNREACH)),
@@ -104,6 +107,49 @@ fn a_consistent_handshake_tells_why_a_destination_cannot_be_had() {
     }
 }
 
+/// A SOCKS server that refuses every request with this reply (RFC 1928 section 6).
+fn refuser(place: &Namespace, reply: u8) -> Hosted<'_, TcpServer> {
+    hosted::tcp(place, TARGET4, move |mut stream| {
+        let _ = read_exact(&mut stream, 3, "the methods");
+        let _ = stream.write_all(&[5, 0]);
+        let head = read_exact(&mut stream, 4, "a request");
+        let rest = if head[3] == 1 { 6 } else { 18 };
+        let _ = read_exact(&mut stream, rest, "its address");
+        let _ = stream.write_all(&[5, reply, 0, 1, 0, 0, 0, 0, 0, 0]);
+    })
+}
+
+/// What a tunnel's other end says reaches the program as if there was no tunnel.
+#[test]
+fn replies_of_a_socks_server_come_out_as_errors_of_connect() {
+    if !has_own_options() {
+        return;
+    }
+    let Some(net) = Net::new() else { return };
+    for (reply, expected) in [
+        (2, [Errno::HOSTUNREACH, Errno::ACCESS]),
+        (3, [Errno::NETUNREACH; 2]),
+        (4, [Errno::HOSTUNREACH; 2]),
+        (5, [Errno::CONNREFUSED; 2]),
+    ] {
+        let server = refuser(&net.server, reply);
+        let mut config = config(&Options::with_handshake("consistent"));
+        config["outbounds"] = json!([{
+            "type": "socks",
+            "server": TARGET4,
+            "server_port": server.addr().port(),
+            "bind_interface": WIRE,
+        }]);
+        let proxy = start(&net, &config);
+        net.route(&NETWORKS);
+        for (ip, errno) in [v4(77), v6(0x777)].into_iter().zip(expected) {
+            let what = format!("reply {reply}\n{}", proxy.log());
+            let addr = SocketAddr::new(ip, 80);
+            assert_refused(&net.client, addr, Some(errno), &what);
+        }
+    }
+}
+
 /// A refused connection is told from one without answer by every program with a device.
 #[test]
 fn a_port_on_which_nothing_listens_refuses() {
@@ -138,7 +184,6 @@ fn a_fast_handshake_resets_what_cannot_be_had() {
     }
 }
 
-/// The modes, and none for a program that has none.
 const MODES: [&str; 3] = ["fast", "consistent", "auto"];
 
 fn reject(ips: [IpAddr; 2], method: &str) -> Value {

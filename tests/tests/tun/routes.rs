@@ -9,13 +9,13 @@ use crate::{
 use sansbox_tests::{
     Value, body,
     peers::need,
-    process::Signal,
-    proxy::{Proxy, command},
+    process::{Process, START_TIMEOUT, Signal},
+    proxy::{Proxy, STARTED, binary},
     temp::TempDir,
 };
 use std::{
     io,
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{Shutdown, TcpStream},
     thread,
     time::{Duration, Instant},
 };
@@ -122,32 +122,25 @@ fn a_loop_is_refused_and_explained() {
     }
     let Some(net) = machines() else { return };
     let server = hosted::tcp(&net.server, TARGETS[0], drop);
-    let config = config_with_routes(false);
-    let log = match try_start(&net, &config) {
-        Err(said) => said,
-        Ok(proxy) => {
-            let addr: SocketAddr = server.addr();
-            let connected = net
-                .client
-                .enter(|| TcpStream::connect_timeout(&addr, TIMEOUT));
-            thread::sleep(Duration::from_secs(1));
-            let packets = net.packets_into_device();
-            assert!(packets < PACKETS_OF_A_LOOP, "{packets} packets");
-            drop(connected);
-            proxy.log()
-        }
-    };
-    assert!(log.contains("auto_detect_interface"), "{log}");
-}
-
-/// A running program, or what one said that ended at once.
-fn try_start(net: &Net, config: &Value) -> Result<Proxy, String> {
     let dir = TempDir::new();
-    let path = dir.write("config.json", config.to_string());
-    let checked = command().arg("check").arg("-c").arg(path).output();
-    let checked = checked.expect("run the program");
-    if checked.status.success() {
-        return Ok(start(net, config));
+    let path = dir.write("config.json", config_with_routes(false).to_string());
+    let mut command = net.client.command(binary());
+    command.arg("run").arg("-c").arg(path);
+    let mut program = Process::spawn("sansbox", &mut command);
+    let deadline = Instant::now() + START_TIMEOUT;
+    while program.is_running() && !program.log().contains(STARTED) {
+        assert!(Instant::now() < deadline, "{}", program.log());
+        thread::sleep(Duration::from_millis(20));
     }
-    Err(String::from_utf8_lossy(&checked.stderr).into_owned())
+    if program.is_running() {
+        let addr = server.addr();
+        let connect = || TcpStream::connect_timeout(&addr, TIMEOUT);
+        let connected = net.client.enter(connect);
+        thread::sleep(Duration::from_secs(1));
+        let packets = net.packets_into_device();
+        assert!(packets < PACKETS_OF_A_LOOP, "{packets} packets");
+        drop(connected);
+    }
+    let log = program.log();
+    assert!(log.contains("auto_detect_interface"), "{log}");
 }
