@@ -7,7 +7,7 @@ use crate::{
     tools::run,
 };
 use sansbox_tests::{
-    Value, body,
+    body,
     peers::need,
     process::{Process, START_TIMEOUT, Signal},
     proxy::{Proxy, STARTED, binary},
