@@ -13,6 +13,7 @@ use sansbox_tests::{
     wire::{Ending, SILENCE, read_all, read_exact},
 };
 use std::{
+    fs,
     io::{ErrorKind, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     time::{Duration, Instant},
@@ -35,13 +36,18 @@ const fn v6(host: u16) -> IpAddr {
 fn refuse(server: &Namespace) {
     for route in [
         "unreachable 198.51.100.16/28",
-        "unreachable 2001:db8:2::100/120",
+        // Where nobody answers the search for the neighbour.
+        "2001:db8:2::100/120 dev wire",
         "prohibit 198.51.100.48/28",
         "blackhole 198.51.100.32/28",
         "blackhole 2001:db8:2::200/120",
     ] {
         server.run(&format!("ip route add {route}"));
     }
+    server.enter(|| {
+        let path = format!("/proc/sys/net/ipv6/neigh/{WIRE}/retrans_time_ms");
+        fs::write(&path, "20").unwrap_or_else(|e| panic!("write {path}: {e}"));
+    });
 }
 
 /// Destinations and what `connect` says of them; `None`: nothing, ever.
