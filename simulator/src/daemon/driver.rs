@@ -1,6 +1,7 @@
 //! What the virtual network does for a drive that has its turn.
 use super::{
     account::{Account, Kind},
+    device::Device,
     sockets::{Conduit, Datagrams, Graves, Held, Lookup, Stream, Virtual, Ways},
 };
 use crate::{
@@ -345,6 +346,22 @@ impl Driver<Virtual> for OneTurn<'_, '_> {
             self.cx.send_to(id, to, data);
         }
         0
+    }
+
+    fn poll_read_frame(&mut self, device: &mut Device, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        match device.read(into) {
+            Some(n) => {
+                self.effect("read_frame");
+                Poll::Ready(Ok(n))
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    fn write_frame(&mut self, device: &mut Device, frame: &[IoSlice<'_>]) -> io::Result<()> {
+        self.effect("write_frame");
+        device.write(self.cx, frame);
+        Ok(())
     }
 
     fn log(&mut self, record: &Record, stage: Stage, _: Instant) {

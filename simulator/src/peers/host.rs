@@ -6,7 +6,7 @@ use crate::{
 };
 use bytes::BytesMut;
 use core::{net::SocketAddr, time::Duration};
-use sansbox_core::Instant;
+use sansbox_core::{Instant, Refusal};
 use std::collections::BTreeMap;
 
 /// Nobody dials before everybody listens.
@@ -27,6 +27,7 @@ struct Planned {
     at: Instant,
     to: Option<SocketAddr>,
     script: Script,
+    fails: Option<Refusal>,
 }
 
 /// Scripted clients and servers on one host.
@@ -38,7 +39,7 @@ pub struct ScriptHost {
     echo_sockets: Vec<UdpId>,
     actors: BTreeMap<usize, Actor>,
     next_actor: usize,
-    dials: BTreeMap<DialId, usize>,
+    dials: BTreeMap<DialId, (usize, Option<Refusal>)>,
     sockets: BTreeMap<SocketId, usize>,
     udp: BTreeMap<UdpId, usize>,
 }
@@ -63,6 +64,19 @@ impl ScriptHost {
             at: Instant::ZERO + after + BOOT,
             to: Some(to),
             script,
+            fails: None,
+        });
+        self
+    }
+
+    /// Dials `to` at a time after the start, which must fail so.
+    #[must_use]
+    pub fn dial_fails(mut self, after: Duration, to: SocketAddr, why: Refusal) -> Self {
+        self.planned.push(Planned {
+            at: Instant::ZERO + after + BOOT,
+            to: Some(to),
+            script: Script::new(),
+            fails: Some(why),
         });
         self
     }
@@ -74,6 +88,7 @@ impl ScriptHost {
             at: Instant::ZERO + after + BOOT,
             to: None,
             script,
+            fails: None,
         });
         self
     }
@@ -133,7 +148,7 @@ impl ScriptHost {
             let actor = self.admit("client", planned.script);
             match planned.to {
                 Some(to) => {
-                    self.dials.insert(cx.dial(to), actor);
+                    self.dials.insert(cx.dial(to), (actor, planned.fails));
                 }
                 None => self.run(cx, actor),
             }
@@ -182,6 +197,31 @@ impl ScriptHost {
         self.run(cx, number);
     }
 
+    fn dialed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        number: usize,
+        outcome: Result<SocketId, Refusal>,
+        fails: Option<Refusal>,
+    ) {
+        match outcome {
+            Ok(socket) => {
+                if let Some(why) = fails {
+                    let what = format!("client {number} connected in spite of {why}");
+                    cx.violate(Invariant::ScriptHolds, what);
+                }
+                self.connected(cx, number, socket);
+            }
+            Err(why) if cx.is_exact() && fails != Some(why) => {
+                let what = format!("client {number} could not connect: {why}");
+                cx.violate(Invariant::ScriptHolds, what);
+            }
+            Err(_) => {
+                self.actors.remove(&number);
+            }
+        }
+    }
+
     fn fire(&mut self, cx: &mut Cx<'_>) {
         self.begin_due(cx);
         let now = cx.now();
@@ -217,21 +257,14 @@ impl Host for ScriptHost {
         match input {
             HostInput::Start => self.start(cx),
             HostInput::Timer => self.fire(cx),
-            HostInput::Command(_) | HostInput::Resolved(..) | HostInput::Icmp { .. } => {}
+            HostInput::Command(_)
+            | HostInput::Resolved(..)
+            | HostInput::Packet(_)
+            | HostInput::Icmp { .. } => {}
             HostInput::Accepted { socket, local, .. } => self.accept(cx, socket, local),
             HostInput::Dialed(dial, outcome) => {
-                let Some(number) = self.dials.remove(&dial) else {
-                    return;
-                };
-                match outcome {
-                    Ok((socket, _)) => self.connected(cx, number, socket),
-                    Err(_) if !cx.is_exact() => {
-                        self.actors.remove(&number);
-                    }
-                    Err(why) => {
-                        let what = format!("client {number} could not connect: {why}");
-                        cx.violate(Invariant::ScriptHolds, what);
-                    }
+                if let Some((number, fails)) = self.dials.remove(&dial) {
+                    self.dialed(cx, number, outcome.map(|(socket, _)| socket), fails);
                 }
             }
             HostInput::Readable(socket) | HostInput::Writable(socket) => {

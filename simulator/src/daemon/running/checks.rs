@@ -1,7 +1,8 @@
 //! What must hold of a process as a whole.
-use super::{Kind, Running};
-use crate::{check::Invariant, host::Cx};
+use super::{Kind, Running, Work};
+use crate::{check::Invariant, daemon::device::Device, host::Cx};
 use sansbox_engine::drive::{Counters, Service};
+use sansbox_stack::Usage;
 
 impl<S: Service> Running<S> {
     /// Counters, buffers and deadlines agree with what there is.
@@ -23,6 +24,22 @@ impl<S: Service> Running<S> {
             let what = format!("{leased} buffers, {} conduits", self.net.ways.conduits);
             cx.violate(Invariant::BackToBaseline, what);
         }
+    }
+
+    /// What a device's carrier, or the device itself, still holds.
+    fn left_of_devices(&self) -> Option<String> {
+        let unread = self.device.as_ref().map_or(0, Device::left);
+        let mut carriers = self.residents.iter().filter_map(|(_, r)| match &r.work {
+            Work::Carrier(drive) => drive.carrier().interface(),
+            Work::Session(_) | Work::Association(_) => None,
+        });
+        let stack = carriers.next()?.stack();
+        let (open, half_open) = (stack.open_flows(), stack.half_open_flows());
+        let usage = stack.usage();
+        let is_left = unread > 0 || open + half_open > 0 || usage != Usage::default();
+        is_left.then(|| {
+            format!("{unread} frames, {open} flows, {half_open} half-open ones, {usage:?} left")
+        })
     }
 
     /// Sessions and associations.
@@ -49,6 +66,9 @@ impl<S: Service> Running<S> {
         let of_sessions = conns + dials + conduits + ready + leased;
         let of_carriers = queries + mailboxes + timers;
         let is_left = of_sessions > 0 || carriers == 0 && of_carriers > 0;
+        if let Some(what) = self.left_of_devices() {
+            return Some(what);
+        }
         is_left.then(|| {
             format!(
                 "{conns} connections, {dials} dials, {queries} lookups, {mailboxes} sockets, \

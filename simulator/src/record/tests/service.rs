@@ -5,8 +5,8 @@ use core::time::Duration;
 use sansbox_core::{Instant, Seed};
 use sansbox_engine::{
     Association, Peer, Plan, Session,
-    carrier::{Carrier, Whose},
-    config::model::Dial,
+    carrier::{Carrier, Whose, tun},
+    config::model::{Dial, Tun},
     drive::{InboundSockets, Recorded, Service},
     ids::{InboundId, OutboundId},
     machine::Wanted,
@@ -86,6 +86,20 @@ impl Service for Taped {
         since_1970: Duration,
     ) -> Option<Box<dyn Carrier>> {
         self.0.carrier(whose, seed, now, since_1970)
+    }
+
+    fn devices(&self) -> Vec<(InboundId, Arc<Tun>)> {
+        self.0.devices()
+    }
+
+    fn device(
+        self: &Arc<Self>,
+        inbound: InboundId,
+        device: tun::Device,
+        seed: Seed,
+        now: Instant,
+    ) -> Option<Box<dyn Carrier>> {
+        self.0.device(inbound, device, seed, now)
     }
 
     fn carried(

@@ -1,0 +1,8 @@
+//! Machines whose packets go into a TUN device, which a daemon serves by the engine's own loop.
+//!
+//! ```text
+//!   machine ── device queue ── daemon ── the world: origins, a SOCKS server, a paniq server
+//!   smoltcp                    tun in, any outbound
+//! ```
+mod lab;
+pub(super) mod relay;
