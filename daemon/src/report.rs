@@ -95,6 +95,13 @@ impl Observer for Report {
                 let text = format!("{network} server started at {address}");
                 (Level::Info, inbound, text)
             }
+            RuntimeEvent::Opened { inbound, name } => {
+                let text = format!("started at {name}");
+                (Level::Info, inbound, text)
+            }
+            RuntimeEvent::Reentry(why) => {
+                return self.logger.write(Level::Error, None, format_args!("{why}"));
+            }
             RuntimeEvent::AcceptPaused {
                 inbound,
                 error,

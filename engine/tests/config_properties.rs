@@ -64,6 +64,16 @@ const PIECES: &[&str] = &[
     "\"i1\":",
     "\"<t>\"",
     "\"quic\":",
+    "\"tun\"",
+    "\"address\":",
+    "\"10.0.0.1/8\"",
+    "\"fd00::1/64\"",
+    "\"include_uid\":",
+    "\"include_uid_range\":",
+    "\"1:2\"",
+    "\"sansbox\":",
+    "\"egress_mtu\":",
+    "\"auto_redirect\":",
     "\u{fffd}",
     "\u{1}",
     "'",
@@ -91,32 +101,25 @@ fn json() -> impl Strategy<Value = String> {
     })
 }
 
-/// A configuration that mostly reads.
-fn likely() -> impl Strategy<Value = String> {
-    let value = json();
-    let object = |types: &'static [&'static str], keys: &'static [&'static str]| {
-        (
-            prop::sample::select(types),
-            prop::collection::vec((prop::sample::select(keys), json()), 0..3),
-        )
-            .prop_map(|(head, members)| {
-                let members = members
-                    .into_iter()
-                    .map(|(key, value)| format!(", {key:?}: {value}"));
-                format!("{{{head}{}}}", members.collect::<String>())
-            })
-    };
-    let inbound = object(
-        &[r#""type": "socks""#, r#""type": "direct""#],
-        &[
-            "listen",
-            "listen_port",
-            "users",
-            "udp_timeout",
-            "routing_mark",
-            "network",
-        ],
-    );
+/// An object that begins with one of `types` and has some of `keys`, whatever their values.
+fn object(
+    types: &'static [&'static str],
+    keys: &'static [&'static str],
+) -> impl Strategy<Value = String> {
+    (
+        prop::sample::select(types),
+        prop::collection::vec((prop::sample::select(keys), json()), 0..3),
+    )
+        .prop_map(|(head, members)| {
+            let members = members
+                .into_iter()
+                .map(|(key, value)| format!(", {key:?}: {value}"));
+            format!("{{{head}{}}}", members.collect::<String>())
+        })
+}
+
+/// Inbounds of types that have more than listen keys.
+fn paniq_or_tun() -> impl Strategy<Value = String> {
     let paniq = object(
         &[
             r#""type": "paniq", "profile": {"obfuscation": {"i1": "<t>"}}"#,
@@ -128,6 +131,41 @@ fn likely() -> impl Strategy<Value = String> {
             "listen_port",
             "allow_private",
             "profile_path",
+        ],
+    );
+    let tun = object(
+        &[
+            r#""type": "tun", "address": "10.0.0.1/8""#,
+            r#""type": "tun", "address": ["fd00::1/64", "10.0.0.1/8"], "auto_route": true"#,
+        ],
+        &[
+            "address",
+            "Route_Address",
+            "include_uid",
+            "exclude_uid_range",
+            "mtu",
+            "udp_timeout",
+            "stack",
+            "sansbox",
+            "gso",
+            "strict_route",
+        ],
+    );
+    prop_oneof![paniq, tun]
+}
+
+/// A configuration that mostly reads.
+fn likely() -> impl Strategy<Value = String> {
+    let value = json();
+    let inbound = object(
+        &[r#""type": "socks""#, r#""type": "direct""#],
+        &[
+            "listen",
+            "listen_port",
+            "users",
+            "udp_timeout",
+            "routing_mark",
+            "network",
         ],
     );
     let rule = object(
@@ -144,7 +182,7 @@ fn likely() -> impl Strategy<Value = String> {
         ],
     );
     (
-        prop::collection::vec(prop_oneof![2 => inbound, 1 => paniq], 0..3),
+        prop::collection::vec(prop_oneof![inbound, paniq_or_tun()], 0..3),
         prop::collection::vec(rule, 0..3),
         prop::option::of(value),
     )

@@ -153,6 +153,11 @@ impl Observer for Lines {
                 let text = format_args!("{inbound}: {network:?} at {address}");
                 self.push(LogLevel::Info, text);
             }
+            RuntimeEvent::Opened { inbound, name } => {
+                let inbound = self.inbound(*inbound);
+                self.push(LogLevel::Info, format_args!("{inbound}: {name}"));
+            }
+            RuntimeEvent::Reentry(why) => self.push(LogLevel::Error, format_args!("{why}")),
             RuntimeEvent::AcceptPaused { inbound, error, .. } => {
                 let text = format_args!("{}: accept: {error}", self.inbound(*inbound));
                 self.push(LogLevel::Error, text);

@@ -1,5 +1,8 @@
 //! Outbound sockets, and what their errors mean.
-use crate::sockets::{CheapController, is_loopback, local, set_route_options, set_tcp_options};
+use crate::{
+    devices::Uplink,
+    sockets::{CheapController, is_loopback, local, set_route_options, set_tcp_options},
+};
 use core::net::{IpAddr, SocketAddr};
 use rustix::io::Errno;
 use sansbox_core::Refusal;
@@ -12,8 +15,9 @@ pub(crate) fn connect(
     to: SocketAddr,
     options: &Dial,
     cheap: Option<CheapController>,
+    uplink: &Uplink,
 ) -> io::Result<Socket> {
-    let socket = open(to, Type::STREAM, Protocol::TCP, options)?;
+    let socket = open(to, Type::STREAM, Protocol::TCP, options, uplink)?;
     if is_loopback(to) {
         socket.set_tcp_nodelay(true)?;
         // Before the connection exists: a controller that paces leaves its timers behind.
@@ -61,10 +65,14 @@ pub(crate) fn decided(tcp: &impl AsFd) -> io::Result<SocketAddr> {
 }
 
 /// Opens a UDP socket bound to `local`; an outbound's `options` may choose the source address.
-pub(crate) fn bind(local: SocketAddr, options: Option<&Dial>) -> io::Result<Socket> {
+pub(crate) fn bind(
+    local: SocketAddr,
+    options: Option<&Dial>,
+    uplink: &Uplink,
+) -> io::Result<Socket> {
     let default = Dial::default();
     let options = options.unwrap_or(&default);
-    let socket = open(local, Type::DGRAM, Protocol::UDP, options)?;
+    let socket = open(local, Type::DGRAM, Protocol::UDP, options, uplink)?;
     let ip = match source(local.ip(), options) {
         Some(source) if local.ip().is_unspecified() => source,
         Some(_) | None => local.ip(),
@@ -73,14 +81,35 @@ pub(crate) fn bind(local: SocketAddr, options: Option<&Dial>) -> io::Result<Sock
     Ok(socket)
 }
 
-fn open(at: SocketAddr, kind: Type, protocol: Protocol, options: &Dial) -> io::Result<Socket> {
+/// The address that packets of a connection to `to` would leave from, where that is a TUN device of
+/// this process: known before the first packet, which would come in as another connection.
+pub(crate) fn reentry(to: SocketAddr, options: &Dial, uplink: &Uplink) -> Option<IpAddr> {
+    let is_bound = options.bind_interface.is_some() || source(to.ip(), options).is_some();
+    if is_bound || is_loopback(to) || !uplink.has_devices() {
+        return None;
+    }
+    // UDP sends nothing to be connected.
+    let probe = open(to, Type::DGRAM, Protocol::UDP, options, uplink).ok()?;
+    probe.connect(&to.into()).ok()?;
+    let local = local(&probe).ok()?.ip();
+    uplink.reenters(local).then_some(local)
+}
+
+fn open(
+    at: SocketAddr,
+    kind: Type,
+    protocol: Protocol,
+    options: &Dial,
+    uplink: &Uplink,
+) -> io::Result<Socket> {
     let kind = kind.nonblocking();
     let socket = Socket::new(Domain::for_address(at), kind, Some(protocol))?;
-    set_route_options(
-        &socket,
-        options.bind_interface.as_deref(),
-        options.routing_mark,
-    )?;
+    // What is on this machine is never behind the default route.
+    let detected = (options.auto_detect_interface && !is_loopback(at))
+        .then(|| uplink.interface(at.ip()))
+        .flatten();
+    let interface = options.bind_interface.as_deref().or(detected.as_deref());
+    set_route_options(&socket, interface, options.routing_mark)?;
     if options.reuse_addr {
         socket.set_reuse_address(true)?;
     }

@@ -2,11 +2,13 @@
 use crate::{
     acceptor::Acceptor,
     net::{Datagrams, Net, Turn},
+    observer::RuntimeEvent,
     pipes::KernelPipes,
     reactor::{Io as _, Reactor, Sleep as _},
     reception::Reception,
     resolve::Resolver,
     shared::{Shared, Totals, wall_clock},
+    tun::ReentryError,
     udp::{Batch, UdpEndpoint},
 };
 use core::{
@@ -138,6 +140,14 @@ impl<S: Service, R: Reactor> Local<S, R> {
     }
 
     fn bear_session(self: &Rc<Self>, birth: SessionBirth) {
+        if self.shared.uplink.is_own(birth.peer.remote) {
+            let local = birth.peer.remote.ip();
+            if self.shared.uplink.is_news(local) {
+                let observer = &self.shared.observer;
+                observer.runtime(&RuntimeEvent::Reentry(ReentryError { local }));
+            }
+            return;
+        }
         // Dropped, it is refused.
         if self.is_closing.get() || !self.shared.admission.places.try_take() {
             return;

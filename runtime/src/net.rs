@@ -2,10 +2,12 @@
 use crate::{
     dial,
     local::Local,
+    observer::RuntimeEvent,
     pipes::{KernelPipe, PIPE_SIZE},
     reactor::{Done, Interest, Io, Reactor},
     resolve::Lookup,
     shared::wall_clock,
+    tun,
     udp::UdpEndpoint,
 };
 use bytes::BytesMut;
@@ -71,6 +73,15 @@ pub(crate) struct Turn<'t, S: Service, R: Reactor> {
 }
 
 impl<S: Service, R: Reactor> Turn<'_, S, R> {
+    fn tell_reentry(&self, local: IpAddr) {
+        let shared = &self.worker.shared;
+        if shared.uplink.is_news(local) {
+            shared
+                .observer
+                .runtime(&RuntimeEvent::Reentry(tun::ReentryError { local }));
+        }
+    }
+
     fn poll_io<V>(
         &self,
         io: &R::Io,
@@ -98,7 +109,12 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
     fn dial(&mut self, to: SocketAddr, outbound: OutboundId) -> Result<Dialled<R::Io>, Refusal> {
         let shared = &self.worker.shared;
         let options = shared.service.dial(outbound).ok_or(Refusal::General)?;
-        let begun = dial::connect(to, options, shared.cheap_controller).and_then(|tcp| {
+        let uplink = &shared.uplink;
+        if let Some(local) = dial::reentry(to, options, uplink) {
+            self.tell_reentry(local);
+            return Err(Refusal::Loop);
+        }
+        let begun = dial::connect(to, options, shared.cheap_controller, uplink).and_then(|tcp| {
             let local = dial::connected(&tcp, to);
             let stream = R::Io::new(tcp.into(), local.is_some())?;
             Ok(match local {
@@ -124,9 +140,11 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
     ) -> Result<(Box<Datagrams<R>>, SocketAddr), Refusal> {
         let options = outbound.and_then(|o| self.worker.shared.service.dial(o));
         let fragment = options.and_then(|o| o.udp_fragment);
-        let bound = dial::bind(local, options).and_then(|s| UdpEndpoint::new(s, fragment));
-        let endpoint = bound.map_err(|e| dial::refusal(&e))?;
+        let uplink = &self.worker.shared.uplink;
+        let bound = dial::bind(local, options, uplink).and_then(|s| UdpEndpoint::new(s, fragment));
+        let mut endpoint = bound.map_err(|e| dial::refusal(&e))?;
         let local = endpoint.local();
+        endpoint.hold(uplink.hold_port(local.port()));
         Ok((Box::new(Datagrams::Own(endpoint)), local))
     }
 
@@ -231,8 +249,7 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
 
     fn write_frame(&mut self, device: &mut R::Io, frame: &[IoSlice<'_>]) -> io::Result<()> {
         // A device never has its writer wait: it takes a frame or loses it.
-        retry_on_intr(|| rustix::io::writev(device.as_fd(), frame))?;
-        Ok(())
+        tun::Queue::write_to(&*device, frame).map(drop)
     }
 
     fn log(&mut self, record: &Record, stage: Stage, now: Instant) {

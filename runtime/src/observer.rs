@@ -1,4 +1,5 @@
 //! What the runtime tells the daemon. Called rarely, from the workers' threads.
+use crate::tun::ReentryError;
 use core::net::SocketAddr;
 use sansbox_core::Instant;
 use sansbox_engine::{
@@ -36,6 +37,16 @@ pub enum RuntimeEvent<'a> {
         /// Where, with the port that the system chose.
         address: SocketAddr,
     },
+    /// A TUN device is open, on all workers.
+    Opened {
+        /// Whose.
+        inbound: InboundId,
+        /// Its name.
+        name: &'a str,
+    },
+    /// A socket of this process would send into a TUN device of its own: what it was for is
+    /// refused. Told once for each address.
+    Reentry(ReentryError),
     /// Accepting failed for want of files or memory and pauses; running sessions go on. Told once
     /// for each pause.
     AcceptPaused {

@@ -1,5 +1,6 @@
 //! Starting and stopping.
 use crate::{
+    devices::Devices,
     listen::{BoundSockets, bind_all},
     observer::{Observer, RuntimeEvent},
     options::{Options, Shutdown},
@@ -7,6 +8,7 @@ use crate::{
     reactor::Reactor,
     shared::{Admission, Clock, Control, Shared, StopAt, Totals},
     sockets::CheapController,
+    tun::{Routes, TunError},
     worker::Worker,
 };
 use core::{marker::PhantomData, net::SocketAddr};
@@ -37,6 +39,14 @@ pub enum StartError {
         address: SocketAddr,
         /// What the system said.
         source: io::Error,
+    },
+    /// A TUN device, or its routes, cannot be had.
+    #[error("{source}")]
+    Device {
+        /// Whose.
+        inbound: InboundId,
+        /// Why.
+        source: TunError,
     },
     /// A worker could not be started.
     #[error("start a worker: {0}")]
@@ -113,6 +123,7 @@ fn prepare<S: Service, R: Reactor>(
     let cheap = options.loopback_congestion.then(CheapController::find);
     let cheap_controller = cheap.flatten();
     let sockets = bind_all(&service.inbounds(), cpus, cheap_controller)?;
+    let (devices, queues) = Devices::open(&*service, cpus.len())?;
     let bound = addresses(&sockets);
     let control = Arc::new(Control::default());
     let shared = Arc::new(Shared {
@@ -123,6 +134,7 @@ fn prepare<S: Service, R: Reactor>(
         seed: Seed::new(seed),
         admission: Admission::new(options.max_connections),
         control: Arc::clone(&control),
+        uplink: Arc::new(devices.uplink()),
         options,
     });
     let mut running = Running {
@@ -131,19 +143,15 @@ fn prepare<S: Service, R: Reactor>(
         threads: Vec::new(),
         totals: Vec::new(),
         control,
+        routes: devices.route()?,
+        devices,
     };
     let pipes = shared.options.max_pipes / cpus.len().max(1);
-    let numbered = sockets.into_iter().enumerate();
-    let workers = numbered.map(|(number, sockets)| {
+    let numbered = sockets.into_iter().zip(queues).enumerate();
+    let workers = numbered.map(|(number, served)| {
         let totals = Arc::new(Totals::default());
         running.totals.push(Arc::clone(&totals));
-        Worker::new(
-            Arc::clone(&shared),
-            totals,
-            number,
-            pipes,
-            (sockets, Vec::new()),
-        )
+        Worker::new(Arc::clone(&shared), totals, number, pipes, served)
     });
     let workers = workers.collect();
     Ok((running, workers))
@@ -157,6 +165,9 @@ pub struct Running {
     threads: Vec<JoinHandle<()>>,
     totals: Vec<Arc<Totals>>,
     control: Arc<Control>,
+    /// The devices, whose routes lead into them as long as this lives.
+    devices: Devices,
+    routes: Vec<Routes>,
 }
 
 impl Running {
@@ -194,6 +205,10 @@ impl Running {
                 network: bound.network,
                 address: bound.address,
             });
+        }
+        for (inbound, interface) in self.devices.interfaces() {
+            let name = &interface.name;
+            observer.runtime(&RuntimeEvent::Opened { inbound, name });
         }
     }
 
@@ -237,6 +252,8 @@ impl Running {
         self.begin_stop(shutdown);
         let cut = self.control.wait();
         self.join();
+        // Packets go their old way again, before somebody asks whether they do.
+        self.routes.clear();
         cut
     }
 

@@ -1,5 +1,5 @@
 //! What all workers share: the service, the clock, the connection limit, the end.
-use crate::{observer::Observer, options::Options, sockets::CheapController};
+use crate::{devices::Uplink, observer::Observer, options::Options, sockets::CheapController};
 use core::task::{Poll, Waker};
 use sansbox_core::{Instant, Seed};
 use sansbox_engine::{
@@ -23,6 +23,7 @@ pub(crate) struct Shared<S> {
     pub(crate) seed: Seed,
     pub(crate) admission: Admission,
     pub(crate) control: Arc<Control>,
+    pub(crate) uplink: Arc<Uplink>,
 }
 
 /// The clock of all machines: nanoseconds since the runtime started.

@@ -1,5 +1,6 @@
 //! UDP sockets: received in batches, sent in runs of equal datagrams where the kernel can.
 use crate::{
+    devices::Port,
     reactor::{Done, Interest, Io, Reactor},
     sockets::{self, mapped},
 };
@@ -28,6 +29,8 @@ pub(crate) struct UdpEndpoint<R: Reactor> {
     state: UdpSocketState,
     local: SocketAddr,
     is_ipv6: bool,
+    /// Its port is known to be of this process, as long as it has it.
+    _port: Option<Port>,
 }
 
 impl<R: Reactor> UdpEndpoint<R> {
@@ -49,7 +52,13 @@ impl<R: Reactor> UdpEndpoint<R> {
             state,
             local: canonical(local),
             is_ipv6: local.is_ipv6(),
+            _port: None,
         })
+    }
+
+    /// Has its port known to be of this process.
+    pub(crate) fn hold(&mut self, port: Option<Port>) {
+        self._port = port;
     }
 
     /// Where it is bound.

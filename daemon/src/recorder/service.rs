@@ -3,8 +3,8 @@ use super::rings::{Handle, Rings};
 use sansbox_core::{Instant, Seed};
 use sansbox_engine::{
     Peer,
-    carrier::{Carrier, Whose},
-    config::model::Dial,
+    carrier::{Carrier, Whose, tun},
+    config::model::{Dial, Tun},
     drive::{InboundSockets, Recorded, Service},
     ids::{InboundId, OutboundId},
     machine::Wanted,
@@ -84,6 +84,20 @@ impl<S: Service> Service for Recording<S> {
         since_1970: Duration,
     ) -> Option<Box<dyn Carrier>> {
         self.service.carrier(whose, seed, now, since_1970)
+    }
+
+    fn devices(&self) -> Vec<(InboundId, Arc<Tun>)> {
+        self.service.devices()
+    }
+
+    fn device(
+        self: &Arc<Self>,
+        inbound: InboundId,
+        device: tun::Device,
+        seed: Seed,
+        now: Instant,
+    ) -> Option<Box<dyn Carrier>> {
+        self.service.device(inbound, device, seed, now)
     }
 
     fn carried(

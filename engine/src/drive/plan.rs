@@ -2,8 +2,8 @@
 use super::{InboundSockets, Recorded, Service};
 use crate::{
     Association, Peer, Plan, Session,
-    carrier::{Carrier, Whose},
-    config::model::Dial,
+    carrier::{Carrier, Whose, tun},
+    config::model::{Dial, Tun},
     ids::{InboundId, OutboundId},
     machine::Wanted,
     record::Record,
@@ -88,6 +88,26 @@ impl Service for Plan {
             }
         };
         plan?.make(now, since_1970, seed)
+    }
+
+    fn devices(&self) -> Vec<(InboundId, Arc<Tun>)> {
+        let inbounds = (0..).map(InboundId).zip(self.inbounds());
+        inbounds
+            .filter_map(|(inbound, plan)| Some((inbound, Arc::clone(plan.tun()?))))
+            .collect()
+    }
+
+    fn device(
+        self: &Arc<Self>,
+        inbound: InboundId,
+        device: tun::Device,
+        seed: Seed,
+        _: Instant,
+    ) -> Option<Box<dyn Carrier>> {
+        let plan = self.inbounds().get(usize::from(inbound.0))?;
+        let plan = Arc::clone(plan.tun()?);
+        let machine = tun::Client::new(Arc::clone(self), inbound, &plan, device, &seed);
+        Some(Box::new(machine.ok()?))
     }
 
     fn carried(

@@ -36,14 +36,6 @@ pub enum PlanError {
         /// The outbound.
         span: Span,
     },
-    /// Something that no event loop serves.
-    #[error("{what} cannot be served yet")]
-    Unserved {
-        /// What it is.
-        what: &'static str,
-        /// Where it stands; nowhere when that is not known.
-        span: Span,
-    },
     /// More than 65,535 inbounds, outbounds or users of one inbound.
     #[error("too many {0}")]
     TooMany(&'static str),
@@ -60,8 +52,7 @@ impl PlanError {
             Self::UnknownOutbound { span, .. }
             | Self::Circular { span, .. }
             | Self::ChainTooLong { span }
-            | Self::BadOutbound { span, .. }
-            | Self::Unserved { span, .. } => *span,
+            | Self::BadOutbound { span, .. } => *span,
             Self::TooMany(_) => Span::default(),
             Self::Rule(e) => e.span,
         }

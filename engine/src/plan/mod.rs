@@ -5,7 +5,6 @@ mod paths;
 mod reach;
 #[cfg(test)]
 mod tests;
-mod unserved;
 
 use crate::{
     carrier::{CarrierPlan, paniq},
@@ -283,7 +282,6 @@ impl Plan {
     /// # Errors
     /// All faults that were found, at least one.
     pub fn build(config: &Config) -> Result<Self, Vec<PlanError>> {
-        unserved::refuse(config)?;
         let mut outbounds = config.outbounds.clone();
         if outbounds.is_empty() {
             outbounds.push(default_direct());

@@ -29,22 +29,6 @@ fn a_tun_inbound_listens_nowhere_and_serves_whatever_is_routed_into_it() {
     assert!(socks.tun().is_none() && !socks.serves(public));
 }
 
-#[test]
-fn what_no_event_loop_serves_is_refused_where_it_stands() {
-    let config = config(
-        r#"{"inbounds": [{"type": "socks"}, {"type": "tun", "address": "172.19.0.1/30"}],
-            "route": {"auto_detect_interface": true}}"#,
-    );
-    let errors = Plan::build(&config).expect_err("refused");
-    let shown: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    let want = [
-        "tun inbounds cannot be served yet",
-        "route.auto_detect_interface cannot be served yet",
-    ];
-    assert_eq!(shown, want);
-    assert_eq!(errors[0].span(), config.inbounds[1].span);
-}
-
 /// `bind_interface`, `auto_detect_interface` and `routing_mark` of the one outbound.
 fn options(route: &str, outbound: &str) -> (Option<String>, bool, Option<u32>) {
     let config = config(&format!(

@@ -112,6 +112,16 @@ const CASES: &[Case] = &[
         says: &["missing one of profile_path, profile"],
     },
     Case {
+        text: "{\"inbounds\": [{\"type\": \"tun\", \"address\": \"10.0.0.1/8\",\n «\"auto_redirect\": true}]}",
+        path: "inbounds[0].auto_redirect",
+        says: &["not supported yet", "auto_route"],
+    },
+    Case {
+        text: "{\"inbounds\": [{\"type\": \"tun\", \"address\": \"10.0.0.1/8\",\n \"sansbox\": {«\"egres_mtu\": 1400}}]}",
+        path: "inbounds[0].sansbox.egres_mtu",
+        says: &["unknown key", "egress_mtu"],
+    },
+    Case {
         text: "{\n«\"dns\": {\"final\": \"x\"}}",
         path: "dns",
         says: &["not supported yet"],
