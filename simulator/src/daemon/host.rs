@@ -163,7 +163,7 @@ impl<S: Service> Host for DaemonHost<S> {
         }
         let shared = self.shared.as_ref()?;
         let (now, before) = ((shared.holders)(), shared.before);
-        (now != before).then(|| format!("shared by {now}, at first by {before}"))
+        (now > before).then(|| format!("shared by {now}, at first by {before}"))
     }
 
     fn waiting(&self) -> Option<String> {

@@ -27,6 +27,7 @@ use sansbox_engine::{
     ids::InboundId,
     timer::TimerQueue,
 };
+use sansbox_stack::DropReason;
 use slab::Slab;
 use std::{
     collections::BTreeSet,
@@ -91,7 +92,9 @@ pub(super) struct Running<S: Service> {
     listeners: Vec<(InboundId, SocketAddr)>,
     receptions: Vec<Reception>,
     handshakes: TimerQueue<(usize, u32)>,
-    pub(super) device: Option<Device>,
+    device: Option<Device>,
+    /// Packets that the stack of the device has dropped, by reason.
+    drops: Vec<u64>,
     rung: Receiver<usize>,
     bell: Sender<usize>,
     pub(super) stage: Stage,
@@ -126,6 +129,7 @@ impl<S: Service> Running<S> {
             receptions: Vec::new(),
             handshakes: TimerQueue::default(),
             device: None,
+            drops: vec![0; DropReason::ALL.len()],
             rung,
             bell,
             stage: Stage::Serving,

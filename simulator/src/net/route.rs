@@ -137,7 +137,9 @@ impl Net {
                     let site = self.core.site(host);
                     // An address that the host has lost, or a machine that is gone.
                     let source = packet.source.ip();
-                    if self.core.is_deaf(host) || !self.core.has_address(host, source) {
+                    let is_own = matches!(packet.body, Body::Raw(_))
+                        || self.core.has_address(host, source);
+                    if self.core.is_deaf(host) || !is_own {
                         self.lose_crossing(site, &packet, Lost::Down);
                         return None;
                     }

@@ -28,6 +28,7 @@ struct Planned {
     to: Option<SocketAddr>,
     script: Script,
     fails: Option<Refusal>,
+    patience: Option<Duration>,
 }
 
 /// Scripted clients and servers on one host.
@@ -37,6 +38,8 @@ pub struct ScriptHost {
     listeners: Vec<Listener>,
     echoes: Vec<SocketAddr>,
     echo_sockets: Vec<UdpId>,
+    /// When dials are given up.
+    given_up: Vec<(Instant, DialId)>,
     actors: BTreeMap<usize, Actor>,
     next_actor: usize,
     dials: BTreeMap<DialId, (usize, Option<Refusal>)>,
@@ -65,6 +68,7 @@ impl ScriptHost {
             to: Some(to),
             script,
             fails: None,
+            patience: None,
         });
         self
     }
@@ -77,6 +81,20 @@ impl ScriptHost {
             to: Some(to),
             script: Script::new(),
             fails: Some(why),
+            patience: None,
+        });
+        self
+    }
+
+    /// Dials `to` at a time after the start, and gives up when `patience` is over.
+    #[must_use]
+    pub fn dial_given_up(mut self, after: Duration, to: SocketAddr, patience: Duration) -> Self {
+        self.planned.push(Planned {
+            at: Instant::ZERO + after + BOOT,
+            to: Some(to),
+            script: Script::new(),
+            fails: None,
+            patience: Some(patience),
         });
         self
     }
@@ -89,6 +107,7 @@ impl ScriptHost {
             to: None,
             script,
             fails: None,
+            patience: None,
         });
         self
     }
@@ -148,7 +167,11 @@ impl ScriptHost {
             let actor = self.admit("client", planned.script);
             match planned.to {
                 Some(to) => {
-                    self.dials.insert(cx.dial(to), (actor, planned.fails));
+                    let dial = cx.dial(to);
+                    self.dials.insert(dial, (actor, planned.fails));
+                    if let Some(patience) = planned.patience {
+                        self.given_up.push((now + patience, dial));
+                    }
                 }
                 None => self.run(cx, actor),
             }
@@ -222,8 +245,23 @@ impl ScriptHost {
         }
     }
 
+    /// Gives up the dials that took too long.
+    fn give_up(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now();
+        let dials = &mut self.dials;
+        self.given_up.retain(|(at, dial)| {
+            let is_due = *at <= now;
+            if is_due && let Some((actor, _)) = dials.remove(dial) {
+                cx.cancel_dial(*dial);
+                self.actors.remove(&actor);
+            }
+            !is_due
+        });
+    }
+
     fn fire(&mut self, cx: &mut Cx<'_>) {
         self.begin_due(cx);
+        self.give_up(cx);
         let now = cx.now();
         let is_due = |actor: &Actor| actor.poll_timeout().is_some_and(|at| at <= now);
         let due: Vec<usize> = self
@@ -279,7 +317,8 @@ impl Host for ScriptHost {
     fn poll_timeout(&self) -> Option<Instant> {
         let planned = self.planned.iter().map(|planned| planned.at);
         let actors = self.actors.values().filter_map(Actor::poll_timeout);
-        planned.chain(actors).min()
+        let given_up = self.given_up.iter().map(|(at, _)| *at);
+        planned.chain(actors).chain(given_up).min()
     }
 
     fn crashed(&mut self, cx: &mut Cx<'_>) {

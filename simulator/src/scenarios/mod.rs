@@ -98,4 +98,6 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     carried::ALL,
     paniq::ALL,
     tun::relay::ALL,
+    tun::ends::ALL,
+    tun::junk::ALL,
 ];

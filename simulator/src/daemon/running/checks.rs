@@ -2,11 +2,18 @@
 use super::{Kind, Running, Work};
 use crate::{check::Invariant, daemon::device::Device, host::Cx};
 use sansbox_engine::drive::{Counters, Service};
-use sansbox_stack::Usage;
+use sansbox_stack::{
+    DropReason, Interface, Usage,
+    config::{SEND_FLOOR, WINDOW_FLOOR},
+};
+
+/// What is queued to be sent may be above its limit by a chunk.
+const CHUNK_LEN_MAX: u64 = 64 << 10;
 
 impl<S: Service> Running<S> {
     /// Counters, buffers and deadlines agree with what there is.
-    pub(super) fn check(&self, cx: &mut Cx<'_>) {
+    pub(super) fn check(&mut self, cx: &mut Cx<'_>) {
+        self.check_device(cx);
         let mut counted = Counters::default();
         self.pool.tally.add_to(&mut counted);
         let open = self.sessions();
@@ -26,14 +33,44 @@ impl<S: Service> Running<S> {
         }
     }
 
+    /// The machine for the packets of the device.
+    fn interface(&self) -> Option<&Interface> {
+        let mut residents = self.residents.iter();
+        residents.find_map(|(_, resident)| match &resident.work {
+            Work::Carrier(drive) => drive.carrier().interface(),
+            Work::Session(_) | Work::Association(_) => None,
+        })
+    }
+
+    /// Clients of a device hold no more than its budgets, and what is dropped is counted.
+    fn check_device(&mut self, cx: &mut Cx<'_>) {
+        let Some(stack) = self.interface().map(Interface::stack) else {
+            return;
+        };
+        let (config, usage, flows) = (stack.config(), stack.usage(), u64::from(stack.open_flows()));
+        let windows_max = (config.window_budget + flows * u64::from(WINDOW_FLOOR))
+            .min(flows * u64::from(config.window_max));
+        let queued_max = (config.send_budget + flows * (u64::from(SEND_FLOOR) + CHUNK_LEN_MAX))
+            .min(flows * (u64::from(config.send_max) + CHUNK_LEN_MAX));
+        if usage.windows > windows_max || usage.queued > queued_max {
+            let what = format!("{usage:?} of {flows} flows, above {windows_max} or {queued_max}");
+            cx.violate(Invariant::PipeBounded, what);
+        }
+        let counters = stack.counters();
+        let drops = DropReason::ALL.iter().map(|why| counters.drops(*why));
+        let drops: Vec<u64> = drops.collect();
+        for (why, (n, before)) in DropReason::ALL.iter().zip(drops.iter().zip(&self.drops)) {
+            if n > before {
+                cx.mark(format!("dropped {}", why.name()));
+            }
+        }
+        self.drops = drops;
+    }
+
     /// What a device's carrier, or the device itself, still holds.
     fn left_of_devices(&self) -> Option<String> {
         let unread = self.device.as_ref().map_or(0, Device::left);
-        let mut carriers = self.residents.iter().filter_map(|(_, r)| match &r.work {
-            Work::Carrier(drive) => drive.carrier().interface(),
-            Work::Session(_) | Work::Association(_) => None,
-        });
-        let stack = carriers.next()?.stack();
+        let stack = self.interface()?.stack();
         let (open, half_open) = (stack.open_flows(), stack.half_open_flows());
         let usage = stack.usage();
         let is_left = unread > 0 || open + half_open > 0 || usage != Usage::default();

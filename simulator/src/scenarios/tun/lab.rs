@@ -122,12 +122,20 @@ pub(super) fn target(n: u64) -> SocketAddr {
 /// Runs to the end; the reasons are in any order.
 pub(super) fn run_to(world: &mut World, expected: &[CloseReason]) -> Verdict {
     world.run(LIMIT)?;
-    let mut got: Vec<CloseReason> = world.closed().iter().filter_map(|c| c.reason).collect();
+    let own = world.closed().iter().filter(|c| c.host == "proxy");
+    let mut got: Vec<CloseReason> = own.filter_map(|c| c.reason).collect();
     let mut expected = expected.to_vec();
     got.sort();
     expected.sort();
     let what = format!("sessions ended with {got:?}, not {expected:?}");
     world.expect(got == expected, what)
+}
+
+/// A mark was hit at least once.
+pub(super) fn has_mark(world: &World, mark: &str) -> Verdict {
+    let all: Vec<&str> = world.marks().iter().map(|(name, _)| name).collect();
+    let has = all.contains(&mark);
+    world.expect(has, format!("{mark:?} is not in {all:?}"))
 }
 
 pub(super) const fn seconds(n: u64) -> Duration {

@@ -5,4 +5,6 @@
 //!   smoltcp                    tun in, any outbound
 //! ```
 mod lab;
+pub(super) mod ends;
+pub(super) mod junk;
 pub(super) mod relay;
