@@ -299,7 +299,8 @@ impl<S: Service, R: Reactor> Local<S, R> {
 
     fn register(&self, number: usize, waker: &Waker) {
         if let Some(known) = self.sessions.borrow_mut().get_mut(number) {
-            *known = waker.clone();
+            // Cloned only when it wakes another one.
+            known.clone_from(waker);
         }
     }
 }

@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed};
 use sansbox_engine::{
     Association, Peer, Plan, Session,
-    carrier::{Carrier, Event, Path, Stream, Transmit, Whose},
+    carrier::{Carrier, Event, Path, Stream, StreamLimits, Transmit, Whose},
     config::{ReadOptions, Sources, model::Dial, read},
     drive::{InboundSockets, Service},
     ids::{InboundId, OutboundId},
@@ -133,6 +133,10 @@ impl Carrier for FatalCarrier {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.0.handle_timeout(now);
+    }
+
+    fn stream_limits(&self) -> StreamLimits {
+        self.0.stream_limits()
     }
 
     fn open(&mut self, now: Instant, wanted: Wanted) -> Stream {

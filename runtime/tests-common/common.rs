@@ -17,10 +17,10 @@ use bytes::BytesMut;
 use sansbox_core::{Domain, End, Instant, Pipe, Refusal, Seed, Target};
 use sansbox_engine::{
     Peer,
-    carrier::{Note, Whose},
+    carrier::{Carrier, Note, Whose},
     config::model::{Dial, Listen},
     ids::{ActionId, InboundId, OutboundId, Slot},
-    machine::{Action, Families, Input, Machine, Outcome, SlotPipes, Stage},
+    machine::{Action, Families, Input, Machine, Outcome, SlotPipes, Stage, Wanted},
     record::{CloseReason, Record},
 };
 use std::{
@@ -42,6 +42,8 @@ pub enum Mode {
     Passthrough,
     /// Resolves `localhost` first, then as [`Mode::Passthrough`].
     Resolve,
+    /// As [`Mode::Passthrough`], through a stream of [`Toy::carrier`].
+    Carried,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,8 @@ pub struct Toy {
     pub panics_at: Option<&'static [u8]>,
     pub listens: Vec<InboundSockets>,
     pub dial: Dial,
+    /// Makes the carrier of the outbound.
+    pub carrier: Option<fn() -> Box<dyn Carrier>>,
 }
 
 impl Toy {
@@ -76,6 +80,7 @@ impl Toy {
                 carrier: false,
             }],
             dial: Dial::default(),
+            carrier: None,
         }
     }
 }
@@ -108,6 +113,16 @@ impl Service for Toy {
             state: State::Fresh,
             fins: 0,
         }
+    }
+
+    fn carrier(
+        self: &Arc<Self>,
+        _: Whose,
+        _: Seed,
+        _: Instant,
+        _: Duration,
+    ) -> Option<Box<dyn Carrier>> {
+        self.carrier.map(|make| make())
     }
 
     fn association(
@@ -200,11 +215,21 @@ impl Session {
         self.state = State::Dialling;
         let to = self.toy.target;
         self.record.target = Some(Target::from(to));
-        self.actions.push_back(Action::Dial {
-            id: DIAL,
-            slot: UPSTREAM,
-            to,
-            outbound: OutboundId(0),
+        let (id, slot, outbound) = (DIAL, UPSTREAM, OutboundId(0));
+        self.actions.push_back(if self.toy.mode == Mode::Carried {
+            Action::OpenStream {
+                id,
+                slot,
+                outbound,
+                wanted: Wanted::Connection(to.into()),
+            }
+        } else {
+            Action::Dial {
+                id,
+                slot,
+                to,
+                outbound,
+            }
         });
     }
 

@@ -1,14 +1,20 @@
 //! A relay in its steady state allocates nothing. By itself, because it counts for the process.
 use crate::{
     common::{Mode, Notes, Toy, wait_for},
-    runtime::{Executor, Options, Reactor as _, Runtime, Shutdown, Worker},
+    runtime::{Executor, Options, Reactor as _, Running, Runtime, Shutdown, Worker},
 };
+use bytes::BytesMut;
+use sansbox_core::{End, Instant, Pipe, Progress, Refusal};
+use sansbox_engine::{
+    carrier::{Carrier, Event, Path, Stream, Transmit},
+    machine::Wanted,
+};
+use sansbox_heap::heap;
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
+    collections::VecDeque,
     future::poll_fn,
     io::{ErrorKind, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     pin::pin,
     sync::{
         Arc,
@@ -18,58 +24,27 @@ use std::{
     time::Duration,
 };
 
-/// Allocations on counted threads.
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    /// The thread serves now.
-    static IS_COUNTED: Cell<bool> = const { Cell::new(false) };
-}
-
-struct Counting;
-
-fn count() {
-    if IS_COUNTED.try_with(Cell::get) == Ok(true) {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-    }
-}
-
-#[expect(unsafe_code, reason = "an allocator is unsafe to implement")]
-// SAFETY: every call is passed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as above.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: sansbox_heap::Counting = sansbox_heap::Counting;
+
+/// Allocations of workers.
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
 /// Counts what `worker` does; what its executor does as well, if that never allocates.
 async fn counted(worker: Worker<Toy>) {
-    let mut serving = pin!(worker.run());
+    let (mut serving, mut seen) = (pin!(worker.run()), heap());
     poll_fn(|cx| {
-        IS_COUNTED.set(true);
+        if !crate::EXECUTOR_IS_COUNTED {
+            seen = heap();
+        }
         let served = serving.as_mut().poll(cx);
-        IS_COUNTED.set(crate::EXECUTOR_IS_COUNTED);
+        let now = heap();
+        ALLOCATIONS.fetch_add(now.since(seen).allocations, Relaxed);
+        seen = now;
         served
     })
     .await
     .expect("served");
-    IS_COUNTED.set(false);
 }
 
 const CHUNK: usize = 256 * 1024;
@@ -81,6 +56,14 @@ fn exchange(mut a: &TcpStream, mut b: &TcpStream) {
         b.read_exact(&mut bytes).expect("read");
         b.write_all(&bytes).expect("written");
         a.read_exact(&mut bytes).expect("read");
+    }
+}
+
+fn exchange_with_echo(mut client: &TcpStream) {
+    let mut bytes = [0; 64];
+    for _ in 0..1000 {
+        client.write_all(&[5; 64]).expect("written");
+        client.read_exact(&mut bytes).expect("read");
     }
 }
 
@@ -124,9 +107,8 @@ fn most_that_is_held(client: &TcpStream, upstream: &TcpStream) -> usize {
     up + down
 }
 
-fn steady_state(max_pipes: usize) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-    let toy = Toy::new(Mode::Passthrough, listener.local_addr().expect("bound"));
+/// Serves a toy in one worker, whose allocations are counted, while `work` has its client.
+fn serving(toy: Toy, max_pipes: usize, work: impl FnOnce(TcpStream, &Running)) {
     let options = Options {
         workers: Some(1),
         max_pipes,
@@ -137,36 +119,135 @@ fn steady_state(max_pipes: usize) {
     let worker = workers.pop().expect("one");
     let serving = thread::spawn(|| Executor::run(counted(worker)));
     let client = TcpStream::connect(running.bound()[0].address).expect("connected");
-    let (upstream, _) = listener.accept().expect("accepted");
-    let work = || {
-        exchange(&client, &upstream);
-        bulk(&client, &upstream, 64);
-        bulk(&upstream, &client, 64);
-    };
-    let at_start = ALLOCATIONS.load(Relaxed);
-    let first = most_that_is_held(&client, &upstream);
-    work();
+    work(client, &running);
+    running.stop(Shutdown::default());
+    serving.join().expect("served").expect("run");
+}
+
+/// Allocations of `work`, which was done before and moves `moved` bytes, `held` bytes later.
+fn allocations_of(work: impl Fn(), running: &Running, held: usize, moved: usize) -> u64 {
+    let first = ALLOCATIONS.load(Relaxed);
     assert!(
-        ALLOCATIONS.load(Relaxed) > at_start,
+        first > 0,
         "the first buffers were not counted, so nothing is"
     );
-    let before = ALLOCATIONS.load(Relaxed);
     for _ in 0..3 {
         work();
     }
     wait_for("the counts", || {
         let counters = running.counters();
-        let expected = first + 4 * (2000 * 64 + 128 * CHUNK);
-        counters.copied + counters.spliced == expected as u64
+        counters.copied + counters.spliced == (held + 4 * moved) as u64
     });
-    assert_eq!(ALLOCATIONS.load(Relaxed) - before, 0);
-    assert_eq!(running.counters().spliced > 0, max_pipes > 0);
-    running.stop(Shutdown::default());
-    serving.join().expect("served").expect("run");
+    ALLOCATIONS.load(Relaxed) - first
+}
+
+fn steady_state(max_pipes: usize) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let toy = Toy::new(Mode::Passthrough, listener.local_addr().expect("bound"));
+    serving(toy, max_pipes, |client, running| {
+        let (upstream, _) = listener.accept().expect("accepted");
+        let work = || {
+            exchange(&client, &upstream);
+            bulk(&client, &upstream, 64);
+            bulk(&upstream, &client, 64);
+        };
+        let held = most_that_is_held(&client, &upstream);
+        work();
+        let moved = 2000 * 64 + 128 * CHUNK;
+        assert_eq!(allocations_of(work, running, held, moved), 0);
+        assert_eq!(running.counters().spliced > 0, max_pipes > 0);
+    });
+}
+
+/// Of each stream, the far end gives back what it takes.
+#[derive(Debug, Default)]
+struct Echo {
+    events: VecDeque<Event>,
+    opened: u64,
+    is_over: bool,
+}
+
+impl Carrier for Echo {
+    fn set_wall_clock(&mut self, _: Instant, _: Duration) {}
+
+    fn resolved(&mut self, _: Instant, _: Result<&[IpAddr], Refusal>) {}
+
+    fn bound(&mut self, _: Instant, _: Path, _: Result<(), Refusal>) {}
+
+    fn handle_datagram(&mut self, _: Instant, _: Path, _: SocketAddr, _: BytesMut) -> bool {
+        false
+    }
+
+    fn poll_transmit(&mut self, _: Instant, _: usize, _: &mut BytesMut) -> Option<Transmit> {
+        None
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn poll_timeout(&self, _: Instant) -> Option<Instant> {
+        None
+    }
+
+    fn handle_timeout(&mut self, _: Instant) {}
+
+    fn open(&mut self, _: Instant, wanted: Wanted) -> Stream {
+        let Wanted::Connection(_) = wanted else {
+            unreachable!("the toy asks for connections");
+        };
+        let stream = Stream(self.opened);
+        self.opened += 1;
+        let from = SocketAddr::from(([127, 0, 0, 1], 1));
+        self.events.push_back(Event::Connected(stream, from));
+        stream
+    }
+
+    fn answer(&mut self, _: Instant, _: Stream, _: Result<SocketAddr, Refusal>) {}
+
+    fn exchange(
+        &mut self,
+        _: Instant,
+        _: Stream,
+        received: &mut Pipe,
+        to_send: &mut Pipe,
+    ) -> Progress {
+        let moved = to_send.transfer(received);
+        self.is_over |= received.end() != End::Open;
+        moved
+    }
+
+    fn is_open(&self, _: Stream) -> bool {
+        !self.is_over
+    }
+
+    fn abandon(&mut self, _: Instant, _: Stream) {
+        self.is_over = true;
+    }
+
+    fn close(&mut self, _: Instant) {}
+}
+
+fn steady_state_over_a_carrier() {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+    let mut toy = Toy::new(Mode::Carried, nowhere);
+    toy.carrier = Some(|| Box::<Echo>::default());
+    serving(toy, 0, |client, running| {
+        let work = || {
+            exchange_with_echo(&client);
+            bulk(&client, &client, 64);
+        };
+        let held = stall(&client);
+        (&client).read_exact(&mut vec![0; held]).expect("read");
+        work();
+        let moved = 1000 * 64 + 64 * CHUNK;
+        assert_eq!(allocations_of(work, running, 2 * held, 2 * moved), 0);
+    });
 }
 
 #[test]
 fn a_steady_relay_allocates_nothing() {
     steady_state(8);
     steady_state(0);
+    steady_state_over_a_carrier();
 }

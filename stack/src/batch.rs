@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::config::BATCH_SIZE;
+use crate::ip::{Header, Problem};
 
 /// What is known about a received packet's checksums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,12 +79,17 @@ impl DataRef {
 pub struct Other {
     /// Index of the packet in the batch.
     pub packet: u32,
-    /// Protocol behind all extension headers (IANA's numbers: 1 ICMP, 17 UDP, 58 ICMPv6).
-    pub protocol: u8,
-    /// Where that protocol's header begins, in bytes from the start of the packet.
-    pub offset: u16,
-    /// It is a fragment. Joined with the others, the packet may be received again.
-    pub fragment: bool,
+    /// Its header. Joined with the others, fragments may be received again as one packet.
+    pub header: Header,
+}
+
+/// A received packet that was refused for its header, and whose sender is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Faulty {
+    /// Index of the packet in the batch.
+    pub packet: u32,
+    /// What is wrong.
+    pub problem: Problem,
 }
 
 /// Bytes of header that fit into a [`TxPacket`].
@@ -244,6 +250,11 @@ impl TxBatch {
     #[must_use]
     pub const fn is_full(&self) -> bool {
         self.len >= self.packets.len()
+    }
+
+    /// How many packets still fit.
+    pub(crate) const fn room(&self) -> usize {
+        self.packets.len().saturating_sub(self.len)
     }
 
     /// An empty packet to fill; [`TxBatch::commit`] makes it part of the batch.

@@ -53,8 +53,6 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(75);
 pub const FIRST_FLIGHT_PAYLOAD: u32 = 16 << 10;
 /// Packets without a flow (RST, ICMP) that may wait to be sent.
 pub const CONTROL_QUEUE_MAX: usize = 256;
-/// Extension headers of one IPv6 packet that are looked through.
-pub const EXTENSION_HEADERS_MAX: usize = 8;
 /// MSS of a peer that announced none, IPv4 (RFC 9293 section 3.7.1).
 pub const MSS_DEFAULT_V4: u16 = 536;
 /// MSS of a peer that announced none, IPv6.

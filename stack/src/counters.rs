@@ -1,69 +1,47 @@
 //! What the stack did, in numbers: no packet is dropped without a reason that is counted.
 
-macro_rules! drops {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal: $meaning:literal,)*) => {
-        /// Why a packet, or a part of its payload, was not taken.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum DropReason {
-            $(#[doc = $meaning] $variant,)*
-        }
+use crate::drops::drop_reasons;
+use crate::ip;
 
-        impl DropReason {
-            /// All reasons, in the order of the documentation's table.
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
-
-            /// The name in metrics.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            /// One sentence: when it is counted, and what the sender hears.
-            #[must_use]
-            pub const fn meaning(self) -> &'static str {
-                match self { $(Self::$variant => $meaning,)* }
-            }
-        }
-    };
-}
-
-drops! {
-    Truncated = "truncated": "The packet ends before its headers do, or before the length they name.",
-    IpVersion = "ip_version": "Neither IPv4 nor IPv6.",
-    IpHeader = "ip_header": "A field of the IP header contradicts another one.",
-    IpChecksum = "ip_checksum": "The checksum of the IPv4 header is wrong.",
-    ExtensionHeader = "extension_header": "IPv6 extension headers are malformed, too many, or route onwards.",
-    Martian = "martian": "An address that no connection has: unspecified, multicast, broadcast, or IPv4 in IPv6; or the two ends are one.",
-    TcpHeader = "tcp_header": "The TCP header or its options are malformed, or a port is 0.",
-    TcpChecksum = "tcp_checksum": "The TCP checksum is wrong.",
-    TcpFlags = "tcp_flags": "Flags that contradict each other, or none where one must be.",
-    HalfOpenFull = "half_open_full": "A SYN above the limit of half-open connections; the client tries again.",
-    SourceFull = "source_full": "A SYN above the limit of half-open connections of one source; the client tries again.",
-    FlowsFull = "flows_full": "A SYN above the limit of connections; the client tries again.",
-    NoFlow = "no_flow": "A segment of no known connection; answered with RST.",
-    StrayReset = "stray_reset": "A RST of no known connection.",
-    Challenged = "challenged": "A RST or SYN that could be forged; answered with an ACK, twice a second at most (RFC 5961).",
-    ResetOutside = "reset_outside": "A RST outside the window.",
-    AckUnsent = "ack_unsent": "Acknowledges what was not sent; answered with an ACK.",
-    AckAncient = "ack_ancient": "Acknowledges less than a peer with this window could; answered with an ACK (RFC 5961).",
-    OutsideWindow = "outside_window": "Holds nothing that is both new and inside the window; answered with an ACK.",
-    Trimmed = "trimmed": "A part of the payload lies outside the window; the rest was taken.",
-    AfterFin = "after_fin": "Payload behind the peer's own FIN.",
-    OutOfOrderFull = "out_of_order_full": "Too many pieces of the flow wait for gaps to be filled; the client sends it again.",
-    OutOfOrderBudget = "out_of_order_budget": "Segments of all flows that wait for gaps exceed the budget; the client sends it again.",
-    Duplicate = "duplicate": "The payload, or a part of it, waits already for the gap before it.",
-    TimeWait = "time_wait": "A segment of a closed connection; a FIN or payload is answered with an ACK.",
-    AfterAbort = "after_abort": "A segment of a connection that was given up and whose end was not polled yet.",
-    ControlFull = "control_full": "A RST or ICMP error that found the queue of such packets full.",
-    NotTcp = "not_tcp": "Not TCP, and left to the caller by `others()`.",
+drop_reasons! {
+    "tcp";
+    /// Why a segment, or a part of its payload, was not taken.
+    pub enum DropReason, Drops {
+        Martian => "martian": "An address that no connection has: multicast or broadcast; or the two ends are one.",
+        TcpHeader => "tcp_header": "The TCP header or its options are malformed, or a port is 0.",
+        TcpChecksum => "tcp_checksum": "The TCP checksum is wrong.",
+        TcpFlags => "tcp_flags": "Flags that contradict each other, or none where one must be.",
+        HalfOpenFull => "half_open_full": "A SYN above the limit of half-open connections; the client tries again.",
+        SourceFull => "source_full": "A SYN above the limit of half-open connections of one source; the client tries again.",
+        FlowsFull => "flows_full": "A SYN above the limit of connections; the client tries again.",
+        NoFlow => "no_flow": "A segment of no known connection; answered with RST.",
+        StrayReset => "stray_reset": "A RST of no known connection.",
+        Challenged => "challenged": "A RST or SYN that could be forged; answered with an ACK, twice a second at most (RFC 5961).",
+        ResetOutside => "reset_outside": "A RST outside the window.",
+        AckUnsent => "ack_unsent": "Acknowledges what was not sent; answered with an ACK.",
+        AckAncient => "ack_ancient": "Acknowledges less than a peer with this window could; answered with an ACK (RFC 5961).",
+        OutsideWindow => "outside_window": "Holds nothing that is both new and inside the window; answered with an ACK.",
+        Trimmed => "trimmed": "A part of the payload lies outside the window; the rest was taken.",
+        AfterFin => "after_fin": "Payload behind the peer's own FIN.",
+        OutOfOrderFull => "out_of_order_full": "Too many pieces of the flow wait for gaps to be filled; the client sends it again.",
+        OutOfOrderBudget => "out_of_order_budget": "Segments of all flows that wait for gaps exceed the budget; the client sends it again.",
+        Duplicate => "duplicate": "The payload, or a part of it, waits already for the gap before it.",
+        TimeWait => "time_wait": "A segment of a closed connection; a FIN or payload is answered with an ACK.",
+        AfterAbort => "after_abort": "A segment of a connection that was given up and whose end was not polled yet.",
+        ControlFull => "control_full": "A RST or ICMP error that found the queue of such packets full.",
+    }
 }
 
 /// Counts since the stack was made.
 #[derive(Clone, Debug)]
 pub struct Counters {
-    drops: [u64; DropReason::ALL.len()],
+    pub(crate) drops: Drops,
+    /// Packets whose IP header was the end of them.
+    pub(crate) ip: ip::Drops,
     /// Packets received.
     pub packets_in: u64,
+    /// Packets among them that are not TCP or are fragments, which [`crate::Stack::others`] lists.
+    pub others: u64,
     /// Packets sent; one that the device cuts in segments counts once.
     pub packets_out: u64,
     /// Payload taken from clients in order, in bytes.
@@ -107,8 +85,10 @@ pub struct Counters {
 impl Default for Counters {
     fn default() -> Self {
         Self {
-            drops: [0; DropReason::ALL.len()],
+            drops: Drops::new(),
+            ip: ip::Drops::new(),
             packets_in: 0,
+            others: 0,
             packets_out: 0,
             bytes_in: 0,
             bytes_out: 0,
@@ -133,16 +113,20 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// How often packets were dropped for `reason`.
+    /// How often segments were dropped for `reason`.
     #[must_use]
     pub fn drops(&self, reason: DropReason) -> u64 {
-        self.drops.get(reason as usize).copied().unwrap_or_default()
+        self.drops.of(reason)
+    }
+
+    /// How often packets were dropped for their IP header.
+    #[must_use]
+    pub const fn ip_drops(&self) -> &ip::Drops {
+        &self.ip
     }
 
     /// Counts one.
     pub(crate) fn drop(&mut self, reason: DropReason) {
-        if let Some(count) = self.drops.get_mut(reason as usize) {
-            *count = count.saturating_add(1);
-        }
+        self.drops.count(reason);
     }
 }

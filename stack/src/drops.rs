@@ -1,32 +1,89 @@
-//! Why packets are dropped: one enum per module, one counter per reason.
+//! Why packets are dropped: one enum per module, one counter per reason, one table of all of them
+//! (in the README).
 //!
-//! No module drops silently: whatever does not go on is named by a reason, which the caller
-//! counts in the module's `Drops`.
+//! No module drops silently: whatever does not go on is named by a reason and counted, by the
+//! module itself or, where it keeps no state, by its caller.
+use crate::{counters, fragment, icmp, interface, ip, mtu, nat, vnet};
 
-/// Declares an enum of reasons, `ALL` of them, their names, and `Drops`: a counter for each.
+/// How often something was dropped, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// The module that dropped it, as [`Reason::module`].
+    pub module: &'static str,
+    /// Its word for why, as [`Reason::name`].
+    pub reason: &'static str,
+    /// How often.
+    pub count: u64,
+}
+
+/// A row of the table of all reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// `tcp` or the name of a module of this crate.
+    pub module: &'static str,
+    /// The word for metrics, unique in the module.
+    pub name: &'static str,
+    /// When it is counted, and what the sender hears.
+    pub meaning: &'static str,
+}
+
+/// All reasons of all modules. Those of `vnet` are counted by whoever reads the device.
+pub fn reasons() -> impl Iterator<Item = Reason> {
+    let rows = [
+        counters::DropReason::ROWS,
+        ip::Drop::ROWS,
+        fragment::Drop::ROWS,
+        icmp::Drop::ROWS,
+        nat::Drop::ROWS,
+        mtu::Drop::ROWS,
+        interface::Drop::ROWS,
+        vnet::Drop::ROWS,
+    ];
+    rows.into_iter().flatten().copied()
+}
+
+/// Declares an enum of reasons of the module that is named, `ALL` of them, their rows of the
+/// table, and a counter for each.
 macro_rules! drop_reasons {
     (
+        $module:literal;
         $(#[$enum_doc:meta])*
         pub enum $name:ident, $drops:ident {
-            $( $(#[$doc:meta])* $variant:ident => $text:literal, )+
+            $( $variant:ident => $text:literal: $meaning:literal, )+
         }
     ) => {
         $(#[$enum_doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum $name {
-            $( $(#[$doc])* $variant, )+
+            $( #[doc = $meaning] $variant, )+
         }
 
         impl $name {
             /// Every reason, in the order of declaration.
             pub const ALL: [Self; [$(Self::$variant),+].len()] = [$(Self::$variant),+];
 
+            pub(crate) const ROWS: &[$crate::drops::Reason] = &[
+                $($crate::drops::Reason {
+                    module: $module,
+                    name: $text,
+                    meaning: $meaning,
+                },)+
+            ];
+
             /// The reason as a metric's label.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
                     $( Self::$variant => $text, )+
+                }
+            }
+
+            /// When it is counted, and what the sender hears.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $( Self::$variant => $meaning, )+
                 }
             }
         }
@@ -56,17 +113,15 @@ macro_rules! drop_reasons {
 
             /// Counts one packet dropped for `reason`.
             pub fn count(&mut self, reason: $name) {
-                for (at, count) in $name::ALL.iter().zip(&mut self.counts) {
-                    if *at == reason {
-                        *count = count.saturating_add(1);
-                    }
+                if let Some(count) = self.counts.get_mut(reason as usize) {
+                    *count = count.saturating_add(1);
                 }
             }
 
             /// How many packets were dropped for `reason`.
             #[must_use]
             pub fn of(&self, reason: $name) -> u64 {
-                self.iter().find(|(at, _)| *at == reason).map_or(0, |(_, count)| count)
+                self.counts.get(reason as usize).copied().unwrap_or_default()
             }
 
             /// How many packets were dropped for any reason.
@@ -79,18 +134,16 @@ macro_rules! drop_reasons {
             pub fn iter(&self) -> impl Iterator<Item = ($name, u64)> + '_ {
                 $name::ALL.into_iter().zip(self.counts)
             }
+
+            /// Every reason with its count, in the form that all modules share.
+            pub fn rows(&self) -> impl Iterator<Item = $crate::drops::Dropped> + '_ {
+                self.iter().map(|(reason, count)| $crate::drops::Dropped {
+                    module: $module,
+                    reason: reason.name(),
+                    count,
+                })
+            }
         }
     };
 }
 pub(crate) use drop_reasons;
-
-/// Fails unless the table in the documentation `text` of a module has a row for every name.
-#[cfg(test)]
-pub(crate) fn assert_table_is_complete(text: &str, names: &[&str]) {
-    for name in names {
-        let row = format!("//! | `{name}` |");
-        assert!(text.contains(&row), "no row {row}");
-    }
-    let rows = text.lines().filter(|line| line.starts_with("//! | `"));
-    assert_eq!(rows.count(), names.len(), "rows of reasons that are gone");
-}

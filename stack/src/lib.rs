@@ -47,9 +47,10 @@ pub mod vnet;
 mod wheel;
 mod wire;
 
-pub use batch::{Checksum, DataRef, Other, RxPacket, TxBatch, TxPacket, Verified};
+pub use batch::{Checksum, DataRef, Faulty, Other, RxPacket, TxBatch, TxPacket, Verified};
 pub use config::{Config, Congestion, Handshake};
 pub use counters::{Counters, DropReason};
+pub use drops::Dropped;
 pub use event::{CancelReason, Event, Reject, ResetReason};
 pub use interface::{Interface, InterfaceConfig, InterfaceEvent};
 pub use key::{FlowId, FlowKey};

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use sansbox_core::{Instant, Seed};
 
-use crate::batch::{DataRef, Other, RxPacket};
+use crate::batch::{DataRef, Faulty, Other, RxPacket};
 use crate::config::{CONTROL_QUEUE_MAX, Config, Handshake};
 use crate::counters::{Counters, DropReason};
 use crate::event::{Reject, ResetReason};
@@ -42,6 +42,7 @@ pub struct Stack {
     control: VecDeque<Control>,
     events: VecDeque<Queued>,
     others: Vec<Other>,
+    faulty: Vec<Faulty>,
     /// Flows with received pieces in the caller's batch.
     in_batch: Vec<u32>,
 }
@@ -98,6 +99,7 @@ impl Stack {
             control: VecDeque::new(),
             events: VecDeque::new(),
             others: Vec::new(),
+            faulty: Vec::new(),
             in_batch: Vec::new(),
         }
     }

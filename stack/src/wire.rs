@@ -1,4 +1,3 @@
 //! Bytes of packets: parsing and emitting, knowing nothing of state.
-pub(crate) mod checksum;
 pub(crate) mod emit;
 pub(crate) mod parse;

@@ -8,17 +8,22 @@
 mod support;
 
 use sansbox_core::Seed;
-use sansbox_stack::{Config, DropReason, Event, Other, RxPacket, Stack, TxBatch, Verified};
+use sansbox_stack::{
+    Config, DropReason, Event, Other, RxPacket, Stack, TxBatch, Verified, ip::Header,
+};
 use support::raw::{Bench, Peer, at, trusted};
 
-fn reason(packet: &[u8]) -> Option<DropReason> {
+fn reason(packet: &[u8]) -> Option<&'static str> {
     let mut stack = Stack::new(Config::default(), Seed::from_u64(1));
     stack.recv_batch(at(1), &[RxPacket::new(packet)]);
     let counters = stack.counters();
-    let mut found = DropReason::ALL
+    let tcp = DropReason::ALL
         .iter()
-        .filter(|reason| counters.drops(**reason) > 0);
-    let first = found.next().copied();
+        .map(|reason| (reason.name(), counters.drops(*reason)));
+    let ip = counters.ip_drops().iter();
+    let all = tcp.chain(ip.map(|(reason, count)| (reason.name(), count)));
+    let mut found = all.filter(|(_, count)| *count > 0).map(|(name, _)| name);
+    let first = found.next();
     assert_eq!(found.next(), None, "one reason for one packet");
     first
 }
@@ -32,13 +37,13 @@ fn every_malformed_packet_has_its_reason() {
         packet
     };
     assert_eq!(reason(&syn), None);
-    assert_eq!(reason(&[]), Some(DropReason::Truncated));
-    assert_eq!(reason(&[0x45; 10]), Some(DropReason::Truncated));
-    assert_eq!(reason(&[0x70; 40]), Some(DropReason::IpVersion));
-    assert_eq!(reason(&syn[..30]), Some(DropReason::Truncated));
-    assert_eq!(reason(&changed(0, 0x44)), Some(DropReason::IpHeader));
-    assert_eq!(reason(&changed(8, 1)), Some(DropReason::IpChecksum));
-    assert_eq!(reason(&changed(38, 1)), Some(DropReason::TcpChecksum));
+    assert_eq!(reason(&[]), Some("truncated"));
+    assert_eq!(reason(&[0x45; 10]), Some("truncated"));
+    assert_eq!(reason(&[0x70; 40]), Some("bad_version"));
+    assert_eq!(reason(&syn[..30]), Some("truncated"));
+    assert_eq!(reason(&changed(0, 0x44)), Some("bad_header_len"));
+    assert_eq!(reason(&changed(8, 1)), Some("bad_header_checksum"));
+    assert_eq!(reason(&changed(38, 1)), Some("tcp_checksum"));
     // A device that vouches for the sums is believed; the header's fields are read all the same.
     let mut stack = Stack::new(Config::default(), Seed::from_u64(1));
     let packet = changed(36, 0xff);
@@ -84,7 +89,7 @@ fn addresses_that_no_connection_has_are_martians() {
     ] {
         assert_eq!(
             reason(&Peer::new(from, to).syn()),
-            Some(DropReason::Martian),
+            Some("martian"),
             "{from} {to}"
         );
     }
@@ -127,21 +132,21 @@ fn extension_headers_are_passed_over() {
     // A routing header that is done is passed, one that is not is refused.
     assert_eq!(reason(&extended(&syn, 43, &[6, 0, 4, 0, 0, 0, 0, 0])), None);
     let onwards = extended(&syn, 43, &[6, 0, 4, 1, 0, 0, 0, 0]);
-    assert_eq!(reason(&onwards), Some(DropReason::ExtensionHeader));
+    assert_eq!(reason(&onwards), Some("source_route"));
     // Too many, too long, cut off.
     let many: Vec<u8> = (0..9)
         .flat_map(|n| options(if n == 8 { 6 } else { 60 }))
         .collect();
     assert_eq!(
         reason(&extended(&syn, 60, &many)),
-        Some(DropReason::ExtensionHeader)
+        Some("too_many_extensions")
     );
     let eight: Vec<u8> = (0..8)
         .flat_map(|n| options(if n == 7 { 6 } else { 60 }))
         .collect();
     assert_eq!(reason(&extended(&syn, 60, &eight)), None);
     let long = extended(&syn, 0, &[6, 200, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(reason(&long), Some(DropReason::ExtensionHeader));
+    assert_eq!(reason(&long), Some("truncated"));
 }
 
 #[test]
@@ -164,20 +169,20 @@ fn fragments_and_other_protocols_are_left_to_others() {
     let batch: Vec<RxPacket<'_>> = packets.iter().map(|data| RxPacket::new(data)).collect();
     let mut stack = Stack::new(Config::default(), Seed::from_u64(1));
     stack.recv_batch(at(1), &batch);
-    let other = |packet, protocol, offset, fragment| Other {
-        packet,
-        protocol,
-        offset,
-        fragment,
-    };
-    let expected = [
-        other(0, 17, 20, false),
-        other(1, 6, 20, true),
-        other(2, 6, 48, true),
-        other(3, 17, 48, true),
-    ];
+    let expected: Vec<Other> = (0_u32..)
+        .zip(&packets)
+        .map(|(packet, data)| Other {
+            packet,
+            header: Header::parse(data).unwrap(),
+        })
+        .collect();
     assert_eq!(stack.others(), expected);
-    assert_eq!(stack.counters().drops(DropReason::NotTcp), 4);
+    let fragments: Vec<bool> = expected
+        .iter()
+        .map(|other| other.header.fragment.is_some())
+        .collect();
+    assert_eq!(fragments, [false, true, true, true]);
+    assert_eq!(stack.counters().others, 4);
     stack.recv_batch(at(1), &[]);
     assert_eq!(stack.others(), []);
 }
@@ -208,14 +213,24 @@ fn a_joined_packet_is_taken_whole_and_acknowledged_at_once() {
 }
 
 #[test]
-fn reasons_have_names_of_their_own_and_a_row_in_the_documentation() {
+fn reasons_have_names_of_their_own_and_are_the_table_in_the_documentation() {
     let readme = include_str!("../README.md");
+    let is_row = |line: &&str| line.starts_with("| `") && line.matches(" | ").count() == 2;
+    let table = readme.split("## Why a packet was dropped").nth(1).unwrap();
+    let rows: Vec<&str> = table.lines().filter(is_row).collect();
     let mut names = std::collections::BTreeSet::new();
-    for reason in DropReason::ALL {
-        assert!(names.insert(reason.name()));
-        let row = format!("| `{}` | {} |", reason.name(), reason.meaning());
-        assert!(readme.contains(&row), "README.md lacks: {row}");
+    let mut expected = Vec::new();
+    for reason in sansbox_stack::drops::reasons() {
+        assert!(names.insert((reason.module, reason.name)));
+        let (module, name, meaning) = (reason.module, reason.name, reason.meaning);
+        expected.push(format!("| `{module}` | `{name}` | {meaning} |"));
     }
+    assert_eq!(
+        rows,
+        expected,
+        "the table must read:\n{}",
+        expected.join("\n")
+    );
 }
 
 /// Bytes, or a packet of a connection with some of its bytes changed.

@@ -6,11 +6,12 @@ use core::time::Duration;
 use proptest::prelude::*;
 use sansbox_core::{Instant, Seed};
 use sansbox_stack::{
+    Dropped, Interface, InterfaceConfig, RxPacket, TxBatch,
     fragment::{self, Identification, Limits, REASSEMBLY_TIMEOUT, Reassembler, fragment},
     icmp::{self, EchoMode, Handled, Icmp, Kind, Subject},
     ip::{self, Checksum, Datagram, Header, emit_udp, protocol},
     mtu::{self, Budget, Carrier, PrismConfig, TUN_ADDRESS, Verdict},
-    nat::{self, Class, Config, Table, Why},
+    nat::{Class, Config, Table, Why},
 };
 
 const NOW: Instant = Instant::ZERO;
@@ -220,23 +221,30 @@ fn t3_t6_a_session_that_fails_or_ends_is_told_to_the_client() {
 
 /// Prism threw away what did not fit a buffer.
 #[test]
-fn t4_t5_what_waits_for_upstream_is_kept_in_order_or_counted() {
-    let mut table = Table::new(Config::default());
-    let id = table
-        .outbound(NOW, client(2), remote(), Class::Udp)
-        .expect("room")
-        .id;
-    for n in 0..100_u8 {
-        table.enqueue(id, remote(), &[n; 1000]).expect("queued");
-    }
-    table.set_ready(id);
+fn t4_t5_what_waits_for_the_device_is_kept_in_order_or_counted() {
+    let config = InterfaceConfig {
+        queue_max: 32,
+        ..InterfaceConfig::default()
+    };
+    let mut interface = Interface::new(config, &Seed::from_u64(1)).expect("possible");
+    let request = datagram(client(2), remote(), b"request");
+    let mut mapping = None;
+    interface.recv_batch(NOW, &[RxPacket::new(&request)], &mut |received| {
+        mapping = Some(received.mapping);
+    });
+    let mapping = mapping.expect("handed over");
+    let sent = (0..100_u8).filter(|n| interface.send_datagram(NOW, mapping, remote(), &[*n; 1000]));
+    assert_eq!(sent.collect::<Vec<_>>(), (0..32).collect::<Vec<_>>());
+    let mut batch = TxBatch::new(8);
     let mut kept = Vec::new();
-    while let Some(queued) = table.pop_queued(id) {
-        kept.push(queued.payload[0]);
+    while interface.poll_transmit(NOW, &mut batch) {
+        kept.extend(batch.packets().iter().map(|packet| packet.payload()[0][0]));
+        batch.clear();
     }
-    let lost = table.drops().of(nat::Drop::QueueFull);
-    assert_eq!(kept.len() as u64 + lost, 100);
-    assert_eq!(kept, (68..100).collect::<Vec<_>>());
+    assert_eq!(kept, (0..32).collect::<Vec<_>>());
+    let full = |dropped: &Dropped| (dropped.module, dropped.reason) == ("interface", "queue_full");
+    let lost = interface.drops().find(full).map(|dropped| dropped.count);
+    assert_eq!(lost, Some(68));
 }
 
 /// Prism opened three upstreams for a SYN that came three times.
@@ -381,10 +389,7 @@ fn rfc_4787_req_12_an_error_ends_no_mapping() {
 #[test]
 fn p16_an_idle_stack_holds_nothing() {
     let relay = Relay::new(Carrier::Stream, 1280);
-    assert_eq!(
-        (relay.fragments.memory(), relay.table.queued_bytes()),
-        (0, 0)
-    );
+    assert_eq!(relay.fragments.memory(), 0);
     let size = size_of::<Reassembler>() + size_of::<Icmp>() + size_of::<Table>();
     assert!(size < 2048, "{size}");
 }

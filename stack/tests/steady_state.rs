@@ -2,9 +2,10 @@
 use bytes::BytesMut;
 use core::net::SocketAddr;
 use core::time::Duration;
-use sansbox_core::Instant;
+use sansbox_core::{Instant, Seed};
 use sansbox_heap::{Counting, heap};
 use sansbox_stack::{
+    Interface, InterfaceConfig, InterfaceEvent, RxPacket,
     fragment::{Limits, Reassembler, fragment},
     icmp::{EchoMode, Icmp, Kind, Subject},
     ip::{Checksum, Datagram, Field, Header, emit_udp, sum},
@@ -75,7 +76,6 @@ fn p3_datagrams_through_a_mapping_and_back() {
                 let from = SocketAddr::new(header.source, got.source_port);
                 let to = SocketAddr::new(header.destination, got.destination_port);
                 let out = table.outbound(now, from, to, Class::Udp).expect("room");
-                table.set_ready(out.id);
                 let back = table.inbound(now, out.id, to).expect("known");
                 reply.clear();
                 let id = u16::try_from(n % 1000).expect("fits");
@@ -185,3 +185,59 @@ fn p3_errors_checksums_and_mss() {
     });
     assert_eq!(count, 0);
 }
+
+/// All of an interface: datagrams of clients out, their answers and echo replies back.
+#[test]
+fn p3_datagrams_both_ways_through_an_interface() {
+    const CLIENTS: u16 = 40;
+    for is_v6 in [false, true] {
+        let (client, remote) = addresses(is_v6);
+        let packets: Vec<BytesMut> = (0..CLIENTS)
+            .map(|n| {
+                let client = SocketAddr::new(client.ip(), 5000 + n);
+                let mut packet = BytesMut::new();
+                emit_udp(client, remote, 1, &[1; 1200], &mut packet).expect("fits");
+                packet
+            })
+            .collect();
+        let batch: Vec<RxPacket<'_>> = packets.iter().map(|data| RxPacket::new(data)).collect();
+        let mut interface =
+            Interface::new(InterfaceConfig::default(), &Seed::from_u64(1)).expect("possible");
+        let mut out = interface.tx_batch();
+        let mut mappings = Vec::new();
+        let mut turn = |round: u64, mappings: &mut Vec<_>| {
+            let now = Instant::ZERO + Duration::from_millis(round);
+            let mut handed_over = 0;
+            interface.recv_batch(now, &batch, &mut |received| {
+                handed_over += received.data.len();
+            });
+            while let Some(event) = interface.poll_event() {
+                if let InterfaceEvent::Mapped(mapping, _) = event {
+                    mappings.push(mapping);
+                }
+            }
+            interface.retain(&batch);
+            for mapping in mappings.iter() {
+                for len in [1, 1200, 1400] {
+                    assert!(interface.send_datagram(now, *mapping, remote, &DATA[..len]));
+                }
+            }
+            interface.handle_timeout(now);
+            let mut sent = 0;
+            while interface.poll_transmit(now, &mut out) {
+                sent += out.packets().len();
+                out.clear();
+            }
+            let _ = interface.poll_timeout();
+            assert_eq!(handed_over, usize::from(CLIENTS) * 1200);
+            assert_eq!(sent, usize::from(CLIENTS) * 3);
+        };
+        for round in 0..50 {
+            turn(round, &mut mappings);
+        }
+        let count = heap_allocations(|| (50..50 + ROUNDS).for_each(|n| turn(n, &mut mappings)));
+        assert_eq!((count, mappings.len()), (0, usize::from(CLIENTS)));
+    }
+}
+
+static DATA: [u8; 1400] = [7; 1400];

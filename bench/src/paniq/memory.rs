@@ -150,7 +150,7 @@ pub(crate) fn plain(load: Load, count: u64) -> Result<f64> {
 pub(crate) fn envelope(inner: usize, count: u64) -> Result<f64> {
     /// More than the envelope of the datagram has.
     const PACKET_BYTES: i64 = 1500;
-    let (codec, _) = codec(PACKET_BYTES)?;
+    let codec = codec(PACKET_BYTES)?;
     let (mut sealer, mut opener) = (Sealer::default(), Opener::default());
     let mut draws = Draws::new(Seed::from_u64(1));
     let datagram = vec![7; inner];

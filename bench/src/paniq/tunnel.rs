@@ -30,7 +30,7 @@ const SKEW: Duration = Duration::from_secs(30);
 const PACKET_BYTES: i64 = 1350;
 
 /// A profile as the Go programs document it, with envelopes of at most `packet` bytes.
-pub(crate) fn codec(packet: i64) -> Result<(Codec, Padding)> {
+pub(crate) fn codec(packet: i64) -> Result<Codec> {
     let params = Params::parse(&Spec {
         jc: 4,
         jmin: 500,
@@ -49,13 +49,12 @@ pub(crate) fn codec(packet: i64) -> Result<(Codec, Padding)> {
     };
     let budget = Budget::new(&sizes, &padding)?;
     let framer = Framer::new(Arc::new(params));
-    let codec = Codec::new(framer, budget, padding, Counting::default());
-    Ok((codec, padding))
+    Ok(Codec::new(framer, budget, padding, Counting::default()))
 }
 
 /// The longest QUIC datagram in such a tunnel: what the floor has as well.
 pub(crate) fn inner_bytes() -> Result<usize> {
-    Ok(codec(PACKET_BYTES)?.0.budget().inner_len_max())
+    Ok(codec(PACKET_BYTES)?.budget().inner_len_max())
 }
 
 /// A key that both ends know.
@@ -102,7 +101,7 @@ pub(crate) struct ClientEnd {
 
 impl ClientEnd {
     pub(crate) fn new(now: Instant, server: SocketAddr, seed: u64) -> Result<Self> {
-        let (codec, padding) = codec(PACKET_BYTES)?;
+        let codec = codec(PACKET_BYTES)?;
         let config = ClientConfig {
             server,
             preamble: preamble::ClientConfig {
@@ -115,8 +114,6 @@ impl ClientEnd {
                 source_port: SourcePort::Fresh,
             },
             codec,
-            padding,
-            counting: Counting::default(),
             settings: Settings::default(),
             pin: None,
             dial_timeout: TIMEOUT,
@@ -264,7 +261,7 @@ pub(crate) struct ServerEnd {
 
 impl ServerEnd {
     pub(crate) fn new(now: Instant, seed: u64) -> Result<Self> {
-        let (codec, padding) = codec(PACKET_BYTES)?;
+        let codec = codec(PACKET_BYTES)?;
         let config = ServerConfig {
             has_datagrams: false,
             preamble: preamble::ServerConfig {
@@ -285,7 +282,6 @@ impl ServerEnd {
                 rate_limit: None,
             },
             rules: Rules::new(Window::new(SKEW, TIMEOUT, 3)),
-            padding,
             settings: Settings::default(),
             limits: Limits::default(),
         };

@@ -108,10 +108,7 @@ impl<S: Service> Service for Recording<S> {
         seed: Seed,
         now: Instant,
     ) -> Option<Self::Session> {
-        let (kind, target) = match &wanted {
-            Wanted::Connection(target) => (MachineKind::Carried, Some(target.clone())),
-            Wanted::Datagrams => (MachineKind::CarriedDatagrams, None),
-        };
+        let (kind, target) = MachineKind::carried(&wanted);
         let machine = self.service.carried(inbound, peer, wanted, seed, now)?;
         let origin = Origin {
             kind,

@@ -119,6 +119,27 @@ pub enum Event {
     Log(Note),
 }
 
+/// Bytes that a stream holds before its writer pauses; not 0. When something is taken from a stream
+/// that holds as many, its writer gets a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// On the way to the session.
+    pub received: usize,
+    /// On the way to the carrier. Whoever relays may add one read of at most 64 KiB to the last of
+    /// them.
+    pub to_send: usize,
+}
+
+impl Default for StreamLimits {
+    /// Two buffers of a relay, so that one can be filled while the other is sent.
+    fn default() -> Self {
+        Self {
+            received: 128 * 1024,
+            to_send: 128 * 1024,
+        }
+    }
+}
+
 /// Something that happened to a carrier, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
@@ -193,6 +214,11 @@ pub trait Carrier: fmt::Debug {
 
     /// Handles every deadline at or before `now`.
     fn handle_timeout(&mut self, now: Instant);
+
+    /// What a stream holds before its writer pauses. Asked once for each stream.
+    fn stream_limits(&self) -> StreamLimits {
+        StreamLimits::default()
+    }
 
     /// Begins a stream for what is `wanted`: [`Event::Connected`] or [`Event::Refused`] follows.
     fn open(&mut self, now: Instant, wanted: Wanted) -> Stream;

@@ -360,6 +360,18 @@ pub struct Dial {
     pub fallback_delay: Option<Duration>,
 }
 
+impl Dial {
+    /// The local address of sockets for destinations of a family; unspecified unless it was chosen.
+    #[must_use]
+    pub fn bind_address(&self, is_ipv6: bool) -> IpAddr {
+        if is_ipv6 {
+            IpAddr::V6(self.inet6_bind_address.unwrap_or(Ipv6Addr::UNSPECIFIED))
+        } else {
+            IpAddr::V4(self.inet4_bind_address.unwrap_or(Ipv4Addr::UNSPECIFIED))
+        }
+    }
+}
+
 /// `domain_strategy`: which address families a name is resolved to, and in which order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]

@@ -4,6 +4,7 @@ use core::{
     cell::{Cell, RefCell},
     task::{Poll, ready},
 };
+use std::collections::VecDeque;
 
 /// Bytes of an ordinary buffer.
 pub(crate) const SMALL: usize = 64 * 1024;
@@ -14,6 +15,10 @@ const KEPT: usize = 16;
 /// A received run of at least so many bytes is handed over as it lies; a shorter one is copied
 /// out, so that what a machine keeps never pins much more than it holds.
 const HAND_OVER: usize = SMALL / 4;
+/// Bytes that short reads of relays share: what a stalled stream may pin.
+const SHARED: usize = 16 * 1024;
+/// Runs that are used again once nobody holds anything of them.
+const RUNS_KEPT: usize = 32;
 
 /// Bytes on their way from one socket to another.
 #[derive(Debug)]
@@ -54,6 +59,45 @@ impl Buffer {
     }
 }
 
+/// Memory that is handed over in pieces, and used again once nobody holds any of them.
+#[derive(Debug, Default)]
+struct Runs {
+    current: Option<BytesMut>,
+    /// Used up, the longest ago first.
+    used: VecDeque<BytesMut>,
+}
+
+impl Runs {
+    /// The run to go on with, if `fits`, or an empty one of `size` bytes.
+    fn run(&mut self, size: usize, fits: impl FnOnce(&BytesMut) -> bool) -> &mut BytesMut {
+        let current = match self.current.take() {
+            Some(current) if fits(&current) => current,
+            used_up => {
+                let next = self.next(size);
+                self.used.extend(used_up);
+                next
+            }
+        };
+        self.current.insert(current)
+    }
+
+    fn next(&mut self, size: usize) -> BytesMut {
+        let mut used = self.used.iter_mut();
+        let reclaimed = used.position(|run| {
+            // What was left of it was not worth handing over.
+            run.clear();
+            run.try_reclaim(size)
+        });
+        if let Some(run) = reclaimed.and_then(|at| self.used.remove(at)) {
+            return run;
+        }
+        if self.used.len() >= RUNS_KEPT {
+            self.used.pop_front();
+        }
+        BytesMut::with_capacity(size)
+    }
+}
+
 /// Boxed so that a lease is one pointer in the state of each connection.
 type Unleased = Vec<Box<Buffer>>;
 
@@ -62,7 +106,9 @@ type Unleased = Vec<Box<Buffer>>;
 pub(crate) struct Buffers {
     small: RefCell<Unleased>,
     large: RefCell<Unleased>,
-    received: RefCell<BytesMut>,
+    received: RefCell<Runs>,
+    /// Where short reads of relays are copied to.
+    shared: RefCell<Runs>,
     leased: Cell<usize>,
 }
 
@@ -114,14 +160,38 @@ impl Buffers {
         &self,
         read: impl FnOnce(&mut [u8]) -> Poll<Result<usize, E>>,
     ) -> Poll<Result<BytesMut, E>> {
-        let mut run = self.received.borrow_mut();
-        if run.len() < HAND_OVER {
-            *run = BytesMut::zeroed(SMALL);
+        self.read(read, |short| BytesMut::from(short))
+    }
+
+    /// The same for a reader of many segments that does not keep them for long: short ones share
+    /// memory, which is used again.
+    pub(crate) fn receive_many<E>(
+        &self,
+        read: impl FnOnce(&mut [u8]) -> Poll<Result<usize, E>>,
+    ) -> Poll<Result<BytesMut, E>> {
+        self.read(read, |short| {
+            let mut shared = self.shared.borrow_mut();
+            let run = shared.run(SHARED, |run| run.capacity() >= short.len());
+            run.extend_from_slice(short);
+            run.split()
+        })
+    }
+
+    fn read<E>(
+        &self,
+        read: impl FnOnce(&mut [u8]) -> Poll<Result<usize, E>>,
+        copy: impl FnOnce(&[u8]) -> BytesMut,
+    ) -> Poll<Result<BytesMut, E>> {
+        let mut received = self.received.borrow_mut();
+        let run = received.run(SMALL, |run| run.len() >= HAND_OVER);
+        if run.is_empty() {
+            // What is read into has to be initialised.
+            run.resize(SMALL, 0);
         }
         let room = run.len();
-        let n = ready!(read(&mut run))?;
+        let n = ready!(read(run))?;
         Poll::Ready(Ok(if n < HAND_OVER {
-            BytesMut::from(run.get(..n).unwrap_or_default())
+            copy(run.get(..n).unwrap_or_default())
         } else {
             run.split_to(n.min(room))
         }))
@@ -152,6 +222,54 @@ mod tests {
         assert_eq!(read(HAND_OVER).len(), HAND_OVER);
         assert_eq!(read(usize::MAX).len(), SMALL - HAND_OVER);
         assert_eq!(read(SMALL).len(), SMALL, "a used-up run is replaced");
+    }
+
+    /// Runs that both kinds of readers hold at a time, and where they are.
+    fn places(buffers: &Buffers, n: usize, read: usize) -> Vec<(BytesMut, *const u8)> {
+        let received = || buffers.receive_many(|_| Poll::Ready(Ok::<_, ()>(read)));
+        let segments = (0..n).map(|_| match received() {
+            Poll::Ready(Ok(segment)) => (segment.as_ptr(), segment),
+            Poll::Ready(Err(())) | Poll::Pending => panic!("always ready, never fails"),
+        });
+        segments.map(|(at, segment)| (segment, at)).collect()
+    }
+
+    #[test]
+    fn runs_are_used_again_in_whatever_order_they_come_back() {
+        for read in [SMALL, HAND_OVER - 1] {
+            let buffers = Buffers::default();
+            let mut held = places(&buffers, 5, read);
+            let mut known: Vec<_> = held.iter().map(|(_, at)| *at).collect();
+            drop(held.swap_remove(2));
+            drop(held.swap_remove(0));
+            let again = places(&buffers, 2, read);
+            assert!(again.iter().all(|(_, at)| known.contains(at)));
+            let new = places(&buffers, 1, read);
+            assert!(!known.contains(&new[0].1), "all others are held");
+            known.extend(new.iter().map(|(_, at)| at));
+            drop((held, again, new));
+            let again = places(&buffers, 6, read);
+            assert!(again.iter().all(|(_, at)| known.contains(at)));
+        }
+    }
+
+    #[test]
+    fn no_more_runs_are_kept_than_their_limit() {
+        let buffers = Buffers::default();
+        drop(places(&buffers, 200, SMALL));
+        assert_eq!(buffers.received.borrow().used.len(), RUNS_KEPT);
+    }
+
+    #[test]
+    fn short_reads_of_relays_share_memory() {
+        let buffers = Buffers::default();
+        let pieces = places(&buffers, SHARED / 100, 100);
+        let first = pieces[0].1;
+        for (n, (piece, at)) in pieces.iter().enumerate() {
+            assert_eq!((piece.len(), *at), (100, first.wrapping_add(n * 100)));
+        }
+        let next = places(&buffers, 1, 100);
+        assert!(!(first..first.wrapping_add(SHARED)).contains(&next[0].1));
     }
 
     #[test]

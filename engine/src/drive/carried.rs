@@ -189,7 +189,7 @@ impl<K: Sockets> CarrierDrive<K> {
             is_news = true;
             let stream = self.machine.open(now, wanted);
             self.desk.pop_opening();
-            shared.set_stream(stream);
+            shared.begin(stream, self.machine.stream_limits());
             self.streams.insert(stream, shared);
         }
         is_news
@@ -342,7 +342,8 @@ impl<K: Sockets> CarrierDrive<K> {
         let Whose::Inbound(inbound) = self.whose else {
             return;
         };
-        let shared = Shared::offered(&self.desk, stream);
+        let limits = self.machine.stream_limits();
+        let shared = Shared::offered(&self.desk, stream, limits);
         self.streams.insert(stream, Rc::clone(&shared));
         let peer = Peer {
             remote,

@@ -1,12 +1,15 @@
 //! Streams between the drive of a session and the drive of a carrier, in one thread.
-use super::wakes::Wakes;
-use crate::{carrier::Stream, machine::Wanted};
+use super::{stream::gather, wakes::Wakes};
+use crate::{
+    carrier::{Stream, StreamLimits},
+    machine::Wanted,
+};
 use bytes::BytesMut;
 use core::{
     cell::{Cell, RefCell},
     fmt,
     net::SocketAddr,
-    task::Poll,
+    task::{Poll, ready},
 };
 use sansbox_core::{End, Pipe, Refusal};
 use std::{
@@ -15,9 +18,8 @@ use std::{
     rc::Rc,
 };
 
-/// Bytes that a stream holds in each direction before its writer pauses. Two buffers of a relay,
-/// so that one can be filled while the other is sent.
-const JOINT_LIMIT: usize = 128 * 1024;
+/// Segments written in one system call: small ones are a packet each.
+const SEGMENTS: usize = 64;
 
 /// Where the carrier of a desk is found, and what it has not looked at yet.
 #[derive(Debug)]
@@ -128,10 +130,10 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    fn new(desk: &Rc<Desk>, offered: Option<Stream>) -> Rc<Self> {
+    fn new(desk: &Rc<Desk>, offered: Option<Stream>, limits: StreamLimits) -> Rc<Self> {
         Rc::new(Self {
-            received: RefCell::new(Pipe::new(JOINT_LIMIT)),
-            to_send: RefCell::new(Pipe::new(JOINT_LIMIT)),
+            received: RefCell::new(Pipe::new(limits.received)),
+            to_send: RefCell::new(Pipe::new(limits.to_send)),
             is_offered: offered.is_some(),
             decided: Cell::new(None),
             is_connected: Cell::new(false),
@@ -145,16 +147,19 @@ impl Shared {
     }
 
     /// The carrier's side of a stream that the carrier offers.
-    pub(super) fn offered(desk: &Rc<Desk>, stream: Stream) -> Rc<Self> {
-        Self::new(desk, Some(stream))
+    pub(super) fn offered(desk: &Rc<Desk>, stream: Stream, limits: StreamLimits) -> Rc<Self> {
+        Self::new(desk, Some(stream), limits)
     }
 
     pub(super) const fn stream(&self) -> Option<Stream> {
         self.stream.get()
     }
 
-    pub(super) fn set_stream(&self, stream: Stream) {
+    /// The carrier calls it so, and lets it hold so much.
+    pub(super) fn begin(&self, stream: Stream, limits: StreamLimits) {
         self.stream.set(Some(stream));
+        self.received.borrow_mut().set_limit(limits.received);
+        self.to_send.borrow_mut().set_limit(limits.to_send);
     }
 
     /// The session does not know of the stream any more.
@@ -196,11 +201,7 @@ impl Shared {
     /// The carrier is gone.
     pub(super) fn lose(&self) {
         let _ = self.to_send.borrow_mut().reset();
-        let mut received = self.received.borrow_mut();
-        if received.end() == End::Open {
-            let _ = received.reset();
-        }
-        drop(received);
+        let _ = self.received.borrow_mut().reset_if_open();
         if !self.is_offered && !self.is_connected.get() {
             // Who asked waits for an answer, whatever it is.
             self.decided.set(Some(Err(Refusal::General)));
@@ -226,7 +227,12 @@ pub(crate) struct Joint(Rc<Shared>);
 impl Joint {
     /// Asks the carrier of a desk for a stream.
     pub(super) fn open(desk: &Rc<Desk>, wanted: Wanted, session: usize) -> Self {
-        let shared = Shared::new(desk, None);
+        // Nothing is written before the carrier has answered.
+        let nothing = StreamLimits {
+            received: 0,
+            to_send: 0,
+        };
+        let shared = Shared::new(desk, None, nothing);
         shared.session.set(Some(session));
         let joint = Self(Rc::clone(&shared));
         if desk.is_closed() {
@@ -298,22 +304,23 @@ impl Joint {
         }
     }
 
-    /// Reads into a buffer; 0 is the end.
-    pub(super) fn poll_read(&self, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut n = 0;
-        while let Some(rest) = into.get_mut(n..).filter(|rest| !rest.is_empty()) {
-            match self.poll_segment(rest.len()) {
-                Poll::Ready(Ok(segment)) if segment.is_empty() => break,
-                Poll::Ready(Ok(segment)) => {
-                    if let Some(to) = rest.get_mut(..segment.len()) {
-                        to.copy_from_slice(&segment);
-                    }
-                    n += segment.len();
-                }
-                Poll::Pending if n == 0 => return Poll::Pending,
-                Poll::Ready(Err(dead)) if n == 0 => return Poll::Ready(Err(dead)),
-                Poll::Pending | Poll::Ready(Err(_)) => break,
-            }
+    /// Runs `write` on what is there to be read, and drops what it wrote; 0 is the end. To be called
+    /// when the stream is [readable](Self::poll_readable).
+    pub(super) fn poll_write_out(
+        &self,
+        write: impl FnOnce(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let mut received = self.0.received.borrow_mut();
+        if received.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let was_full = received.room() == 0;
+        let mut slices = [IoSlice::new(&[]); SEGMENTS];
+        let n = ready!(write(gather(&received, &mut slices)))?;
+        received.skip(n);
+        drop(received);
+        if was_full {
+            self.0.wake_carrier();
         }
         Poll::Ready(Ok(n))
     }
@@ -329,7 +336,14 @@ impl Joint {
         }
     }
 
-    /// Writes what there is room for.
+    /// Appends a segment as it is. To be called when the stream is
+    /// [writable](Self::poll_writable).
+    pub(super) fn push(&self, segment: BytesMut) {
+        self.0.to_send.borrow_mut().push(segment);
+        self.0.wake_carrier();
+    }
+
+    /// Writes a copy of what there is room for.
     pub(super) fn poll_write(&self, bytes: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self.poll_writable() {
             Poll::Ready(Ok(())) => {}
@@ -365,11 +379,7 @@ impl Joint {
     pub(super) fn close(self, end: End) {
         if end != End::Reset {
             self.shut();
-            let mut received = self.0.received.borrow_mut();
-            if received.end() == End::Open {
-                let _ = received.reset();
-            }
-            drop(received);
+            let _ = self.0.received.borrow_mut().reset_if_open();
             self.0.is_session_gone.set(true);
             self.0.wake_carrier();
         }
@@ -380,11 +390,7 @@ impl Drop for Joint {
     fn drop(&mut self) {
         if !self.0.is_session_gone.replace(true) {
             let _ = self.0.to_send.borrow_mut().reset();
-            let mut received = self.0.received.borrow_mut();
-            if received.end() == End::Open {
-                let _ = received.reset();
-            }
-            drop(received);
+            let _ = self.0.received.borrow_mut().reset_if_open();
             self.0.wake_carrier();
         }
     }

@@ -57,27 +57,6 @@ impl<T> Link<T> {
         }
     }
 
-    pub(crate) fn poll_read<K: Sockets<Stream = T>>(
-        &mut self,
-        driver: &mut impl Driver<K>,
-        into: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Socket(socket) => driver.poll_read(socket, into),
-            Self::Joint(joint) => joint.poll_read(into),
-        }
-    }
-
-    pub(crate) fn poll_readable<K: Sockets<Stream = T>>(
-        &mut self,
-        driver: &mut impl Driver<K>,
-    ) -> Poll<io::Result<()>> {
-        match self {
-            Self::Socket(socket) => driver.poll_readable(socket),
-            Self::Joint(joint) => joint.poll_readable(),
-        }
-    }
-
     pub(crate) fn poll_write<K: Sockets<Stream = T>>(
         &mut self,
         driver: &mut impl Driver<K>,

@@ -1,12 +1,16 @@
 //! Two connections joined: whatever comes from one goes to the other, until both have ended.
 //!
-//! Bytes are copied through a leased buffer first, which is cheapest for small exchanges. A
-//! direction that moves much in a burst is spliced through a leased conduit. Either is given back
-//! when the source has nothing more; only bytes that the other side does not take yet keep their
-//! place.
+//! Between two sockets bytes are copied through a leased buffer first, which is cheapest for small
+//! exchanges. A direction that moves much in a burst is spliced through a leased conduit. Either is
+//! given back when the source has nothing more; only bytes that the other side does not take yet
+//! keep their place.
+//!
+//! Where one end is a joint, nothing is held in between: a socket is read into a segment that the
+//! joint keeps, the segments of a joint are written as they lie, and between two joints they change
+//! hands.
 use super::{
     Conduit as _, Driver, Pool, Sockets,
-    buffers::{Buffer, Buffers},
+    buffers::{Buffer, Buffers, SMALL},
     link::Link,
     stream::Stream,
 };
@@ -23,7 +27,7 @@ const SPLICE_AFTER: u32 = 128 * 1024;
 const BULK_WAKE: u32 = 16 * 1024;
 /// What a burst is counted up to: a few little turns are enough to end a long one.
 const BURST_MAX: u32 = 2 * SPLICE_AFTER;
-/// Bytes that a direction copies before others get their turn.
+/// Bytes that a direction moves before others get their turn.
 const TURN_COPIED: usize = 2 * 1024 * 1024;
 /// The same when it splices: a few milliseconds at the speed of memory, and never reached by what
 /// comes over a network. Changing streams more often costs up to half of the throughput, since
@@ -89,7 +93,7 @@ enum Held<K: Sockets> {
 pub(crate) struct Direction<K: Sockets> {
     pub(crate) from: Slot,
     pub(crate) to: Slot,
-    /// Bytes of the burst that goes on, less [`BULK_WAKE`] for each turn.
+    /// Bytes of the burst that goes on between sockets, less [`BULK_WAKE`] for each turn.
     burst: u32,
     held: Held<K>,
     /// Bytes moved and not reported yet.
@@ -148,18 +152,24 @@ impl<K: Sockets> Direction<K> {
                 self.release(driver, &pool.buffers);
                 return Moved::Enough;
             }
-            // What the other side would not take is better left in the kernel. Asked once: a write
-            // that finds it full ends the turn.
+            // What the other side would not take is better left where it is. A socket is asked
+            // once: a write that finds it full ends the turn.
             if !is_writable {
                 match to.link.poll_writable(driver) {
                     Poll::Pending => return self.rest(driver, pool, turn),
                     Poll::Ready(Err(_)) => break Over::Reset(self.to),
-                    Poll::Ready(Ok(())) => is_writable = true,
+                    Poll::Ready(Ok(())) => is_writable = to.link.joint().is_none(),
                 }
             }
-            match self.poll_fill(driver, pool, from, is_kernel) {
+            let came = if is_kernel {
+                let filled = self.poll_fill(driver, pool, from);
+                filled.map_err(|_| self.from)
+            } else {
+                self.poll_pass(driver, pool, from, &mut to.link)
+            };
+            match came {
                 Poll::Pending => return self.rest(driver, pool, turn),
-                Poll::Ready(Err(_)) => break Over::Reset(self.from),
+                Poll::Ready(Err(dead)) => break Over::Reset(dead),
                 Poll::Ready(Ok(n)) => turn += n,
             }
         };
@@ -212,22 +222,19 @@ impl<K: Sockets> Direction<K> {
         driver: &mut impl Driver<K>,
         pool: &Pool,
         from: &mut Stream<K::Stream>,
-        is_kernel: bool,
     ) -> Poll<io::Result<usize>> {
+        let socket = from.link.socket().ok_or(io::ErrorKind::Unsupported)?;
         if matches!(self.held, Held::Nothing) {
-            ready!(from.link.poll_readable(driver))?;
+            ready!(driver.poll_readable(socket))?;
         }
-        let n = match self.hold(driver, &pool.buffers, is_kernel) {
+        let n = match self.hold(driver, &pool.buffers) {
             Held::Nothing | Held::Over => 0,
             Held::Buffer(buffer) => {
-                let n = ready!(from.link.poll_read(driver, buffer.spare()))?;
+                let n = ready!(driver.poll_read(socket, buffer.spare()))?;
                 buffer.filled(n);
                 n
             }
-            Held::Conduit(conduit) => {
-                let from = from.link.socket().ok_or(io::ErrorKind::Unsupported)?;
-                ready!(driver.poll_splice_in(from, conduit))?
-            }
+            Held::Conduit(conduit) => ready!(driver.poll_splice_in(socket, conduit))?,
         };
         from.ended = n == 0;
         let burst = u32::try_from(n).unwrap_or(u32::MAX);
@@ -235,15 +242,47 @@ impl<K: Sockets> Direction<K> {
         Poll::Ready(Ok(n))
     }
 
-    /// What to read into: as far into a burst as this is. Only between sockets bytes may pass
-    /// unseen.
-    fn hold(
+    /// Moves something from or to a joint, or finds the end. `to` is writable; an error is the slot
+    /// that is dead.
+    fn poll_pass(
         &mut self,
         driver: &mut impl Driver<K>,
-        buffers: &Buffers,
-        is_kernel: bool,
-    ) -> &mut Held<K> {
-        let is_bulk = is_kernel && self.burst >= SPLICE_AFTER;
+        pool: &Pool,
+        from: &mut Stream<K::Stream>,
+        to: &mut Link<K::Stream>,
+    ) -> Poll<Result<usize, Slot>> {
+        let n = match (&mut from.link, to) {
+            (Link::Joint(joint), Link::Socket(socket)) => {
+                ready!(joint.poll_readable()).map_err(|_| self.from)?;
+                let written = joint.poll_write_out(|bytes| driver.poll_write(socket, bytes));
+                ready!(written).map_err(|_| self.to)?
+            }
+            (link, to) => {
+                let segment = match link {
+                    Link::Socket(socket) => {
+                        let read = |room: &mut [u8]| driver.poll_read(socket, room);
+                        pool.buffers.receive_many(read)
+                    }
+                    Link::Joint(joint) => joint.poll_segment(SMALL),
+                };
+                let segment = ready!(segment).map_err(|_| self.from)?;
+                let n = segment.len();
+                let joint = to.joint().ok_or(self.to)?;
+                if n > 0 {
+                    joint.push(segment);
+                }
+                n
+            }
+        };
+        from.ended = n == 0;
+        self.moved += n as u64;
+        pool.tally.copied.add(n as u64);
+        Poll::Ready(Ok(n))
+    }
+
+    /// What to read into: as far into a burst as this is.
+    fn hold(&mut self, driver: &mut impl Driver<K>, buffers: &Buffers) -> &mut Held<K> {
+        let is_bulk = self.burst >= SPLICE_AFTER;
         let fits = match &self.held {
             Held::Nothing => false,
             Held::Buffer(buffer) => buffer.is_large() || !is_bulk,

@@ -5,7 +5,7 @@ use crate::{
     machine::{Input, Machine},
 };
 use core::task::Poll;
-use sansbox_core::{End, Instant};
+use sansbox_core::{End, Instant, Pipe};
 use std::io::{self, IoSlice};
 
 /// Segments written in one system call.
@@ -43,6 +43,16 @@ impl<T> Stream<T> {
     }
 }
 
+/// What waits in a pipe, as far as there are slices for it.
+pub(crate) fn gather<'s, 'p>(pipe: &'p Pipe, slices: &'s mut [IoSlice<'p>]) -> &'s [IoSlice<'p>] {
+    let mut used = 0;
+    for (slice, segment) in slices.iter_mut().zip(pipe.segments()) {
+        *slice = IoSlice::new(segment);
+        used += 1;
+    }
+    slices.get(..used).unwrap_or_default()
+}
+
 /// One connection and the machine's pipes for it.
 pub(crate) struct StreamIo<'s, M, K: Sockets, D> {
     pub(crate) machine: &'s mut M,
@@ -68,13 +78,8 @@ impl<M: Machine, K: Sockets, D: Driver<K>> StreamIo<'_, M, K, D> {
                 return Ok(is_news);
             }
             let mut slices = [IoSlice::new(&[]); SEGMENTS];
-            let mut used = 0;
-            for (slice, segment) in slices.iter_mut().zip(pipes.tx.segments()) {
-                *slice = IoSlice::new(segment);
-                used += 1;
-            }
-            let used = slices.get(..used).unwrap_or_default();
-            let Poll::Ready(written) = self.stream.link.poll_write(self.driver, used) else {
+            let bytes = gather(pipes.tx, &mut slices);
+            let Poll::Ready(written) = self.stream.link.poll_write(self.driver, bytes) else {
                 return Ok(is_news);
             };
             let input = Input::Drained(self.slot, written?);

@@ -18,7 +18,8 @@ pub struct Counters {
     pub lookups: u64,
     /// Datagrams that were dropped because a queue, the table of clients or a socket was full.
     pub datagrams_dropped: u64,
-    /// Bytes that passthrough relays moved through a buffer.
+    /// Bytes that passthrough relays moved in user space: through a buffer between two sockets, or
+    /// as segments from or to a stream of a carrier.
     pub copied: u64,
     /// Bytes that passthrough relays moved through a kernel pipe.
     pub spliced: u64,

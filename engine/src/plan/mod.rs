@@ -423,9 +423,7 @@ fn plan_carrier(outbound: &model::Outbound) -> Option<CarrierPlan> {
     config.open_timeout = dial.connect_timeout.unwrap_or(config.open_timeout);
     let plan = paniq::ClientPlan {
         server: paniq.server.clone(),
-        domain_strategy: dial.domain_strategy,
-        inet4_bind_address: dial.inet4_bind_address,
-        inet6_bind_address: dial.inet6_bind_address,
+        dial: dial.clone(),
         config,
         has_datagrams: paniq.profile.shared.has_datagrams,
     };

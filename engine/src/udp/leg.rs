@@ -9,7 +9,7 @@ use crate::{
     plan::Plan,
 };
 use bytes::BytesMut;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::SocketAddr;
 use sansbox_core::{End, Host, Instant, Pipe, Progress, Refusal, Target};
 
 /// One way out of an association: one for each outbound that a flow uses.
@@ -70,12 +70,7 @@ impl Socket {
             Self::Bound(slot) => Some(*slot),
             Self::Binding { .. } => None,
             Self::Unbound => {
-                let options = &plan.outbound(dial).dial;
-                let ip = if v6 {
-                    IpAddr::V6(options.inet6_bind_address.unwrap_or(Ipv6Addr::UNSPECIFIED))
-                } else {
-                    IpAddr::V4(options.inet4_bind_address.unwrap_or(Ipv4Addr::UNSPECIFIED))
-                };
+                let ip = plan.outbound(dial).dial.bind_address(v6);
                 let (id, slot) = (fx.action_id(), fx.slot());
                 let local = SocketAddr::new(ip, 0);
                 fx.push(Action::Bind {

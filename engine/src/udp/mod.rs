@@ -169,7 +169,7 @@ impl UdpRelay {
         if let Host::Ip(ip) = target.host
             && !cx.plan.inbound(cx.record.inbound).reach.admits(ip)
         {
-            return Err(Refusal::Policy);
+            return Err(Refusal::PrivateAddress);
         }
         let (dial, proxies) = match &cx.plan.outbound(outbound).path {
             Path::Blocked => return Err(Refusal::Policy),
@@ -348,7 +348,7 @@ impl UdpRelay {
                 let admitted = addresses.iter().find(|ip| reach.admits(**ip));
                 admitted.copied().ok_or(match addresses.as_slice() {
                     [] => (Refusal::NameNotFound, Drop::Unreachable),
-                    [..] => (Refusal::Policy, Drop::Policy),
+                    [..] => (Refusal::PrivateAddress, Drop::Policy),
                 })
             }
             Outcome::Connected(_) | Outcome::Bound(_) | Outcome::Failed(_) => {

@@ -63,6 +63,26 @@ fn a_stream_is_served_once_its_target_is_connected() {
 }
 
 #[test]
+fn a_carrier_chooses_what_a_stream_that_it_offers_holds() {
+    let mut hub = Hub::new(CONFIG);
+    assert_eq!(hub.server(), CARRIER);
+    hub.script().stream_limit = Some(1000);
+    hub.script().begin(STREAM).gives.extend(vec![7; 1_000_000]);
+    let request = Event::Request(STREAM, CLIENT, Wanted::Connection(TARGET.into()));
+    hub.driver.dials_are_slow = true;
+    hub.happens(CARRIER, request);
+    hub.happens(CARRIER, Event::Ready(STREAM));
+    let upstream = hub.driver.dialled.pop().expect("dialled");
+    upstream.borrow_mut().is_connected = true;
+    // What the session held before the relay goes first.
+    upstream.borrow_mut().room = 500_000;
+    hub.turn(SESSION);
+    assert_eq!(upstream.borrow().sent.len(), 500_000);
+    let came = 1_000_000 - far(&hub).gives.len();
+    assert_eq!(came, 500_000 + 1000);
+}
+
+#[test]
 fn what_comes_before_the_answer_is_kept() {
     let mut hub = Hub::new(CONFIG);
     hub.driver.dials_are_slow = true;

@@ -170,6 +170,28 @@ fn a_client_that_takes_nothing_holds_the_far_end_back() {
 }
 
 #[test]
+fn a_carrier_chooses_what_a_stream_holds() {
+    let (mut hub, _) = connected();
+    for (n, limit) in [(1, 10_000), (2, 500_000)] {
+        hub.script().stream_limit = Some(limit);
+        let (session, client) = hub.client();
+        hub.happens(CARRIER, Event::Connected(Stream(n), LOCAL));
+        let bytes = pattern(2_000_000);
+        hub.script().far(Stream(n)).gives.extend(&bytes);
+        hub.script().far(Stream(n)).room = 0;
+        client.borrow_mut().receives(&bytes);
+        client.borrow_mut().room = 0;
+        hub.turn(session);
+        hub.happens(CARRIER, Event::Ready(Stream(n)));
+        let left = hub.script().far(Stream(n)).gives.len();
+        assert_eq!(bytes.len() - left, limit);
+        // The last read may go beyond it.
+        let held = bytes.len() - client.borrow().incoming.len();
+        assert!((limit..limit + 64 * 1024).contains(&held), "{held} bytes");
+    }
+}
+
+#[test]
 fn a_refusal_ends_the_session() {
     let (mut hub, client) = asking();
     hub.happens(CARRIER, Event::Refused(STREAM, Refusal::HostUnreachable));

@@ -8,7 +8,7 @@ use core::{net::IpAddr, net::SocketAddr, time::Duration};
 use sansbox_core::{End, Instant, Pipe, Progress, Refusal, Seed, Target};
 use sansbox_engine::{
     Peer, Plan, Session,
-    carrier::{Carrier, Event, Path, Stream, Transmit},
+    carrier::{Carrier, Event, Path, Stream, StreamLimits, Transmit},
     config::{ReadOptions, Sources, read},
     drive::{Birth, CarrierDrive, Drive, Pool, Service, Turn},
     ids::InboundId,
@@ -47,6 +47,8 @@ pub(crate) struct Script {
     pub(crate) to_transmit: VecDeque<(Transmit, Vec<u8>)>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) is_closed: bool,
+    /// What a stream may hold, if not 128 KiB.
+    pub(crate) stream_limit: Option<usize>,
 }
 
 impl Script {
@@ -101,6 +103,14 @@ impl Carrier for Scripted {
 
     fn handle_timeout(&mut self, _: Instant) {
         self.0.borrow_mut().deadline = None;
+    }
+
+    fn stream_limits(&self) -> StreamLimits {
+        let limit = self.0.borrow().stream_limit.unwrap_or(128 * 1024);
+        StreamLimits {
+            received: limit,
+            to_send: limit,
+        }
     }
 
     fn open(&mut self, _: Instant, wanted: Wanted) -> Stream {

@@ -7,7 +7,7 @@ use sansbox_engine::{
     Association, Peer, Plan, Session,
     config::{ReadOptions, Sources, read},
     ids::{ActionId, InboundId, Slot},
-    machine::{Action, Input, Machine, Outcome, Wanted},
+    machine::{Action, Input, Machine, Outcome, Stage, Wanted},
     record::{CloseReason, Drops},
 };
 use sansbox_protocols::paniq::proxy::record::Record;
@@ -42,6 +42,17 @@ fn record(address: &[u8], data: &[u8]) -> Vec<u8> {
 
 fn drops(s: &Session) -> Drops {
     s.record().drops.as_deref().copied().unwrap_or_default()
+}
+
+/// Why targets are refused; nothing else is done.
+fn refused(s: &mut Session) -> Vec<Refusal> {
+    let actions = std::iter::from_fn(|| s.poll_action());
+    let refused = actions.filter_map(|action| match action {
+        Action::Log(Stage::Refused(why)) => Some(why),
+        Action::Log(_) => None,
+        other => panic!("{other:?}"),
+    });
+    refused.collect()
 }
 
 /// The session that serves a client's stream, with its answer given.
@@ -117,7 +128,7 @@ fn a_servers_session_relays_records() {
 fn private_targets_are_not_reached_by_address_or_name() {
     let mut s = served("", "");
     send(&mut s, Slot::CLIENT, &record(PRIVATE, b"x"));
-    assert!(action(&mut s).is_none());
+    assert_eq!(refused(&mut s), [Refusal::PrivateAddress]);
     assert_eq!(drops(&s).policy, 1);
     for (addresses, reached) in [
         (&["127.0.0.1", "10.0.0.1", "::1"][..], None),
@@ -130,7 +141,10 @@ fn private_targets_are_not_reached_by_address_or_name() {
         let ips: Vec<_> = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
         s.apply(T0, Input::Done(id, Outcome::Resolved(&ips)));
         match reached {
-            None => assert_eq!((action(&mut s).is_none(), drops(&s).policy), (true, 2)),
+            None => {
+                assert_eq!(refused(&mut s), [Refusal::PrivateAddress]);
+                assert_eq!(drops(&s).policy, 2);
+            }
             Some(to) => {
                 let _ = bound(&mut s);
                 assert_eq!(sent(&mut s).1, addr(to));

@@ -8,7 +8,7 @@ use sansbox_core::{End, Refusal, Seed, Target};
 use sansbox_engine::{
     Peer,
     ids::{ActionId, InboundId, Slot},
-    machine::{Action, Outcome},
+    machine::{Action, Outcome, Wanted},
 };
 use std::borrow::Cow;
 
@@ -23,6 +23,18 @@ pub enum MachineKind {
     Carried,
     /// The same, for datagrams.
     CarriedDatagrams,
+}
+
+impl MachineKind {
+    /// The machine that serves a stream for what is `wanted`, and what it leads to: its
+    /// [`Origin::target`](crate::Origin::target).
+    #[must_use]
+    pub fn carried(wanted: &Wanted) -> (Self, Option<Target>) {
+        match wanted {
+            Wanted::Connection(target) => (Self::Carried, Some(target.clone())),
+            Wanted::Datagrams => (Self::CarriedDatagrams, None),
+        }
+    }
 }
 
 /// What a machine is made from.

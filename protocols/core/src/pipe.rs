@@ -105,6 +105,11 @@ impl Pipe {
         self.limit
     }
 
+    /// Asks the writer to pause at `limit` bytes from now on; what waits stays.
+    pub const fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// How the direction ended; bytes may still be waiting before a [`End::Fin`].
     #[must_use]
     pub const fn end(&self) -> End {
@@ -134,6 +139,14 @@ impl Pipe {
         self.end = End::Reset;
         self.clear();
         Progress::MADE
+    }
+
+    /// As [`Self::reset`], unless the direction has ended already: what is complete stays so.
+    pub fn reset_if_open(&mut self) -> Progress {
+        match self.end {
+            End::Open => self.reset(),
+            End::Fin | End::Reset => Progress::NONE,
+        }
     }
 
     fn clear(&mut self) {
@@ -335,6 +348,7 @@ mod tests {
         Transfer,
         Finish,
         Reset,
+        ResetIfOpen,
     }
 
     fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -348,6 +362,7 @@ mod tests {
             3 => Just(Op::Transfer),
             1 => Just(Op::Finish),
             1 => Just(Op::Reset),
+            1 => Just(Op::ResetIfOpen),
         ];
         proptest::collection::vec(op, 0..120)
     }
@@ -454,6 +469,13 @@ mod tests {
                     Op::Reset => {
                         let _ = a.reset();
                         ma.reset();
+                    }
+                    Op::ResetIfOpen => {
+                        let was_open = ma.end() == End::Open;
+                        prop_assert_eq!(a.reset_if_open(), Progress(was_open));
+                        if was_open {
+                            ma.reset();
+                        }
                     }
                 }
                 check(&a, &ma);

@@ -60,6 +60,7 @@ impl Device {
     /// the network namespace of this thread.
     ///
     /// Where the kernel refuses to segment, the device is without [`Self::has_header`].
+    /// A moment may pass until packets to its IPv6 addresses are taken.
     ///
     /// # Errors
     /// What the kernel refuses; [`TunError::Unsupported`] on other systems than Linux.
@@ -182,6 +183,10 @@ impl Device {
 
     /// Would packets of a socket that got this local address come back into the device? A socket
     /// gets the address of the interface that the kernel routes it to, so ask after it is connected.
+    ///
+    /// A socket that is bound to another address, but to no interface, keeps that address wherever
+    /// it is routed, so this cannot tell; `auto_route` routes it into the device where its prefixes
+    /// are not the default route alone. Bind to the [interface](super::default_interface).
     ///
     /// # Errors
     /// When they would.

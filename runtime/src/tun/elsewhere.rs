@@ -9,7 +9,7 @@ pub struct Routes(core::convert::Infallible);
 impl Routes {
     /// # Errors
     /// Always [`TunError::Unsupported`].
-    pub fn install(_: &Tun, _: &Device) -> Result<Self, TunError> {
+    pub fn install(_: &Tun, _: &Device) -> Result<Option<Self>, TunError> {
         Err(TunError::Unsupported)
     }
 }

@@ -4,12 +4,12 @@ use super::{
     netlink::Netlink,
     plan::{Action, MAIN, NAMES_PORT, PRIORITIES, Rule},
 };
-use core::net::IpAddr;
+use core::{net::IpAddr, ops::RangeInclusive};
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{AddressAttribute, AddressMessage},
+    address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
     link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkMessage},
     route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType},
     rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage, RulePortRange, RuleUidRange},
@@ -18,6 +18,8 @@ use std::io;
 
 /// A new thing, which must not be there yet.
 const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
+/// A table of a number above 255 is in an attribute (`RT_TABLE_COMPAT`).
+const TABLE_ELSEWHERE: u8 = 252;
 
 impl From<Family> for AddressFamily {
     fn from(family: Family) -> Self {
@@ -41,10 +43,12 @@ impl Netlink {
     pub(super) fn rules(&mut self, family: Family) -> Result<Vec<RuleMessage>, TunError> {
         let mut all = RuleMessage::default();
         all.header.family = family.into();
-        let listed = self.listed("rules", RouteNetlinkMessage::GetRule(all))?;
-        let rules = listed.into_iter().filter_map(|message| match message {
-            RouteNetlinkMessage::NewRule(rule) => Some(rule),
-            _ => None,
+        let listed = self.listed("rules", RouteNetlinkMessage::GetRule(all), |_| true)?;
+        let rules = listed.into_iter().filter_map(|message| {
+            if let RouteNetlinkMessage::NewRule(rule) = message {
+                return Some(rule);
+            }
+            None
         });
         Ok(rules.collect())
     }
@@ -59,18 +63,28 @@ impl Netlink {
         self.change(RouteNetlinkMessage::DelRoute(message), 0)
     }
 
-    /// All routes of one table.
+    /// Routes of one table of an IP family: all, or default routes alone.
     pub(super) fn routes(
         &mut self,
         family: Family,
         table: u32,
+        only_default: bool,
     ) -> Result<Vec<RouteMessage>, TunError> {
         let mut all = RouteMessage::default();
         all.header.address_family = family.into();
-        let listed = self.listed("routes", RouteNetlinkMessage::GetRoute(all))?;
-        let routes = listed.into_iter().filter_map(|message| match message {
-            RouteNetlinkMessage::NewRoute(route) if table_of(&route) == table => Some(route),
-            _ => None,
+        // `struct rtmsg`: the length of the prefix, and the table where it fits.
+        let short = u8::try_from(table).unwrap_or(TABLE_ELSEWHERE);
+        let is_wanted = |bytes: &[u8]| {
+            let is_default = !only_default || bytes.get(1) == Some(&0);
+            is_default && bytes.get(4).is_some_and(|table| *table == short)
+        };
+        let message = RouteNetlinkMessage::GetRoute(all);
+        let listed = self.listed("routes", message, is_wanted)?;
+        let routes = listed.into_iter().filter_map(|message| {
+            if let RouteNetlinkMessage::NewRoute(route) = message {
+                return Some(route).filter(|route| table_of(route) == table);
+            }
+            None
         });
         Ok(routes.collect())
     }
@@ -81,6 +95,8 @@ impl Netlink {
         message.header.family = Family::of(address.addr()).into();
         message.header.prefix_len = address.prefix_len();
         message.header.index = device;
+        // Nobody else is on the link, so the address can be used at once.
+        message.header.flags = AddressHeaderFlags::Nodad;
         let ip = address.addr();
         message.attributes.push(AddressAttribute::Local(ip));
         message.attributes.push(AddressAttribute::Address(ip));
@@ -112,13 +128,12 @@ impl Netlink {
             }
             Err(source) => return Err(unlisted("links", source)),
         };
-        let name = link
-            .attributes
-            .into_iter()
-            .find_map(|attribute| match attribute {
-                LinkAttribute::IfName(name) => Some(name),
-                _ => None,
-            });
+        let name = link.attributes.into_iter().find_map(|attribute| {
+            if let LinkAttribute::IfName(name) = attribute {
+                return Some(name);
+            }
+            None
+        });
         Ok(name.map(|name| Interface { index, name }))
     }
 
@@ -126,8 +141,10 @@ impl Netlink {
         &mut self,
         what: &'static str,
         message: RouteNetlinkMessage,
+        is_wanted: impl Fn(&[u8]) -> bool,
     ) -> Result<Vec<RouteNetlinkMessage>, TunError> {
-        self.list(message).map_err(|source| unlisted(what, source))
+        let listed = self.list(message, is_wanted);
+        listed.map_err(|source| unlisted(what, source))
     }
 }
 
@@ -186,33 +203,28 @@ fn rule_message(rule: &Rule) -> RuleMessage {
 /// priority of ours and does what ours do; a rule of somebody else's in between is left alone.
 pub(super) fn is_ours(rule: &RuleMessage, table: u32, first: u32) -> bool {
     let ours = first..=first.saturating_add(PRIORITIES - 1);
-    let (mut priority, mut target, mut goto, mut is_names) = (None, None, None, false);
     let names = RulePortRange {
         start: NAMES_PORT,
         end: NAMES_PORT,
     };
-    for attribute in &rule.attributes {
-        match attribute {
-            RuleAttribute::Priority(number) => priority = Some(*number),
-            RuleAttribute::Table(number) => target = Some(*number),
-            RuleAttribute::Goto(number) => goto = Some(*number),
-            RuleAttribute::DestinationPortRange(range) => is_names = *range == names,
-            _ => {}
-        }
-    }
-    if !priority.is_some_and(|number| ours.contains(&number)) {
+    let has = |wanted: &dyn Fn(&RuleAttribute) -> bool| rule.attributes.iter().any(wanted);
+    let has_priority = |priorities: RangeInclusive<u32>| {
+        has(&|it| matches!(it, RuleAttribute::Priority(number) if priorities.contains(number)))
+    };
+    if !has_priority(ours.clone()) {
         return false;
     }
-    match rule.header.action {
-        RuleAction::ToTable => {
-            let is_inverted = rule.header.flags.contains(RuleFlags::Invert);
-            target == Some(table) || (target == Some(MAIN) && is_names && is_inverted)
-        }
-        RuleAction::Goto => goto.is_some_and(|number| ours.contains(&number)),
-        RuleAction::Nop => true,
-        RuleAction::Unreachable => priority == Some(first),
-        _ => false,
+    if rule.header.action == RuleAction::ToTable {
+        let is_inverted = rule.header.flags.contains(RuleFlags::Invert);
+        let is_names = is_inverted && has(&|it| *it == RuleAttribute::DestinationPortRange(names));
+        return has(&|it| *it == RuleAttribute::Table(table))
+            || (is_names && has(&|it| *it == RuleAttribute::Table(MAIN)));
     }
+    if rule.header.action == RuleAction::Goto {
+        return has(&|it| matches!(it, RuleAttribute::Goto(number) if ours.contains(number)));
+    }
+    rule.header.action == RuleAction::Nop
+        || (rule.header.action == RuleAction::Unreachable && has_priority(first..=first))
 }
 
 fn route_message(to: IpNet, table: u32, device: u32) -> RouteMessage {
@@ -240,24 +252,28 @@ fn route_message(to: IpNet, table: u32, device: u32) -> RouteMessage {
 
 /// A table of a number above 255 has no place in the header.
 fn table_of(route: &RouteMessage) -> u32 {
-    let written = route
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Table(table) => Some(*table),
-            _ => None,
-        });
+    let written = route.attributes.iter().find_map(|attribute| {
+        if let RouteAttribute::Table(table) = attribute {
+            return Some(*table);
+        }
+        None
+    });
     written.unwrap_or_else(|| route.header.table.into())
 }
 
 /// Interfaces that a route leads to, the first first.
 pub(super) fn interfaces_of(route: &RouteMessage) -> impl Iterator<Item = u32> {
-    route
-        .attributes
-        .iter()
-        .flat_map(|attribute| match attribute {
-            RouteAttribute::Oif(index) => vec![*index],
-            RouteAttribute::MultiPath(hops) => hops.iter().map(|hop| hop.interface_index).collect(),
-            _ => Vec::new(),
-        })
+    let direct = route.attributes.iter().filter_map(|attribute| {
+        if let RouteAttribute::Oif(index) = attribute {
+            return Some(*index);
+        }
+        None
+    });
+    let shared = route.attributes.iter().filter_map(|attribute| {
+        if let RouteAttribute::MultiPath(hops) = attribute {
+            return Some(hops.iter().map(|hop| hop.interface_index));
+        }
+        None
+    });
+    direct.chain(shared.flatten())
 }

@@ -22,6 +22,8 @@ const BUFFER: usize = 64 * 1024;
 const LISTINGS_MAX: usize = 8;
 /// Links, addresses, routes and rules (`NETLINK_ROUTE`): the protocol of number 0.
 pub(super) const ROUTE: Option<Protocol> = None;
+/// Numbers below it are of acknowledgements and ends (`NLMSG_MIN_TYPE`).
+const CONTROL: u32 = 16;
 /// Of every message.
 const HEADER: usize = 16;
 
@@ -57,7 +59,7 @@ impl Netlink {
         M: NetlinkSerializable + NetlinkDeserializable + Debug,
     {
         self.send(message, NLM_F_REQUEST | NLM_F_ACK | flags)?;
-        self.receive::<M>(|_| {}).map(drop)
+        self.receive::<M>(|_| true, |_| {}).map(drop)
     }
 
     /// Asks for one thing.
@@ -70,22 +72,27 @@ impl Netlink {
     {
         self.send(message, NLM_F_REQUEST | NLM_F_ACK)?;
         let mut answer = None;
-        self.receive(|message| answer = Some(message))?;
+        self.receive(|_| true, |message| answer = Some(message))?;
         answer.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Lists all of a kind. What cannot be read is left out: it is newer than this program.
+    /// Lists those of a kind whose bytes `is_wanted`: a router has a million routes, and reading
+    /// them all takes seconds. What cannot be read is left out: it is newer than this program.
     ///
     /// # Errors
     /// What the kernel answers; `ResourceBusy` when the list keeps changing.
-    pub(super) fn list<M>(&mut self, message: M) -> io::Result<Vec<M>>
+    pub(super) fn list<M>(
+        &mut self,
+        message: M,
+        is_wanted: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<Vec<M>>
     where
         M: NetlinkSerializable + NetlinkDeserializable + Clone + Debug,
     {
         for _ in 0..LISTINGS_MAX {
             self.send(message.clone(), NLM_F_REQUEST | NLM_F_DUMP)?;
             let mut all = Vec::new();
-            let is_torn = self.receive(|message| all.push(message))?;
+            let is_torn = self.receive(&is_wanted, |message| all.push(message))?;
             if !is_torn {
                 return Ok(all);
             }
@@ -109,9 +116,11 @@ impl Netlink {
         Ok(())
     }
 
-    /// Reads to the end of the answer. Returns whether what it lists changed meanwhile.
+    /// Reads to the end of the answer, and of that what `is_wanted`. Returns whether what it lists
+    /// changed meanwhile.
     fn receive<M: NetlinkDeserializable + Debug>(
         &mut self,
+        is_wanted: impl Fn(&[u8]) -> bool,
         mut each: impl FnMut(M),
     ) -> io::Result<bool> {
         let mut is_torn = false;
@@ -125,23 +134,28 @@ impl Netlink {
             let mut rest = buffer.get(..n).unwrap_or_default();
             while let Some((bytes, more)) = first(rest) {
                 rest = more;
-                let [flags, sequence] = [field(bytes, 6, 2), field(bytes, 8, 4)];
-                if sequence != self.sequence {
+                if field(bytes, 8, 4) != self.sequence {
                     continue;
                 }
-                is_torn |= flags & u32::from(NLM_F_DUMP_INTR) != 0;
+                is_torn |= field(bytes, 6, 2) & u32::from(NLM_F_DUMP_INTR) != 0;
+                let is_control = field(bytes, 4, 2) < CONTROL;
+                if !is_control && !is_wanted(bytes.get(HEADER..).unwrap_or_default()) {
+                    continue;
+                }
                 let Ok(message) = NetlinkMessage::<M>::deserialize(bytes) else {
                     continue;
                 };
-                match message.payload {
-                    NetlinkPayload::InnerMessage(message) => each(message),
-                    NetlinkPayload::Error(e) if e.code.is_some() => return Err(e.to_io()),
-                    NetlinkPayload::Done(done) if done.code < 0 => {
+                let payload = message.payload;
+                if let NetlinkPayload::InnerMessage(message) = payload {
+                    each(message);
+                } else if let NetlinkPayload::Error(e) = payload {
+                    // An error of no number is an acknowledgement.
+                    return e.code.map_or(Ok(is_torn), |_| Err(e.to_io()));
+                } else if let NetlinkPayload::Done(done) = payload {
+                    if done.code < 0 {
                         return Err(io::Error::from_raw_os_error(done.code.saturating_neg()));
                     }
-                    // An error of no number is an acknowledgement.
-                    NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok(is_torn),
-                    _ => {}
+                    return Ok(is_torn);
                 }
             }
         }

@@ -278,3 +278,34 @@ fn everything(family: Family) -> IpNet {
         Family::V6 => Ipv6Net::default().into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn naive(ranges: &[RangeInclusive<u32>], user: u32) -> bool {
+        ranges.iter().any(|range| range.contains(&user))
+    }
+
+    #[test]
+    fn ranges_that_touch_are_one() {
+        let ranges = [5..=9, 10..=10, 1..=2, 6..=7, 20..=USER_MAX];
+        let merged = merged(ranges.into_iter());
+        assert_eq!(merged, [1..=2, 5..=10, 20..=USER_MAX]);
+        assert_eq!(complement(&merged), [0..=0, 3..=4, 11..=19]);
+        assert_eq!(complement(&[]), [0..=USER_MAX]);
+        assert_eq!(complement(&[0..=USER_MAX]), []);
+        assert_eq!(complement(&[0..=u32::MAX]), []);
+    }
+
+    #[test]
+    fn a_user_is_inside_or_outside() {
+        let ranges = [3..=5, 5..=5, 9..=12, 7..=7];
+        let inside = merged(ranges.iter().cloned());
+        let outside = complement(&inside);
+        for user in 0..20 {
+            assert_eq!(naive(&inside, user), naive(&ranges, user), "{user}");
+            assert_ne!(naive(&outside, user), naive(&inside, user), "{user}");
+        }
+    }
+}

@@ -12,7 +12,9 @@ const PARTS_MAX: usize = 1024;
 /// its `virtio_net_hdr` before it where the device has one.
 ///
 /// To wait for it, give its file to a [`Reactor`](crate::Reactor) (`OwnedFd::from`), and call
-/// [`Self::read_from`] and [`Self::write_to`] with what the reactor made of it.
+/// [`Self::read_from`] and [`Self::write_to`] with what the reactor made of it. A short read says
+/// nothing about the next packet: only `WouldBlock` means that there is none
+/// ([`Done::more`](crate::reactor::Done::more)).
 #[derive(Debug)]
 pub struct Queue {
     file: OwnedFd,

@@ -133,7 +133,7 @@ impl Drop for Routes {
 /// The table of a running tunnel has routes, and they are not to be shared.
 fn refuse_others(netlink: &mut Netlink, table: u32, own: u32) -> Result<(), TunError> {
     for family in Family::ALL {
-        let routes = match netlink.routes(family, table) {
+        let routes = match netlink.routes(family, table, false) {
             Err(TunError::List { source, .. }) if is_no_family(&source) => continue,
             listed => listed?,
         };

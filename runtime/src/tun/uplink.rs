@@ -8,8 +8,8 @@ use super::{
 use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteMessage, RouteType};
 
 /// The interface of the best default route in the main table that does not lead to `except`, as it
-/// is now; `None` when there is no such route. It lists the table, so ask again when a connection
-/// fails, or once a second, and not for each connection.
+/// is now; `None` when there is no such route. The kernel lists all its routes for it, so ask again
+/// when a connection fails, or once a second, and not for each connection.
 ///
 /// # Errors
 /// When the kernel does not list its routes.
@@ -19,7 +19,7 @@ pub fn default_interface(
 ) -> Result<Option<Interface>, TunError> {
     let mut netlink = Netlink::open(ROUTE).map_err(|e| unlisted("routes", e))?;
     let mut found: Vec<_> = netlink
-        .routes(family, MAIN)?
+        .routes(family, MAIN, true)?
         .iter()
         .filter(|route| is_default(route))
         .filter_map(|route| {
@@ -40,20 +40,18 @@ pub fn default_interface(
 
 fn is_default(route: &RouteMessage) -> bool {
     let header = &route.header;
-    header.destination_prefix_length == 0
-        && header.source_prefix_length == 0
+    header.source_prefix_length == 0
         && header.kind == RouteType::Unicast
         && !header.flags.intersects(RouteFlags::Dead)
 }
 
 /// Lower is better; IPv4 leaves a zero out.
 fn metric(route: &RouteMessage) -> u32 {
-    let written = route
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Priority(metric) => Some(*metric),
-            _ => None,
-        });
+    let written = route.attributes.iter().find_map(|attribute| {
+        if let RouteAttribute::Priority(metric) = attribute {
+            return Some(*metric);
+        }
+        None
+    });
     written.unwrap_or_default()
 }

@@ -1,10 +1,10 @@
 //! Devices: what they are when they are open, and packets in and out.
-use crate::namespace::{config, drain, ip, isolated, next, plain};
+use crate::namespace::{close, config, drain, ip, isolated, nets, next, plain, until};
 use nix::sys::socket::{setsockopt, sockopt};
 use sansbox_runtime::tun::{Device, Opening, Queue, TunError};
 use std::{
-    io::{ErrorKind, IoSlice},
-    net::{IpAddr, SocketAddr, UdpSocket},
+    io::{ErrorKind, IoSlice, Write as _},
+    net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
     os::fd::OwnedFd,
     time::Duration,
 };
@@ -15,6 +15,10 @@ const V6: &str = "[fdfe:dcba:9876::2]:7";
 /// `virtio_net_hdr`.
 const HEADER: usize = 10;
 const UDP: u8 = 17;
+const TCP: u8 = 6;
+const SYN_ACK: u8 = 0x12;
+/// `VIRTIO_NET_HDR_F_NEEDS_CSUM`.
+const NEEDS_CSUM: u8 = 1;
 
 fn is_udp(packet: &[u8]) -> bool {
     match packet.first().map(|byte| byte >> 4) {
@@ -37,6 +41,16 @@ fn turn_round(packet: &mut [u8]) {
     }
 }
 
+/// What a socket that has a deadline gets.
+fn received(socket: &UdpSocket, into: &mut [u8]) -> usize {
+    loop {
+        match socket.recv(into) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            received => return received.expect("a datagram"),
+        }
+    }
+}
+
 /// A socket of the kernel sends through the device and gets its own datagram back.
 fn echoes(queue: &Queue, header: usize, to: &str) {
     let to: SocketAddr = to.parse().expect("an address");
@@ -45,6 +59,10 @@ fn echoes(queue: &Queue, header: usize, to: &str) {
     socket
         .set_read_timeout(Some(Duration::from_secs(5)))
         .expect("set");
+    // The kernel takes packets to an IPv6 address a moment after it has it.
+    let is_local = |line: &String| line.starts_with("local fdfe:dcba:9876::1 ");
+    let is_ready = || to.is_ipv4() || ip("-6 route show table local").iter().any(is_local);
+    until("the address is in use", is_ready);
     socket.connect(to).expect("connected");
     socket.send(b"there and back").expect("sent");
     let mut frame = next(queue, |frame| is_udp(&frame[header..]));
@@ -55,7 +73,7 @@ fn echoes(queue: &Queue, header: usize, to: &str) {
     let written = queue.write_vectored(&[IoSlice::new(head), IoSlice::new(rest)]);
     assert_eq!(written.expect("written"), frame.len());
     let mut answer = [0; 64];
-    let n = socket.recv(&mut answer).expect("an answer");
+    let n = received(&socket, &mut answer);
     assert_eq!(&answer[..n], b"there and back");
 }
 
@@ -85,6 +103,7 @@ fn a_segmenting_device_has_a_header_and_1500_bytes() {
         echoes(&queues[0], HEADER, V4);
         echoes(&queues[0], HEADER, V6);
         drop(queues);
+        close(device);
         config.mtu = Some(65_535);
         let device = Device::open(&config, Opening::default()).expect("the name is free again");
         assert!(device.has_header());
@@ -107,6 +126,8 @@ fn a_plain_device_has_packets_of_65535_bytes() {
         let queues = device.take_queues();
         echoes(&queues[0], 0, V4);
         echoes(&queues[0], 0, V6);
+        drop(queues);
+        close(device);
         config.mtu = Some(1280);
         assert_eq!(plain(&config).mtu(), 1280);
     });
@@ -178,16 +199,62 @@ fn two_queues_share_the_flows() {
             .expect("set");
         for queue in &queues {
             socket.send_to(b"back", V4).expect("sent");
-            let received = queues.iter().find_map(|queue| of(queue).pop());
-            let mut packet = received.expect("in one of them");
+            let found = queues.iter().find_map(|queue| of(queue).pop());
+            let mut packet = found.expect("in one of them");
             turn_round(&mut packet);
             // The checksum is left to the kernel, as it was read.
             packet[26..28].fill(0);
             queue
                 .write_vectored(&[IoSlice::new(&[0; HEADER]), IoSlice::new(&packet)])
                 .expect("written");
-            assert_eq!(socket.recv(&mut [0; 8]).expect("received"), 4);
+            assert_eq!(received(&socket, &mut [0; 8]), 4);
         }
+    });
+}
+
+/// Answers the SYN of a connecting socket, so that it may send.
+fn establish(queue: &Queue) {
+    let mut frame = next(queue, |frame| {
+        frame[HEADER] >> 4 == 4 && frame[HEADER + 9] == TCP
+    });
+    let packet = &mut frame[HEADER..];
+    turn_round(packet);
+    let segment = &mut packet[20..];
+    let next = u32::from_be_bytes([segment[4], segment[5], segment[6], segment[7]]) + 1;
+    segment[4..8].copy_from_slice(&7_u32.to_be_bytes());
+    segment[8..12].copy_from_slice(&next.to_be_bytes());
+    segment[13] = SYN_ACK;
+    segment[14..16].fill(0xff);
+    // Its options stay as they are, and the checksum is still to be done.
+    assert_eq!(frame[0], NEEDS_CSUM);
+    queue
+        .write_vectored(&[IoSlice::new(&frame)])
+        .expect("written");
+}
+
+#[test]
+fn runs_of_segments_come_as_one() {
+    isolated(|| {
+        let mut device = Device::open(&config("tuntcp0", &BOTH), Opening::default());
+        let queue = device
+            .as_mut()
+            .expect("a device")
+            .take_queues()
+            .pop()
+            .expect("a queue");
+        let client = std::thread::spawn(|| {
+            let mut socket = TcpStream::connect(V4).expect("connected");
+            socket.write_all(&[7; 10_000]).expect("into its buffer");
+            socket
+        });
+        establish(&queue);
+        let is_long = |frame: &[u8]| frame.len() > HEADER + 1500;
+        let run = next(&queue, is_long);
+        // Checksum to be done, TCP over IPv4, segments that fit the MTU.
+        assert_eq!(run[..2], [NEEDS_CSUM, 1]);
+        let size = u16::from_ne_bytes([run[4], run[5]]);
+        assert!((1000..1500).contains(&size), "{size}");
+        drop(client.join().expect("it ends"));
     });
 }
 
@@ -201,7 +268,7 @@ fn runs_of_datagrams_come_as_one_only_when_asked_for() {
             };
             let mut device = Device::open(&config("tunrun0", &BOTH), how).expect("a device");
             if asked && !device.has_udp_segmentation() {
-                println!("skipped: this kernel keeps datagrams apart");
+                eprintln!("skipped: this kernel keeps datagrams apart");
                 return;
             }
             let queue = device.take_queues().pop().expect("a queue");
@@ -222,6 +289,8 @@ fn runs_of_datagrams_come_as_one_only_when_asked_for() {
             } else {
                 assert_eq!((gso_type, lengths), (0, vec![200, 200, 100]));
             }
+            drop(queue);
+            close(device);
         }
     });
 }
@@ -260,15 +329,13 @@ fn what_cannot_be_is_an_error_that_says_so() {
                 .starts_with("cannot open tun device tuntaken0:"),
             "{taken}"
         );
-        let mut other = config.clone();
+        let mut other = config;
         other.interface_name = Some("a name of too many bytes".to_owned());
         let long = Device::open(&other, Opening::default()).expect_err("too long");
         assert!(matches!(long, TunError::Open { .. }), "{long}");
         other.interface_name = None;
-        other.address = vec!["127.0.0.1/0".parse().expect("a prefix")];
         other.mtu = Some(1000);
-        let ipv6 = crate::namespace::nets(&["fd00::1/64"]);
-        other.address = ipv6;
+        other.address = nets(&["fd00::1/64"]);
         let small = Device::open(&other, Opening::default()).expect_err("IPv6 needs 1280");
         assert!(matches!(small, TunError::Address { .. }), "{small}");
     });

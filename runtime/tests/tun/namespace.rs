@@ -21,7 +21,7 @@ const FRAME_MAX: usize = 65_535 + 10;
 pub(crate) fn isolated(test: impl FnOnce() + Send + 'static) {
     let thread = thread::spawn(|| {
         if let Err(why) = enter() {
-            println!("skipped: {why}");
+            eprintln!("skipped: {why}");
             return;
         }
         test();
@@ -135,6 +135,25 @@ pub(crate) fn plain(config: &Tun) -> Device {
         ..Opening::default()
     };
     Device::open(config, how).expect("a device")
+}
+
+/// Closes a device whose queues are in it, or dropped, and waits until it is gone.
+pub(crate) fn close(device: Device) {
+    let name = device.interface().expect("opened").name.clone();
+    drop(device);
+    until(&format!("{name} is gone"), || {
+        !run(&format!("link show dev {name}")).status.success()
+    });
+}
+
+/// Waits for what other threads may put off: a process that they start has all files of this one
+/// until it runs its program.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: never");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// The next frame that is of interest.

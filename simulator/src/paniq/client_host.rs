@@ -15,7 +15,7 @@ use core::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
-use sansbox_core::{End, Host as Name, Instant, Target};
+use sansbox_core::{Host as Name, Instant, Target};
 use sansbox_engine::machine::Families;
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -241,12 +241,8 @@ impl ClientHost {
                 app.party.turn(now, received, to_send);
                 if app.party.is_over() {
                     // A program that has ended holds nothing open.
-                    if received.end() == End::Open {
-                        let _ = received.reset();
-                    }
-                    if to_send.end() == End::Open {
-                        let _ = to_send.reset();
-                    }
+                    let _ = received.reset_if_open();
+                    let _ = to_send.reset_if_open();
                 }
                 has_moved |= machine.exchange(now, app.stream, received, to_send).0;
             }

@@ -6,7 +6,6 @@ use sansbox_core::{Instant, Pipe, Progress, Refusal, Target};
 use sansbox_protocols::paniq::tunnel::{
     Client, ClientEvent as Told, Path, Server, ServerEvent, ServerStream, Stream,
 };
-use std::collections::BTreeMap;
 
 /// Datagrams that are asked for at a time.
 const SEGMENTS_MAX: usize = 8;
@@ -120,65 +119,24 @@ pub(crate) trait ServerMachine {
     fn residue(&self) -> Option<String>;
 }
 
-/// Names of the product's, which nobody else can make, by number.
-#[derive(Debug)]
-struct Names<T> {
-    by_number: BTreeMap<u64, T>,
-    numbers: BTreeMap<T, u64>,
-    next: u64,
-}
-
-impl<T: Copy + Ord> Names<T> {
-    const fn new() -> Self {
-        Self {
-            by_number: BTreeMap::new(),
-            numbers: BTreeMap::new(),
-            next: 0,
-        }
-    }
-
-    fn number(&mut self, name: T) -> u64 {
-        if let Some(number) = self.numbers.get(&name) {
-            return *number;
-        }
-        let number = self.next;
-        self.next += 1;
-        self.by_number.insert(number, name);
-        self.numbers.insert(name, number);
-        number
-    }
-
-    fn name(&self, number: u64) -> Option<T> {
-        self.by_number.get(&number).copied()
-    }
-}
-
 /// Our client.
 pub(crate) struct OurClient {
     client: Client,
-    paths: Names<Path>,
-    streams: Names<Stream>,
 }
 
 impl OurClient {
     pub(crate) const fn new(client: Client) -> Self {
-        Self {
-            client,
-            paths: Names::new(),
-            streams: Names::new(),
-        }
+        Self { client }
     }
 }
 
 impl ClientMachine for OurClient {
     fn open(&mut self, now: Instant, target: Target) -> u64 {
-        let stream = self.client.open(now, target);
-        self.streams.number(stream)
+        self.client.open(now, target).0
     }
 
     fn is_open(&self, stream: u64) -> bool {
-        let name = self.streams.name(stream);
-        name.is_some_and(|name| self.client.is_open(name))
+        self.client.is_open(Stream(stream))
     }
 
     fn exchange(
@@ -188,17 +146,15 @@ impl ClientMachine for OurClient {
         received: &mut Pipe,
         to_send: &mut Pipe,
     ) -> Progress {
-        match self.streams.name(stream) {
-            Some(name) => self.client.exchange(now, name, received, to_send),
-            None => Progress::NONE,
-        }
+        let stream = Stream(stream);
+        self.client.exchange(now, stream, received, to_send)
     }
 
     fn socket(&mut self, now: Instant, path: u64, is_there: bool) {
-        match self.paths.name(path) {
-            Some(name) if is_there => self.client.source_port_changed(now, name),
-            Some(name) => self.client.path_failed(now, name),
-            None => {}
+        if is_there {
+            self.client.source_port_changed(now, Path(path));
+        } else {
+            self.client.path_failed(now, Path(path));
         }
     }
 
@@ -209,30 +165,25 @@ impl ClientMachine for OurClient {
         from: SocketAddr,
         data: BytesMut,
     ) -> Result<(), String> {
-        let Some(name) = self.paths.name(path) else {
-            return Ok(());
-        };
-        let handled = self.client.handle_datagram(now, name, from, data);
+        let handled = self.client.handle_datagram(now, Path(path), from, data);
         handled.map_err(|why| why.to_string())
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut BytesMut) -> Option<(u64, Sending)> {
         let (path, outgoing) = self.client.poll_transmit(now, SEGMENTS_MAX, out)?;
         let (to, segment) = (outgoing.to, outgoing.segment);
-        Some((self.paths.number(path), Sending { to, segment }))
+        Some((path.0, Sending { to, segment }))
     }
 
     fn poll_event(&mut self) -> Option<ClientTold> {
         loop {
             return Some(match self.client.poll_event()? {
-                Told::NewSourcePort(path) => ClientTold::Socket(self.paths.number(path)),
-                Told::Up(path) => ClientTold::Up(self.paths.number(path)),
-                Told::Down(path, why) => ClientTold::Down(self.paths.number(path), why.to_string()),
-                Told::Closed(path) => ClientTold::Closed(self.paths.number(path)),
-                Told::Accepted(stream, _) => ClientTold::Accepted(self.streams.number(stream)),
-                Told::Refused(stream, why) => {
-                    ClientTold::Refused(self.streams.number(stream), why.to_string())
-                }
+                Told::NewSourcePort(path) => ClientTold::Socket(path.0),
+                Told::Up(path) => ClientTold::Up(path.0),
+                Told::Down(path, why) => ClientTold::Down(path.0, why.to_string()),
+                Told::Closed(path) => ClientTold::Closed(path.0),
+                Told::Accepted(stream, _) => ClientTold::Accepted(stream.0),
+                Told::Refused(stream, why) => ClientTold::Refused(stream.0, why.to_string()),
                 Told::Ready(_) => continue,
             });
         }
@@ -250,34 +201,25 @@ impl ClientMachine for OurClient {
 /// Our server.
 pub(crate) struct OurServer {
     server: Server,
-    streams: Names<ServerStream>,
 }
 
 impl OurServer {
     pub(crate) const fn new(server: Server) -> Self {
-        Self {
-            server,
-            streams: Names::new(),
-        }
+        Self { server }
     }
 }
 
 impl ServerMachine for OurServer {
     fn accept(&mut self, now: Instant, stream: u64, bound: SocketAddr) {
-        if let Some(name) = self.streams.name(stream) {
-            self.server.accept(now, name, bound);
-        }
+        self.server.accept(now, ServerStream(stream), bound);
     }
 
     fn refuse(&mut self, now: Instant, stream: u64, why: Refusal) {
-        if let Some(name) = self.streams.name(stream) {
-            self.server.refuse(now, name, why);
-        }
+        self.server.refuse(now, ServerStream(stream), why);
     }
 
     fn is_open(&self, stream: u64) -> bool {
-        let name = self.streams.name(stream);
-        name.is_some_and(|name| self.server.is_open(name))
+        self.server.is_open(ServerStream(stream))
     }
 
     fn exchange(
@@ -287,10 +229,8 @@ impl ServerMachine for OurServer {
         received: &mut Pipe,
         to_send: &mut Pipe,
     ) -> Progress {
-        match self.streams.name(stream) {
-            Some(name) => self.server.exchange(now, name, received, to_send),
-            None => Progress::NONE,
-        }
+        let stream = ServerStream(stream);
+        self.server.exchange(now, stream, received, to_send)
     }
 
     fn handle_datagram(
@@ -316,12 +256,8 @@ impl ServerMachine for OurServer {
             return Some(match self.server.poll_event()? {
                 ServerEvent::Up(peer) => ServerTold::Up(peer),
                 ServerEvent::Down(peer, why) => ServerTold::Down(peer, why),
-                ServerEvent::Request(stream, _, target) => {
-                    ServerTold::Request(self.streams.number(stream), target)
-                }
-                ServerEvent::Cancelled(stream) => {
-                    ServerTold::Cancelled(self.streams.number(stream))
-                }
+                ServerEvent::Request(stream, _, target) => ServerTold::Request(stream.0, target),
+                ServerEvent::Cancelled(stream) => ServerTold::Cancelled(stream.0),
                 // No profile here has datagrams.
                 ServerEvent::DatagramsRequest(..) | ServerEvent::Ready(_) => continue,
             });

@@ -209,8 +209,6 @@ impl Profile {
             server,
             preamble: self.client_preamble(SourcePort::Fresh),
             codec: self.codec(),
-            padding: self.padding,
-            counting: self.counting,
             settings: self.settings,
             pin: None,
             dial_timeout: self.dial_timeout,
@@ -225,7 +223,6 @@ impl Profile {
         ServerConfig {
             preamble: self.server_preamble(seed),
             rules: Rules::new(Window::new(SKEW, self.timeout, self.attempts)),
-            padding: self.padding,
             settings: self.settings,
             limits: Limits::default(),
             has_datagrams: false,

@@ -17,7 +17,7 @@ use core::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
-use sansbox_core::{End, Instant, Refusal, Target};
+use sansbox_core::{Instant, Refusal, Target};
 use std::{collections::BTreeMap, rc::Rc};
 
 /// What the server tells of the addresses it dials from.
@@ -202,12 +202,8 @@ impl ServerHost {
             has_moved |= machine.exchange(now, *stream, received, to_send).0;
             far.party.turn(now, received, to_send);
             if far.party.is_over() {
-                if received.end() == End::Open {
-                    let _ = received.reset();
-                }
-                if to_send.end() == End::Open {
-                    let _ = to_send.reset();
-                }
+                let _ = received.reset_if_open();
+                let _ = to_send.reset_if_open();
             }
             has_moved |= machine.exchange(now, *stream, received, to_send).0;
         }

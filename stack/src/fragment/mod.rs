@@ -7,24 +7,6 @@
 //!
 //! Limits: [`Limits`] and [`FRAGMENTS_MAX`]. What is over them costs the oldest packet of the
 //! source that has most in the making.
-//!
-//! | why it is dropped | when |
-//! |---|---|
-//! | `whole` | a packet that is no fragment came to be reassembled |
-//! | `tiny` | a first fragment without transport header, or one that reaches into a TCP header |
-//! | `duplicate` | the same fragment again |
-//! | `overlap` | a fragment that overlaps another one: the packet is lost |
-//! | `bad_end` | fragments that disagree on where the packet ends: the packet is lost |
-//! | `refused` | a later fragment of a lost packet |
-//! | `too_many` | more than [`FRAGMENTS_MAX`] fragments: the packet is lost |
-//! | `too_long` | the whole packet would be longer than IP allows |
-//! | `ecn_mixed` | fragments both marked and not ECN-capable (RFC 3168 section 5.3) |
-//! | `evicted` | a packet in the making gave way to a newer one |
-//! | `timed_out` | fragments were missing for too long |
-//! | `no_memory` | not even an empty table has room for it |
-//! | `dont_fragment` | an IPv4 packet with DF is longer than the MTU |
-//! | `already_fragment` | an IPv6 fragment is longer than the MTU |
-//! | `mtu_too_small` | the MTU has no room for headers and 8 bytes |
 mod id;
 mod reassembly;
 mod split;
@@ -50,37 +32,23 @@ pub const MEMORY_MAX: usize = 4 << 20;
 pub const FRAGMENTS_MAX: usize = 128;
 
 drop_reasons! {
+    "fragment";
     /// Why a fragment, or a packet in the making, is lost.
     pub enum Drop, Drops {
-        /// No fragment.
-        Whole => "whole",
-        /// Without transport header, or into a TCP header.
-        Tiny => "tiny",
-        /// The same again.
-        Duplicate => "duplicate",
-        /// Over another one.
-        Overlap => "overlap",
-        /// Another end than before.
-        BadEnd => "bad_end",
-        /// Of a lost packet.
-        Refused => "refused",
-        /// More than [`FRAGMENTS_MAX`].
-        TooMany => "too_many",
-        /// Longer than IP allows.
-        TooLong => "too_long",
-        /// Marked and not ECN-capable.
-        EcnMixed => "ecn_mixed",
-        /// A newer packet took the place.
-        Evicted => "evicted",
-        /// Fragments were missing for too long.
-        TimedOut => "timed_out",
-        /// Not even an empty table has room for it.
-        NoMemory => "no_memory",
-        /// IPv4 with DF.
-        DontFragment => "dont_fragment",
-        /// IPv6 that is a fragment already.
-        AlreadyFragment => "already_fragment",
-        /// No room for headers and 8 bytes.
-        MtuTooSmall => "mtu_too_small",
+        Whole => "whole": "A packet that is no fragment came to be reassembled.",
+        Tiny => "tiny": "A first fragment without transport header, or one that reaches into a TCP header.",
+        Duplicate => "duplicate": "The same fragment again.",
+        Overlap => "overlap": "A fragment that overlaps another one: the packet is lost.",
+        BadEnd => "bad_end": "Fragments that disagree on where the packet ends: the packet is lost.",
+        Refused => "refused": "A later fragment of a lost packet.",
+        TooMany => "too_many": "More than `FRAGMENTS_MAX` fragments: the packet is lost.",
+        TooLong => "too_long": "The whole packet would be longer than IP allows.",
+        EcnMixed => "ecn_mixed": "Fragments both marked and not ECN-capable (RFC 3168 section 5.3).",
+        Evicted => "evicted": "A packet in the making gave way to a newer one.",
+        TimedOut => "timed_out": "Fragments were missing for too long.",
+        NoMemory => "no_memory": "Not even an empty table has room for it.",
+        DontFragment => "dont_fragment": "An IPv4 packet with DF is longer than the MTU.",
+        AlreadyFragment => "already_fragment": "An IPv6 fragment is longer than the MTU.",
+        MtuTooSmall => "mtu_too_small": "The MTU has no room for headers and 8 bytes.",
     }
 }

@@ -18,12 +18,6 @@ pub(super) fn cut(packet: &[u8], mtu: usize, id: u32) -> Result<Vec<Vec<u8>>, Dr
 }
 
 #[test]
-fn every_reason_is_in_the_table() {
-    let names: Vec<_> = Drop::ALL.iter().map(|reason| reason.name()).collect();
-    crate::drops::assert_table_is_complete(include_str!("mod.rs"), &names);
-}
-
-#[test]
 fn rfc_791_fragments_are_multiples_of_8_and_fit() {
     let packet = udp(false, &[7; 3000]);
     let parts = cut(&packet, 1281, 0).expect("cut");

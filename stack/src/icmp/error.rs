@@ -1,6 +1,8 @@
 //! Errors about clients' packets.
-use super::{ERROR_LEN_MAX_V4, ERROR_LEN_MAX_V6, HEADER_LEN, echo, is_many};
-use crate::ip::{self, Header, IPV4_HEADER_LEN, IPV6_HEADER_LEN, byte, emit_udp, protocol};
+use super::{ERROR_LEN_MAX_V4, ERROR_LEN_MAX_V6, HEADER_LEN, echo};
+use crate::ip::{
+    self, Header, IPV4_HEADER_LEN, IPV6_HEADER_LEN, byte, emit_udp, is_many, protocol,
+};
 use bytes::BytesMut;
 use core::net::{IpAddr, SocketAddr};
 use sansbox_core::Refusal;

@@ -7,22 +7,6 @@
 //! No error is sent about an error, about a fragment other than the first, or about a packet to
 //! many (RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e)). Neighbour discovery and multicast
 //! listeners have no place on a TUN and are passed over.
-//!
-//! | why a message is dropped | when |
-//! |---|---|
-//! | `truncated` | shorter than its own header |
-//! | `bad_checksum` | it does not sum up |
-//! | `echo_off` | an echo request, and echo is off |
-//! | `to_many` | an echo request to a multicast or broadcast address |
-//! | `unsolicited` | an echo reply, though nobody asks clients |
-//! | `neighbor_discovery` | neighbour and router discovery |
-//! | `ignored` | a type that nothing here has a use for |
-//! | `bad_quote` | an error about a packet that cannot be read |
-//! | `not_allowed` | an error would be about what no error may be about |
-//! | `rate_limited` | more errors than [`ERRORS_PER_SECOND`] |
-//! | `too_big_repeated` | the same packet too big within a second |
-//! | `no_source` | there is no address of the family to send from |
-//! | `too_long` | a reply longer than a packet |
 mod echo;
 mod error;
 mod limit;
@@ -42,7 +26,7 @@ pub use quote::{Quoted, Report, Transport};
 pub use translate::translate;
 
 use crate::drops::drop_reasons;
-use crate::ip::{self, Header, be16, byte, protocol, sum};
+use crate::ip::{self, Header, be16, byte, is_many, protocol, sum};
 use bytes::BytesMut;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use sansbox_core::Instant;
@@ -61,34 +45,22 @@ pub const ERROR_LEN_MAX_V6: usize = 1280;
 pub const HEADER_LEN: usize = 8;
 
 drop_reasons! {
+    "icmp";
     /// Why a message is dropped, or not sent.
     pub enum Drop, Drops {
-        /// Shorter than its own header.
-        Truncated => "truncated",
-        /// It does not sum up.
-        BadChecksum => "bad_checksum",
-        /// Echo is off.
-        EchoOff => "echo_off",
-        /// An echo request to a multicast or broadcast address.
-        ToMany => "to_many",
-        /// An echo reply, though nobody asks clients.
-        Unsolicited => "unsolicited",
-        /// Neighbour and router discovery.
-        NeighborDiscovery => "neighbor_discovery",
-        /// A type that nothing here has a use for.
-        Ignored => "ignored",
-        /// An error about a packet that cannot be read.
-        BadQuote => "bad_quote",
-        /// An error would be about what no error may be about.
-        NotAllowed => "not_allowed",
-        /// More errors than [`ERRORS_PER_SECOND`].
-        RateLimited => "rate_limited",
-        /// The same packet too big within a second.
-        TooBigRepeated => "too_big_repeated",
-        /// There is no address of the family to send from.
-        NoSource => "no_source",
-        /// A reply longer than a packet.
-        TooLong => "too_long",
+        Truncated => "truncated": "Shorter than its own header.",
+        BadChecksum => "bad_checksum": "It does not sum up.",
+        EchoOff => "echo_off": "An echo request, and echo is off.",
+        ToMany => "to_many": "An echo request to a multicast or broadcast address.",
+        Unsolicited => "unsolicited": "An echo reply, though nobody asks clients.",
+        NeighborDiscovery => "neighbor_discovery": "Neighbour and router discovery.",
+        Ignored => "ignored": "A type that nothing here has a use for.",
+        BadQuote => "bad_quote": "An error about a packet that cannot be read.",
+        NotAllowed => "not_allowed": "An error would be about what no error may be about.",
+        RateLimited => "rate_limited": "More errors than `ERRORS_PER_SECOND`.",
+        TooBigRepeated => "too_big_repeated": "The same packet too big within a second.",
+        NoSource => "no_source": "There is no address of the family to send from.",
+        TooLong => "too_long": "A reply longer than a packet.",
     }
 }
 
@@ -252,6 +224,9 @@ impl Icmp {
             IpAddr::V4(_) => Some(IpAddr::V4(self.gateway_v4)),
             IpAddr::V6(_) => self.gateway_v6.map(IpAddr::V6),
         };
+        // A host takes nothing from its own address that comes from outside, and the device's
+        // address is mostly that of the client itself.
+        let gateway = gateway.filter(|gateway| *gateway != header.source);
         let destination = Some(header.destination).filter(|address| !is_many(*address));
         if kind.is_about_the_way() {
             gateway.or(destination)
@@ -306,14 +281,6 @@ fn sums_up(packet: &[u8], header: &Header) -> bool {
         return sum(message) == 0xffff;
     }
     ip::is_valid(header.source, header.destination, protocol::ICMPV6, message)
-}
-
-/// Whether an address is that of more than one host.
-fn is_many(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),
-        IpAddr::V6(address) => address.is_multicast(),
-    }
 }
 
 /// Identifier and sequence number of an echo message.

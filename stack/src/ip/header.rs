@@ -1,6 +1,6 @@
 //! IPv4 and IPv6 headers.
 use super::{Drop, FRAGMENT_HEADER_LEN, IPV4_HEADER_LEN, IPV6_HEADER_LEN, PACKET_LEN_MAX, Refused};
-use super::{be16, byte, extension, sum};
+use super::{be16, byte, extension, protocol, sum};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::Range;
 use smoltcp::wire::{Ipv4Packet, Ipv6Packet};
@@ -60,6 +60,42 @@ impl Header {
             Some(6) => parse_v6(packet),
             Some(_) => Err(Refused::silent(Drop::BadVersion)),
         }
+    }
+
+    /// What is known of a packet that was refused because of an option or extension header, so that
+    /// its sender can be told: addresses, and of IPv4 all the rest. What an IPv6 packet holds is
+    /// not known. `None` if it was refused for more than that.
+    #[must_use]
+    pub fn of_faulty(packet: &[u8]) -> Option<Self> {
+        if byte(packet, 0)? >> 4 == 4 {
+            let ip = Ipv4Packet::new_checked(packet).ok()?;
+            let flags = be16(packet, 6)?;
+            let header = Self {
+                source: ip.src_addr().into(),
+                destination: ip.dst_addr().into(),
+                protocol: u8::from(ip.next_header()),
+                payload_at: usize::from(ip.header_len()),
+                total_len: usize::from(ip.total_len()),
+                hop_limit: ip.hop_limit(),
+                traffic_class: byte(packet, 1)?,
+                dont_fragment: flags & DONT_FRAGMENT != 0,
+                fragment: None,
+            };
+            // Of fragments only the first is answered (RFC 1122 section 3.2.2).
+            return (flags & OFFSET_MASK == 0).then_some(header);
+        }
+        let ip = Ipv6Packet::new_checked(packet).ok()?;
+        Some(Self {
+            source: ip.src_addr().into(),
+            destination: ip.dst_addr().into(),
+            protocol: protocol::NONE,
+            payload_at: IPV6_HEADER_LEN,
+            total_len: ip.total_len(),
+            hop_limit: ip.hop_limit(),
+            traffic_class: ip.traffic_class(),
+            dont_fragment: true,
+            fragment: None,
+        })
     }
 
     /// Whether the packet is IPv6.

@@ -2,23 +2,6 @@
 //! (RFC 768) on top. [`Header::parse`] is the gate of everything that comes from outside.
 //!
 //! Limits: [`EXTENSION_HEADERS_MAX`], [`EXTENSION_LEN_MAX`], [`OPTIONS_MAX`].
-//!
-//! | why a packet is dropped | when |
-//! |---|---|
-//! | `truncated` | shorter than its own headers say |
-//! | `bad_version` | neither version 4 nor 6 |
-//! | `bad_header_len` | IPv4 header under 20 bytes or longer than the packet |
-//! | `bad_header_checksum` | the IPv4 header does not sum up |
-//! | `bad_option` | an option that is malformed or asks to be refused |
-//! | `source_route` | an IPv4 source route (RFC 7126), an IPv6 routing header with hops left (RFC 5095) |
-//! | `martian` | an address that no packet on the wire carries |
-//! | `bad_extension` | an IPv6 extension header that is malformed or out of place |
-//! | `too_many_extensions` | more extension headers, bytes or options than the limits |
-//! | `jumbogram` | a jumbo payload (RFC 2675) |
-//! | `bad_fragment` | a fragment whose length or end is impossible |
-//! | `incomplete_first_fragment` | a first fragment without the whole header chain (RFC 7112) |
-//! | `bad_udp_len` | a UDP length that does not fit the packet |
-//! | `bad_udp_checksum` | a UDP checksum that is wrong, or absent over IPv6 |
 mod checksum;
 mod extension;
 mod header;
@@ -27,9 +10,10 @@ mod tests;
 mod udp;
 
 pub use checksum::{Checksum, Field, combine, is_valid, pseudo_header, sum, update};
+pub(crate) use checksum::{Sum, pseudo};
 pub use header::{Fragment, Header};
-pub(crate) use udp::emit;
 pub use udp::{Datagram, emit_udp};
+pub(crate) use udp::{emit, udp_head};
 
 use crate::drops::drop_reasons;
 
@@ -67,36 +51,23 @@ pub mod protocol {
 }
 
 drop_reasons! {
+    "ip";
     /// Why a packet stops at its IP or UDP header.
     pub enum Drop, Drops {
-        /// Shorter than its own headers say.
-        Truncated => "truncated",
-        /// Neither version 4 nor 6.
-        BadVersion => "bad_version",
-        /// IPv4 header under 20 bytes or longer than the packet.
-        BadHeaderLen => "bad_header_len",
-        /// The IPv4 header does not sum up.
-        BadHeaderChecksum => "bad_header_checksum",
-        /// An option that is malformed or asks to be refused.
-        BadOption => "bad_option",
-        /// A source route, or a routing header with hops left.
-        SourceRoute => "source_route",
-        /// An address that no packet on the wire carries.
-        Martian => "martian",
-        /// An IPv6 extension header that is malformed or out of place.
-        BadExtension => "bad_extension",
-        /// More extension headers, bytes or options than the limits.
-        TooManyExtensions => "too_many_extensions",
-        /// A jumbo payload.
-        Jumbogram => "jumbogram",
-        /// A fragment whose length or end is impossible.
-        BadFragment => "bad_fragment",
-        /// A first fragment without the whole header chain.
-        IncompleteFirstFragment => "incomplete_first_fragment",
-        /// A UDP length that does not fit the packet.
-        BadUdpLen => "bad_udp_len",
-        /// A UDP checksum that is wrong, or absent over IPv6.
-        BadUdpChecksum => "bad_udp_checksum",
+        Truncated => "truncated": "Shorter than its own headers say.",
+        BadVersion => "bad_version": "Neither version 4 nor 6.",
+        BadHeaderLen => "bad_header_len": "IPv4 header under 20 bytes or longer than the packet.",
+        BadHeaderChecksum => "bad_header_checksum": "The IPv4 header does not sum up.",
+        BadOption => "bad_option": "An option that is malformed or asks to be refused.",
+        SourceRoute => "source_route": "An IPv4 source route (RFC 7126), an IPv6 routing header with hops left (RFC 5095).",
+        Martian => "martian": "An address that no packet on the wire carries.",
+        BadExtension => "bad_extension": "An IPv6 extension header that is malformed or out of place.",
+        TooManyExtensions => "too_many_extensions": "More extension headers, bytes or options than the limits.",
+        Jumbogram => "jumbogram": "A jumbo payload (RFC 2675).",
+        BadFragment => "bad_fragment": "A fragment whose length or end is impossible.",
+        IncompleteFirstFragment => "incomplete_first_fragment": "A first fragment without the whole header chain (RFC 7112).",
+        BadUdpLen => "bad_udp_len": "A UDP length that does not fit the packet.",
+        BadUdpChecksum => "bad_udp_checksum": "A UDP checksum that is wrong, or absent over IPv6.",
     }
 }
 
@@ -174,4 +145,12 @@ pub(crate) fn put(bytes: &mut [u8], at: usize, value: &[u8]) -> bool {
 /// The low 16 bits of `len`: for lengths that are known to be at most [`PACKET_LEN_MAX`].
 pub(crate) fn len16(len: usize) -> u16 {
     u16::try_from(len).unwrap_or(u16::MAX)
+}
+
+/// Whether an address is that of more than one host.
+pub(crate) fn is_many(address: core::net::IpAddr) -> bool {
+    match address {
+        core::net::IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),
+        core::net::IpAddr::V6(address) => address.is_multicast(),
+    }
 }

@@ -7,9 +7,7 @@ use proptest::prelude::*;
 use smoltcp::wire::{Ipv4Packet, UdpPacket};
 
 #[test]
-fn every_reason_is_in_the_table_and_is_counted_alone() {
-    let names: Vec<_> = Drop::ALL.iter().map(|reason| reason.name()).collect();
-    crate::drops::assert_table_is_complete(include_str!("mod.rs"), &names);
+fn every_reason_is_counted_alone() {
     let mut drops = Drops::default();
     drops.count(Drop::Martian);
     drops.count(Drop::Martian);

@@ -1,7 +1,7 @@
 //! UDP datagrams (RFC 768; RFC 8200 section 8.1 for IPv6).
 use super::{
-    Checksum, Drop, Header, IPV4_HEADER_LEN, IPV6_HEADER_LEN, PACKET_LEN_MAX, UDP_HEADER_LEN, be16,
-    combine, is_valid, len16, protocol, pseudo_header, sum,
+    Checksum, Drop, Field, Header, IPV4_HEADER_LEN, IPV6_HEADER_LEN, PACKET_LEN_MAX,
+    UDP_HEADER_LEN, be16, combine, is_valid, len16, protocol, pseudo_header, put, sum,
 };
 use bytes::BytesMut;
 use core::net::{IpAddr, SocketAddr};
@@ -51,6 +51,46 @@ impl Datagram {
 /// Time to live of packets that this stack makes.
 pub(crate) const HOP_LIMIT: u8 = 64;
 
+/// The header of a packet without options that holds `len` bytes of `protocol`, and its length.
+/// `None` if addresses do not match or it is too long.
+fn ip_head(
+    [source, destination]: [IpAddr; 2],
+    protocol: u8,
+    id: u16,
+    len: usize,
+) -> Option<([u8; IPV6_HEADER_LEN], usize)> {
+    let mut head = [0; IPV6_HEADER_LEN];
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let total = IPV4_HEADER_LEN + len;
+            if total > PACKET_LEN_MAX {
+                return None;
+            }
+            put(&mut head, 0, &[0x45, 0]);
+            put(&mut head, 2, &len16(total).to_be_bytes());
+            put(&mut head, 4, &id.to_be_bytes());
+            put(&mut head, 8, &[HOP_LIMIT, protocol]);
+            put(&mut head, 12, &source.octets());
+            put(&mut head, 16, &destination.octets());
+            let check = !sum(head.get(..IPV4_HEADER_LEN)?);
+            put(&mut head, 10, &check.to_be_bytes());
+            Some((head, IPV4_HEADER_LEN))
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            if len > PACKET_LEN_MAX {
+                return None;
+            }
+            put(&mut head, 0, &[0x60]);
+            put(&mut head, 4, &len16(len).to_be_bytes());
+            put(&mut head, 6, &[protocol, HOP_LIMIT]);
+            put(&mut head, 8, &source.octets());
+            put(&mut head, 24, &destination.octets());
+            Some((head, IPV6_HEADER_LEN))
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
+    }
+}
+
 /// Appends a packet without options: `protocol` between two addresses with `segments` as payload;
 /// `checksum_at` says where in the payload its checksum field is, over the pseudo header unless
 /// it is ICMP. Returns the length, or `None` if addresses do not match or it is too long.
@@ -64,46 +104,8 @@ pub(crate) fn emit(
 ) -> Option<usize> {
     let len = segments.iter().map(|segment| segment.len()).sum::<usize>();
     let start = out.len();
-    let head_len = match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let total = IPV4_HEADER_LEN + len;
-            if total > PACKET_LEN_MAX {
-                return None;
-            }
-            let mut head = [0; IPV4_HEADER_LEN];
-            let fields: [&[u8]; 7] = [
-                &[0x45, 0],
-                &len16(total).to_be_bytes(),
-                &id.to_be_bytes(),
-                &[0, 0, HOP_LIMIT, protocol, 0, 0],
-                &source.octets(),
-                &destination.octets(),
-                &[],
-            ];
-            fill(&mut head, &fields);
-            let check = (!sum(&head)).to_be_bytes();
-            super::put(&mut head, 10, &check);
-            out.extend_from_slice(&head);
-            IPV4_HEADER_LEN
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            if len > PACKET_LEN_MAX {
-                return None;
-            }
-            let mut head = [0; IPV6_HEADER_LEN];
-            let fields: [&[u8]; 5] = [
-                &[0x60, 0, 0, 0],
-                &len16(len).to_be_bytes(),
-                &[protocol, HOP_LIMIT],
-                &source.octets(),
-                &destination.octets(),
-            ];
-            fill(&mut head, &fields);
-            out.extend_from_slice(&head);
-            IPV6_HEADER_LEN
-        }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return None,
-    };
+    let (head, head_len) = ip_head([source, destination], protocol, id, len)?;
+    out.extend_from_slice(head.get(..head_len)?);
     for segment in segments {
         out.extend_from_slice(segment);
     }
@@ -112,21 +114,51 @@ pub(crate) fn emit(
         protocol::ICMP => 0,
         _ => pseudo_header(source, destination, protocol, len),
     };
-    super::put(segment, checksum_at, &[0; 2]);
-    let mut check = !combine(&[pseudo, sum(segment)]);
-    if protocol == protocol::UDP && check == 0 {
-        // Zero would say that there is none.
-        check = 0xffff;
-    }
-    super::put(segment, checksum_at, &check.to_be_bytes());
+    put(segment, checksum_at, &[0; 2]);
+    let check = !combine(&[pseudo, sum(segment)]);
+    put(segment, checksum_at, &check.to_be_bytes());
     Some(head_len + len)
 }
 
-fn fill(head: &mut [u8], fields: &[&[u8]]) {
-    let bytes = fields.iter().flat_map(|field| field.iter());
-    for (at, byte) in head.iter_mut().zip(bytes) {
-        *at = *byte;
+/// IP and UDP header.
+pub(crate) type UdpHead = [u8; IPV6_HEADER_LEN + UDP_HEADER_LEN];
+
+/// The headers before `payload`, and their length. With [`Field::Partial`] the sum over the
+/// payload is left to the device. `None` as for [`emit_udp`].
+pub(crate) fn udp_head(
+    source: SocketAddr,
+    destination: SocketAddr,
+    id: u16,
+    payload: &[u8],
+    field: Field,
+) -> Option<(UdpHead, usize)> {
+    let ends = [source.ip(), destination.ip()];
+    let len = payload.len().checked_add(UDP_HEADER_LEN)?;
+    if len > PACKET_LEN_MAX {
+        return None;
     }
+    let (ip, at) = ip_head(ends, protocol::UDP, id, len)?;
+    let mut head = [0; IPV6_HEADER_LEN + UDP_HEADER_LEN];
+    put(&mut head, 0, &ip);
+    put(&mut head, at, &source.port().to_be_bytes());
+    put(&mut head, at + 2, &destination.port().to_be_bytes());
+    put(&mut head, at + 4, &len16(len).to_be_bytes());
+    put(&mut head, at + 6, &[0; 2]);
+    let [source, destination] = ends;
+    let pseudo = pseudo_header(source, destination, protocol::UDP, len);
+    let check = match field {
+        Field::Partial => pseudo,
+        Field::Complete => {
+            let udp = sum(head.get(at..at + UDP_HEADER_LEN)?);
+            match !combine(&[pseudo, udp, sum(payload)]) {
+                // Zero would say that there is none.
+                0 => 0xffff,
+                check => check,
+            }
+        }
+    };
+    put(&mut head, at + 6, &check.to_be_bytes());
+    Some((head, at + UDP_HEADER_LEN))
 }
 
 /// Appends to `out` a UDP packet, whole and with its checksum; `id` is the identification of an
@@ -141,17 +173,8 @@ pub fn emit_udp(
     payload: &[u8],
     out: &mut BytesMut,
 ) -> Option<usize> {
-    let len = payload.len().checked_add(UDP_HEADER_LEN)?;
-    if len > PACKET_LEN_MAX {
-        return None;
-    }
-    let mut head = [0; UDP_HEADER_LEN];
-    let fields: [&[u8]; 3] = [
-        &source.port().to_be_bytes(),
-        &destination.port().to_be_bytes(),
-        &len16(len).to_be_bytes(),
-    ];
-    fill(&mut head, &fields);
-    let addresses = [source.ip(), destination.ip()];
-    emit(addresses, protocol::UDP, id, [&head, payload], 6, out)
+    let (head, head_len) = udp_head(source, destination, id, payload, Field::Complete)?;
+    out.extend_from_slice(head.get(..head_len)?);
+    out.extend_from_slice(payload);
+    Some(head_len + payload.len())
 }

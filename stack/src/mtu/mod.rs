@@ -8,34 +8,19 @@
 //!   carries ([`Budget::clamped_mss`]).
 //! * Datagrams and packets: [`Budget::datagram`] and [`Budget::packet`] say carry, cut, or answer
 //!   with ICMP; never drop in silence.
-//!
-//! | why a packet is dropped | when |
-//! |---|---|
-//! | `dont_fragment` | IPv4 with DF is longer than the tunnel carries; the sender is told |
-//! | `no_fragments` | IPv4 without DF, on a tunnel without fragments; the sender is told |
-//! | `packet_too_big` | IPv6 is longer than the tunnel carries; the sender is told |
-//! | `below_ipv6_minimum` | IPv6 of up to 1280 bytes does not fit: the sender is told, but cannot help it |
-//! | `too_long` | more payload than any tunnel carries (65,507 bytes); the sender is told |
-//! | `bad_tcp_header` | a SYN whose header or options are malformed |
 mod budget;
 mod config;
 mod mss;
 #[cfg(test)]
 mod tests;
 
+pub use crate::config::{BATCH_SIZE, TCP_RX_BUFFER_SIZE, TCP_TX_BUFFER_SIZE, TUN_MTU_MIN};
 pub use budget::{BadMtu, Budget, Carrier, Verdict};
-pub use config::{
-    BATCH_SIZE, CHANNEL_SIZE, DEFAULT_MSS_CLAMP, HandshakeMode, PrismConfig, TCP_RX_BUFFER_SIZE,
-    TCP_TX_BUFFER_SIZE, TUN_ADDRESS, TX_POOL_MAX_SIZE,
-};
+pub use config::{CHANNEL_SIZE, DEFAULT_MSS_CLAMP, PrismConfig, TUN_ADDRESS, TX_POOL_MAX_SIZE};
 pub use mss::{Rewrite, clamp_mss};
 
 use crate::drops::drop_reasons;
 
-/// Least MTU of a TUN device: what IPv6 needs.
-pub const TUN_MTU_MIN: u16 = 1280;
-/// Largest MTU of a TUN device.
-pub const TUN_MTU_MAX: u16 = u16::MAX;
 /// Least of what a tunnel carries: the datagram that every IPv4 host takes (RFC 791).
 pub const CARRIED_LEN_MIN: u16 = 576;
 /// Least MTU of IPv6 (RFC 8200 section 5).
@@ -50,19 +35,14 @@ pub const PEER_MSS_MIN: u16 = 48;
 pub const UDP_PAYLOAD_MAX: usize = 65_507;
 
 drop_reasons! {
+    "mtu";
     /// Why a packet does not fit.
     pub enum Drop, Drops {
-        /// IPv4 with DF.
-        DontFragment => "dont_fragment",
-        /// IPv4 without DF, on a tunnel without fragments.
-        NoFragments => "no_fragments",
-        /// IPv6.
-        PacketTooBig => "packet_too_big",
-        /// IPv6 of up to [`IPV6_MTU_MIN`] bytes.
-        BelowIpv6Minimum => "below_ipv6_minimum",
-        /// More than [`UDP_PAYLOAD_MAX`].
-        TooLong => "too_long",
-        /// A SYN whose header or options are malformed.
-        BadTcpHeader => "bad_tcp_header",
+        DontFragment => "dont_fragment": "IPv4 with DF is longer than the tunnel carries; the sender is told.",
+        NoFragments => "no_fragments": "IPv4 without DF, on a tunnel without fragments; the sender is told.",
+        PacketTooBig => "packet_too_big": "IPv6 is longer than the tunnel carries; the sender is told.",
+        BelowIpv6Minimum => "below_ipv6_minimum": "IPv6 of up to 1280 bytes does not fit: the sender is told, but cannot help it.",
+        TooLong => "too_long": "More payload than any tunnel carries (65,507 bytes); the sender is told.",
+        BadTcpHeader => "bad_tcp_header": "A SYN whose header or options are malformed.",
     }
 }

@@ -46,6 +46,21 @@ impl Class {
         }
     }
 
+    /// What a datagram to `port` with `payload` is: STUN (RFC 8489 section 5) and DTLS (RFC 9147
+    /// section 4) show what they are on any port.
+    #[must_use]
+    pub fn of_datagram(port: u16, payload: &[u8]) -> Self {
+        const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+        let first = payload.first().copied().unwrap_or_default();
+        if first < 4 && payload.get(4..8) == Some(&MAGIC_COOKIE) {
+            return Self::Stun;
+        }
+        if matches!(first, 20..=26) && matches!(payload.get(1..3), Some([0xfe, 0xfd | 0xff])) {
+            return Self::Dtls;
+        }
+        Self::of_port(port)
+    }
+
     /// How long the mapping lives after such a datagram; `udp_timeout` is what was configured.
     #[must_use]
     pub fn idle(self, udp_timeout: Option<Duration>) -> Duration {

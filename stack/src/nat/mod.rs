@@ -13,17 +13,10 @@
 //! Limits: [`Config`], [`PEERS_MAX`]. A client over its limit loses its own least recently used
 //! mapping; over the limit of all, the least recently used goes.
 //!
-//! | why a datagram is dropped | when |
-//! |---|---|
-//! | `stale` | for a mapping that is gone |
-//! | `filtered` | from an address that the client did not write to |
-//! | `queue_full` | the oldest of more datagrams than may wait for an association |
-//! | `queue_memory` | more bytes than may wait, of all mappings |
-//! | `unsent` | it waited in a mapping that ended |
-//! | `no_room` | no mapping is allowed at all |
+//! No datagram waits here: one that comes before the association of its mapping stands is kept by
+//! whoever opens the association, who alone knows when it does.
 mod class;
 mod list;
-mod queue;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -32,7 +25,6 @@ mod tests_model;
 mod types;
 
 pub use class::{Class, DNS_IDLE, ECHO_IDLE, NTP_IDLE, QUIC_IDLE, REALTIME_IDLE, UDP_IDLE};
-pub use queue::Queued;
 pub use table::Table;
 pub use types::{Closed, Config, Filtering, Inbound, MappingId, Outbound, Why};
 
@@ -42,28 +34,16 @@ use crate::drops::drop_reasons;
 pub const SESSIONS_MAX: usize = 4096;
 /// Mappings of one client address.
 pub const SESSIONS_PER_CLIENT_MAX: usize = 256;
-/// Datagrams of one mapping that wait for its association.
-pub const QUEUE_MAX: usize = 32;
-/// Bytes of all datagrams that wait.
-pub const QUEUE_BYTES_MAX: usize = 4 << 20;
 /// Addresses that may answer one mapping, under address-dependent filtering; the one written to
 /// least recently is forgotten.
 pub const PEERS_MAX: usize = 64;
 
 drop_reasons! {
+    "nat";
     /// Why a datagram is dropped.
     pub enum Drop, Drops {
-        /// For a mapping that is gone.
-        Stale => "stale",
-        /// From an address that the client did not write to.
-        Filtered => "filtered",
-        /// The oldest of more than may wait.
-        QueueFull => "queue_full",
-        /// More bytes than may wait.
-        QueueMemory => "queue_memory",
-        /// It waited in a mapping that ended.
-        Unsent => "unsent",
-        /// No mapping is allowed at all.
-        NoRoom => "no_room",
+        Stale => "stale": "For a mapping that is gone.",
+        Filtered => "filtered": "From an address that the client did not write to.",
+        NoRoom => "no_room": "No mapping is allowed at all.",
     }
 }

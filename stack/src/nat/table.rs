@@ -1,6 +1,5 @@
 //! The mappings.
 use super::list::{Links, List};
-use super::queue::{Queue, Queued, Shared};
 use super::types::{Closed, Config, Filtering, Inbound, MappingId, Outbound, Why};
 use super::{Class, Drop, Drops, PEERS_MAX};
 use core::net::{IpAddr, SocketAddr};
@@ -27,8 +26,6 @@ struct Entry {
     /// are missing.
     questions: Option<(SocketAddr, u32)>,
     is_answered: bool,
-    is_ready: bool,
-    queue: Queue,
 }
 
 #[derive(Debug)]
@@ -47,7 +44,6 @@ pub struct Table {
     clients: BTreeMap<IpAddr, Client>,
     recent: List,
     timers: BTreeSet<(Instant, u32)>,
-    queues: Shared,
     drops: Drops,
 }
 
@@ -63,11 +59,6 @@ impl Table {
             clients: BTreeMap::new(),
             recent: List::EMPTY,
             timers: BTreeSet::new(),
-            queues: Shared {
-                bytes: 0,
-                bytes_max: config.queue_bytes_max,
-                datagrams_max: config.queue_max,
-            },
             drops: Drops::new(),
         }
     }
@@ -94,12 +85,6 @@ impl Table {
     #[must_use]
     pub fn len_of(&self, client: IpAddr) -> usize {
         self.clients.get(&client).map_or(0, |client| client.len)
-    }
-
-    /// Bytes of datagrams that wait, and what it takes to keep them.
-    #[must_use]
-    pub const fn queued_bytes(&self) -> usize {
-        self.queues.bytes
     }
 
     /// Whose mapping it is, if it is not gone.
@@ -218,48 +203,6 @@ impl Table {
         Ok(Inbound { client, is_last })
     }
 
-    /// Whether the association of the mapping stands: otherwise its datagrams are to be queued.
-    #[must_use]
-    pub fn is_ready(&self, id: MappingId) -> bool {
-        self.entry(id).is_some_and(|entry| entry.is_ready)
-    }
-
-    /// The association stands: take what waits with [`Self::pop_queued`].
-    pub fn set_ready(&mut self, id: MappingId) {
-        if let Some(entry) = live(&mut self.entries, id) {
-            entry.is_ready = true;
-        }
-    }
-
-    /// Keeps a copy of a datagram until the association stands. The oldest of its mapping give way
-    /// when there are too many, and are counted.
-    ///
-    /// # Errors
-    /// [`Drop::Stale`] or [`Drop::QueueMemory`], counted already.
-    pub fn enqueue(
-        &mut self,
-        id: MappingId,
-        remote: SocketAddr,
-        payload: &[u8],
-    ) -> Result<(), Drop> {
-        let result = match live(&mut self.entries, id) {
-            Some(entry) => {
-                let (shared, drops) = (&mut self.queues, &mut self.drops);
-                entry.queue.push(remote, payload, shared, drops)
-            }
-            None => Err(Drop::Stale),
-        };
-        if let Err(reason) = result {
-            self.drops.count(reason);
-        }
-        result
-    }
-
-    /// The oldest datagram that waits in the mapping.
-    pub fn pop_queued(&mut self, id: MappingId) -> Option<Queued> {
-        live(&mut self.entries, id)?.queue.pop(&mut self.queues)
-    }
-
     /// Ends a mapping, because its association did. `None` if it is gone already.
     pub fn close(&mut self, id: MappingId) -> Option<Closed> {
         live(&mut self.entries, id)?;
@@ -354,7 +297,7 @@ impl Table {
         entry.client = client;
         (entry.deadline, entry.armed) = (now, Instant::FAR);
         entry.questions = None;
-        (entry.is_answered, entry.is_ready) = (false, false);
+        entry.is_answered = false;
         self.by_client.insert(client, index);
         self.recent
             .push(&mut self.entries, index, |entry| &mut entry.all);
@@ -383,9 +326,6 @@ impl Table {
         self.by_client.remove(&client);
         let entry = get(&mut self.entries, index)?;
         self.timers.remove(&(entry.armed, index));
-        while entry.queue.pop(&mut self.queues).is_some() {
-            self.drops.count(Drop::Unsent);
-        }
         entry.peers = Vec::new();
         entry.is_live = false;
         let id = MappingId {
@@ -420,8 +360,6 @@ impl Entry {
             peers: Vec::new(),
             questions: None,
             is_answered: false,
-            is_ready: false,
-            queue: Queue::default(),
         }
     }
 }

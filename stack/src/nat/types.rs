@@ -1,5 +1,5 @@
 //! What a table is asked and answers.
-use super::{QUEUE_BYTES_MAX, QUEUE_MAX, SESSIONS_MAX, SESSIONS_PER_CLIENT_MAX};
+use super::{SESSIONS_MAX, SESSIONS_PER_CLIENT_MAX};
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -20,10 +20,6 @@ pub struct Config {
     pub sessions_max: usize,
     /// Mappings of one client address.
     pub sessions_per_client_max: usize,
-    /// Datagrams of one mapping that may wait.
-    pub queue_max: usize,
-    /// Bytes of all datagrams that may wait.
-    pub queue_bytes_max: usize,
     /// Whose replies are let in.
     pub filtering: Filtering,
     /// Idle time of all UDP, whatever the protocol.
@@ -37,8 +33,6 @@ impl Default for Config {
         Self {
             sessions_max: SESSIONS_MAX,
             sessions_per_client_max: SESSIONS_PER_CLIENT_MAX,
-            queue_max: QUEUE_MAX,
-            queue_bytes_max: QUEUE_BYTES_MAX,
             filtering: Filtering::default(),
             udp_timeout: None,
             refreshes_on_inbound: false,

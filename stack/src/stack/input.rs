@@ -2,14 +2,14 @@
 use sansbox_core::Instant;
 
 use super::Stack;
-use crate::batch::{Other, RxPacket};
+use crate::batch::{Faulty, Other, RxPacket};
 use crate::config::TIME_WAIT;
 use crate::counters::DropReason;
 use crate::table::Entry;
 use crate::tcp::flow::{Bare, flag};
 use crate::tcp::refuse::Control;
 use crate::tcp::time_wait::TimeWait;
-use crate::wire::parse::{ACK, FIN, Parsed, RST, SYN, Segment, parse};
+use crate::wire::parse::{ACK, FIN, Parsed, RST, SYN, Segment, Wrong, parse};
 
 impl Stack {
     /// Takes a batch of packets. Payload is not copied: until [`Stack::retain`] the caller finds
@@ -23,6 +23,7 @@ impl Stack {
             "retain() must come between two batches, or payload that was acknowledged is lost"
         );
         self.others.clear();
+        self.faulty.clear();
         for (index, packet) in (0_u32..).zip(packets) {
             self.context.counters.packets_in += 1;
             match parse(index, packet) {
@@ -30,10 +31,17 @@ impl Stack {
                     self.handle_segment(now, &segment, packet.segment_size);
                 }
                 Ok(Parsed::Other(other)) => {
-                    self.context.counters.drop(DropReason::NotTcp);
+                    self.context.counters.others += 1;
                     self.others.push(other);
                 }
-                Err(reason) => self.context.counters.drop(reason),
+                Err(Wrong::Tcp(reason)) => self.context.counters.drop(reason),
+                Err(Wrong::Ip(refused)) => {
+                    self.context.counters.ip.count(refused.reason);
+                    if let Some(problem) = refused.problem {
+                        let packet = index;
+                        self.faulty.push(Faulty { packet, problem });
+                    }
+                }
             }
         }
     }
@@ -43,6 +51,19 @@ impl Stack {
     #[must_use]
     pub fn others(&self) -> &[Other] {
         &self.others
+    }
+
+    /// The packets of the last batch that were refused and whose senders are to hear of it, as an
+    /// ICMP parameter problem, from whoever sends ICMP.
+    #[must_use]
+    pub fn faulty(&self) -> &[Faulty] {
+        &self.faulty
+    }
+
+    /// Exchanges the lists of both for other ones, so as to walk them and use the stack meanwhile.
+    pub(crate) const fn swap_others(&mut self, others: &mut Vec<Other>, faulty: &mut Vec<Faulty>) {
+        core::mem::swap(&mut self.others, others);
+        core::mem::swap(&mut self.faulty, faulty);
     }
 
     fn handle_segment(&mut self, now: Instant, segment: &Segment<'_>, size: u16) {

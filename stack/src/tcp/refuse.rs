@@ -8,8 +8,8 @@ use super::flow::Bare;
 use super::half_open::HalfOpen;
 use crate::batch::{Checksum, TxPacket};
 use crate::event::Reject;
+use crate::ip::{self, Sum};
 use crate::key::FlowKey;
-use crate::wire::checksum::Sum;
 use crate::wire::emit::{self, Header, Options};
 use crate::wire::parse::{ACK, RST, SYN};
 
@@ -99,7 +99,7 @@ fn unreachable(out: &mut TxPacket, key: &FlowKey, (irs, window): (u32, u16), cod
     let v4 = key.is_v4();
     let protocol = if v4 { ICMP } else { ICMPV6 };
     let ends = (destination, client);
-    emit::ip(&mut out.header, ends, protocol, ICMP_LEN + quote);
+    emit::ip_header(&mut out.header, ends, protocol, ICMP_LEN + quote);
     if let Some(bytes) = out.header.get_mut(ip_len + ICMP_LEN..) {
         quoted_syn(bytes, key, irs, window);
     }
@@ -132,7 +132,7 @@ fn icmp_sum(ends: (IpAddr, IpAddr), v4: bool, len: usize) -> Sum {
     if v4 {
         return Sum::default();
     }
-    emit::pseudo(ends, ICMPV6, u32::try_from(len).unwrap_or(u32::MAX))
+    ip::pseudo(ends.0, ends.1, ICMPV6, len)
 }
 
 /// The SYN as far as it is known: addresses, ports, sequence number, window.
@@ -141,7 +141,7 @@ fn quoted_syn(bytes: &mut [u8], key: &FlowKey, irs: u32, window: u16) {
     // The header of segments to the client, with its ends exchanged.
     let turned = FlowKey::new(key.destination(), key.source());
     let ends = (key.source().ip(), key.destination().ip());
-    emit::ip(bytes, ends, TCP, QUOTED_LEN);
+    emit::ip_header(bytes, ends, TCP, QUOTED_LEN);
     let header = Header {
         key: &turned,
         seq: irs,
@@ -154,7 +154,7 @@ fn quoted_syn(bytes: &mut [u8], key: &FlowKey, irs: u32, window: u16) {
         return;
     };
     emit::tcp_header(tcp, &header);
-    let mut sum = emit::pseudo(ends, TCP, QUOTED_LEN as u32);
+    let mut sum = ip::pseudo(ends.0, ends.1, TCP, QUOTED_LEN);
     sum.add(tcp);
     if let Some(place) = tcp.get_mut(16..18) {
         place.copy_from_slice(&sum.finish());

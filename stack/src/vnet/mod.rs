@@ -8,16 +8,6 @@
 //!   [`Coalescer`] joins packets of a batch, and [`defer`] leaves the checksum to the device.
 //!
 //! UDP segmentation can be switched off in [`Coalescer::new`]: some kernels get it wrong.
-//!
-//! | why a packet is dropped | when |
-//! |---|---|
-//! | `truncated` | shorter than the header |
-//! | `unknown_gso` | a kind of segmentation that was not asked for |
-//! | `bad_segment_size` | segments of no bytes, or under 8 bytes of TCP |
-//! | `too_many_segments` | more than 128 UDP segments |
-//! | `bad_checksum_place` | the checksum would be outside the payload |
-//! | `mismatch` | the packet is not what the header says it is |
-//! | `unsplit` | a super-packet where a single packet is needed |
 mod checksum;
 mod coalesce;
 mod header;
@@ -41,22 +31,16 @@ pub const UDP_SEGMENTS_MAX: usize = 128;
 pub const UDP_SEGMENTS_SENT_MAX: usize = 64;
 
 drop_reasons! {
+    "vnet";
     /// Why a packet with a `virtio_net_hdr` is dropped.
     pub enum Drop, Drops {
-        /// Shorter than the header.
-        Truncated => "truncated",
-        /// A kind of segmentation that was not asked for.
-        UnknownGso => "unknown_gso",
-        /// Segments of no bytes, or under [`TCP_SEGMENT_SIZE_MIN`].
-        BadSegmentSize => "bad_segment_size",
-        /// More than [`UDP_SEGMENTS_MAX`] segments.
-        TooManySegments => "too_many_segments",
-        /// The checksum would be outside the payload.
-        BadChecksumPlace => "bad_checksum_place",
-        /// The packet is not what the header says it is.
-        Mismatch => "mismatch",
-        /// A super-packet where a single packet is needed.
-        Unsplit => "unsplit",
+        Truncated => "truncated": "Shorter than the header.",
+        UnknownGso => "unknown_gso": "A kind of segmentation that was not asked for.",
+        BadSegmentSize => "bad_segment_size": "Segments of no bytes, or under 8 bytes of TCP.",
+        TooManySegments => "too_many_segments": "More than 128 UDP segments.",
+        BadChecksumPlace => "bad_checksum_place": "The checksum would be outside the payload.",
+        Mismatch => "mismatch": "The packet is not what the header says it is.",
+        Unsplit => "unsplit": "A super-packet where a single packet is needed.",
     }
 }
 

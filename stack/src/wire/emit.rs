@@ -3,9 +3,9 @@ use std::net::IpAddr;
 
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet, TcpOption, TcpPacket, TcpSeqNumber};
 
-use super::checksum::{Sum, pseudo_header};
 use super::parse::{ACK, FIN, PSH, RST, SYN};
 use crate::batch::{Checksum, TxPacket};
+use crate::ip;
 use crate::key::FlowKey;
 
 const TTL: u8 = 64;
@@ -90,13 +90,12 @@ pub(crate) fn tcp(out: &mut TxPacket, header: &Header<'_>, partial: bool) {
     let tcp_len = 20 + header.options.len();
     let ip_len = ip_header_len(header.key);
     let ends = (header.key.destination().ip(), header.key.source().ip());
-    ip(&mut out.header, ends, TCP, tcp_len + payload_len);
+    ip_header(&mut out.header, ends, TCP, tcp_len + payload_len);
     let Some(bytes) = out.header.get_mut(ip_len..ip_len + tcp_len) else {
         return;
     };
     tcp_header(bytes, header);
-    let len = u32::try_from(tcp_len + payload_len).unwrap_or(u32::MAX);
-    let mut sum = pseudo(ends, TCP, len);
+    let mut sum = ip::pseudo(ends.0, ends.1, TCP, tcp_len + payload_len);
     out.header_len = u8::try_from(ip_len + tcp_len).unwrap_or(u8::MAX);
     let checksum = if partial {
         out.checksum = Checksum::Partial {
@@ -138,8 +137,9 @@ pub(crate) fn tcp_header(bytes: &mut [u8], header: &Header<'_>) {
 }
 
 /// Writes the IP header of a packet between `ends` (source, destination) with `len` bytes behind
-/// it. Fragmentation is forbidden: segments are made to fit.
-pub(crate) fn ip(bytes: &mut [u8], ends: (IpAddr, IpAddr), protocol: u8, len: usize) {
+/// it. Fragmentation is forbidden: segments are made to fit. (What may be cut on the way has an
+/// identification; `ip::emit` makes it.)
+pub(crate) fn ip_header(bytes: &mut [u8], ends: (IpAddr, IpAddr), protocol: u8, len: usize) {
     match ends {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let mut ip = Ipv4Packet::new_unchecked(bytes);
@@ -171,18 +171,5 @@ pub(crate) fn ip(bytes: &mut [u8], ends: (IpAddr, IpAddr), protocol: u8, len: us
         }
         // A key's ends are of one family, and so are the ends of errors about it.
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
-    }
-}
-
-/// The pseudo header's sum for a packet between `ends` (source, destination).
-pub(crate) fn pseudo(ends: (IpAddr, IpAddr), protocol: u8, len: u32) -> Sum {
-    match ends {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            pseudo_header(&source.octets(), &destination.octets(), protocol, len)
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            pseudo_header(&source.octets(), &destination.octets(), protocol, len)
-        }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => Sum::default(),
     }
 }

@@ -1,14 +1,11 @@
 //! From a received packet to a TCP segment.
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use smoltcp::wire::{
-    IpProtocol, Ipv4Packet, Ipv6ExtHeader, Ipv6FragmentHeader, Ipv6Packet, TcpOption, TcpPacket,
-};
+use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet, TcpOption, TcpPacket};
 
-use super::checksum::{Sum, pseudo_header};
 use crate::batch::{DataRef, Other, RxPacket, Verified};
-use crate::config::EXTENSION_HEADERS_MAX;
 use crate::counters::DropReason;
+use crate::ip::{self, Refused, Sum};
 use crate::key::FlowKey;
 
 /// TCP flags as they stand in the header.
@@ -69,132 +66,100 @@ pub(crate) enum Parsed<'a> {
     Other(Other),
 }
 
-/// Where the transport header is, and between whom.
+/// Why a packet is not taken.
+pub(crate) enum Wrong {
+    /// For its IP header.
+    Ip(Refused),
+    /// For what is behind it.
+    Tcp(DropReason),
+}
+
+/// Where the TCP header is, and between whom.
 struct Internet {
-    protocol: u8,
     start: usize,
     end: usize,
-    fragment: bool,
     ends: Ends,
 }
 
 enum Ends {
     V4(Ipv4Addr, Ipv4Addr),
-    V6(std::net::Ipv6Addr, std::net::Ipv6Addr),
+    V6(Ipv6Addr, Ipv6Addr),
 }
 
 /// Reads one packet, the `index`-th of its batch.
-pub(crate) fn parse<'a>(index: u32, packet: &RxPacket<'a>) -> Result<Parsed<'a>, DropReason> {
-    let internet = match packet.data.first().map(|byte| byte >> 4) {
-        Some(4) => ipv4(packet)?,
-        Some(6) => ipv6(packet.data)?,
-        Some(_) => return Err(DropReason::IpVersion),
-        None => return Err(DropReason::Truncated),
-    };
-    if internet.protocol != TCP || internet.fragment {
-        return Ok(Parsed::Other(Other {
-            packet: index,
-            protocol: internet.protocol,
-            offset: u16::try_from(internet.start).unwrap_or(u16::MAX),
-            fragment: internet.fragment,
-        }));
-    }
-    tcp(index, packet, &internet).map(Parsed::Tcp)
-}
-
-fn ipv4(packet: &RxPacket<'_>) -> Result<Internet, DropReason> {
-    if packet.data.first().is_some_and(|byte| byte & 0xf < 5) {
-        return Err(DropReason::IpHeader);
-    }
-    let ip = Ipv4Packet::new_checked(packet.data).map_err(|_| DropReason::Truncated)?;
-    if packet.verified == Verified::No && !ip.verify_checksum() {
-        return Err(DropReason::IpChecksum);
-    }
-    let (source, destination) = (ip.src_addr(), ip.dst_addr());
-    for address in [source, destination] {
-        if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
-            // Datagrams to such addresses are the business of whoever serves datagrams.
-            if ip.next_header() == IpProtocol::Tcp {
-                return Err(DropReason::Martian);
+pub(crate) fn parse<'a>(index: u32, packet: &RxPacket<'a>) -> Result<Parsed<'a>, Wrong> {
+    let internet = match plain(packet) {
+        Some(internet) => internet,
+        None => {
+            let header = ip::Header::parse(packet.data).map_err(Wrong::Ip)?;
+            if header.protocol != TCP || header.fragment.is_some() {
+                let packet = index;
+                return Ok(Parsed::Other(Other { packet, header }));
             }
+            behind(&header).map_err(Wrong::Tcp)?
         }
-    }
-    Ok(Internet {
-        protocol: ip.next_header().into(),
-        start: usize::from(ip.header_len()),
-        end: usize::from(ip.total_len()),
-        fragment: ip.more_frags() || ip.frag_offset() != 0,
-        ends: Ends::V4(source, destination),
-    })
+    };
+    let segment = tcp(index, packet, &internet).map_err(Wrong::Tcp)?;
+    Ok(Parsed::Tcp(segment))
 }
 
-fn ipv6(data: &[u8]) -> Result<Internet, DropReason> {
-    let ip = Ipv6Packet::new_checked(data).map_err(|_| DropReason::Truncated)?;
-    let (source, destination) = (ip.src_addr(), ip.dst_addr());
-    let end = ip.total_len();
-    let (protocol, start, fragment) = extensions(data, ip.next_header(), ip.header_len(), end)?;
-    for address in [source, destination] {
-        let strange = address.is_unspecified()
-            || address.is_multicast()
-            || address.to_ipv4_mapped().is_some();
-        if strange && protocol == TCP {
+/// TCP right behind an IP header without options and without fault, as nearly all of it comes.
+/// This is a short cut and nothing else: `None` leaves the packet to [`ip::Header::parse`], which
+/// takes it all the same or knows what is wrong with it.
+fn plain(packet: &RxPacket<'_>) -> Option<Internet> {
+    let data = packet.data;
+    match *data.first()? {
+        0x45 => {
+            let ip = Ipv4Packet::new_checked(data).ok()?;
+            let is_whole = !ip.more_frags() && ip.frag_offset() == 0;
+            let is_tcp = ip.next_header() == IpProtocol::Tcp && is_whole;
+            let sums_up = packet.verified == Verified::Trusted || ip.verify_checksum();
+            let (source, destination) = (ip.src_addr(), ip.dst_addr());
+            let is_usual = |at: Ipv4Addr| {
+                let [first, ..] = at.octets();
+                (1..224).contains(&first) && first != 127
+            };
+            let usual = is_usual(source) && is_usual(destination);
+            (is_tcp && sums_up && usual).then(|| Internet {
+                start: usize::from(ip.header_len()),
+                end: usize::from(ip.total_len()),
+                ends: Ends::V4(source, destination),
+            })
+        }
+        0x60..=0x6f => {
+            let ip = Ipv6Packet::new_checked(data).ok()?;
+            let (source, destination) = (ip.src_addr(), ip.dst_addr());
+            // Neither multicast nor one of the addresses that begin with zeros, all of them odd.
+            let is_usual = |at: Ipv6Addr| {
+                let [first, ..] = at.octets();
+                (1..0xff).contains(&first)
+            };
+            let usual = is_usual(source) && is_usual(destination);
+            (ip.next_header() == IpProtocol::Tcp && usual).then(|| Internet {
+                start: ip.header_len(),
+                end: ip.total_len(),
+                ends: Ends::V6(source, destination),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// The same of a header that was read in full.
+fn behind(header: &ip::Header) -> Result<Internet, DropReason> {
+    let ends = match (header.source, header.destination) {
+        _ if ip::is_many(header.destination) => return Err(DropReason::Martian),
+        (IpAddr::V4(source), IpAddr::V4(destination)) => Ends::V4(source, destination),
+        (IpAddr::V6(source), IpAddr::V6(destination)) => Ends::V6(source, destination),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
             return Err(DropReason::Martian);
         }
-    }
+    };
     Ok(Internet {
-        protocol,
-        start,
-        end,
-        fragment,
-        ends: Ends::V6(source, destination),
+        start: header.payload_at,
+        end: header.total_len,
+        ends,
     })
-}
-
-/// Walks the extension headers (RFC 8200 section 4) from `at`: the protocol behind them, where
-/// it begins, and whether the packet is a fragment.
-fn extensions(
-    data: &[u8],
-    first: IpProtocol,
-    mut at: usize,
-    end: usize,
-) -> Result<(u8, usize, bool), DropReason> {
-    let mut next = first;
-    for _ in 0..=EXTENSION_HEADERS_MAX {
-        let extension = matches!(
-            next,
-            IpProtocol::HopByHop
-                | IpProtocol::Ipv6Route
-                | IpProtocol::Ipv6Opts
-                | IpProtocol::Ipv6Frag
-        );
-        if !extension {
-            return Ok((next.into(), at, false));
-        }
-        let rest = data.get(at..end).ok_or(DropReason::ExtensionHeader)?;
-        if next == IpProtocol::Ipv6Frag {
-            let header = Ipv6ExtHeader::new_unchecked(rest);
-            let Some(body) = rest.get(2..8) else {
-                return Err(DropReason::ExtensionHeader);
-            };
-            let fragment =
-                Ipv6FragmentHeader::new_checked(body).map_err(|_| DropReason::ExtensionHeader)?;
-            let next_header = header.next_header();
-            if fragment.more_frags() || fragment.frag_offset() != 0 {
-                return Ok((next_header.into(), at + 8, true));
-            }
-            next = next_header;
-            at += 8;
-            continue;
-        }
-        let header = Ipv6ExtHeader::new_checked(rest).map_err(|_| DropReason::ExtensionHeader)?;
-        // Segments left: the packet wants to go on to somebody else (RFC 8200 section 4.4).
-        if next == IpProtocol::Ipv6Route && rest.get(3).is_none_or(|left| *left != 0) {
-            return Err(DropReason::ExtensionHeader);
-        }
-        at += usize::from(header.header_len()) * 8 + 8;
-        next = header.next_header();
-    }
-    Err(DropReason::ExtensionHeader)
 }
 
 fn tcp<'a>(
@@ -205,7 +170,7 @@ fn tcp<'a>(
     let bytes = packet
         .data
         .get(internet.start..internet.end)
-        .ok_or(DropReason::Truncated)?;
+        .ok_or(DropReason::TcpHeader)?;
     let tcp = TcpPacket::new_checked(bytes).map_err(|_| DropReason::TcpHeader)?;
     if packet.verified == Verified::No && !checksum_holds(bytes, &internet.ends) {
         return Err(DropReason::TcpChecksum);
@@ -243,13 +208,13 @@ fn tcp<'a>(
 }
 
 fn checksum_holds(bytes: &[u8], ends: &Ends) -> bool {
-    let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    let mut sum: Sum = match ends {
+    let len = bytes.len();
+    let mut sum = match ends {
         Ends::V4(source, destination) => {
-            pseudo_header(&source.octets(), &destination.octets(), TCP, len)
+            Sum::pseudo(&source.octets(), &destination.octets(), TCP, len)
         }
         Ends::V6(source, destination) => {
-            pseudo_header(&source.octets(), &destination.octets(), TCP, len)
+            Sum::pseudo(&source.octets(), &destination.octets(), TCP, len)
         }
     };
     sum.add(bytes);

@@ -57,8 +57,6 @@ impl TunnelClient {
             server,
             preamble: client.preamble(SourcePort::Fresh),
             codec: shared.codec(),
-            padding: shared.padding,
-            counting: shared.counting,
             settings: settings(shared),
             pin: None,
             dial_timeout: TIMEOUT,
@@ -166,7 +164,6 @@ pub fn server(profile: &Profile, wall: Duration, seed: u64) -> Server {
     let config = ServerConfig {
         preamble: server.preamble(Draws::new(seed.derive("draws"))),
         rules: Rules::new(window),
-        padding: shared.padding,
         settings: settings(shared),
         limits: Limits::default(),
         has_datagrams: false,

@@ -2,13 +2,13 @@
 use super::to_tunnel;
 use crate::{
     carrier::{Carrier, Event, Note, Path, Stream, Transmit},
-    config::model::{DomainStrategy, LogLevel},
+    config::model::{Dial, LogLevel},
     connect::{RESOLVE_TIMEOUT, families, order},
     machine::Wanted,
 };
 use bytes::BytesMut;
 use core::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 use sansbox_core::{Domain, Host, Instant, Pipe, Progress, Refusal, Seed, Target};
@@ -20,12 +20,8 @@ use std::{collections::VecDeque, sync::Arc};
 pub struct ClientPlan {
     /// Where the server is.
     pub server: Target,
-    /// Which of the server's addresses are tried, and in what order.
-    pub domain_strategy: DomainStrategy,
-    /// The local address of sockets for a server at an IPv4 address.
-    pub inet4_bind_address: Option<Ipv4Addr>,
-    /// The same for IPv6.
-    pub inet6_bind_address: Option<Ipv6Addr>,
+    /// Which of the server's addresses are tried and in what order, and where sockets are bound.
+    pub dial: Dial,
     /// What the tunnel is told; its `server` does not count.
     pub config: ClientConfig,
     /// Whether the profile has streams of datagrams.
@@ -77,7 +73,7 @@ impl Client {
                 }
                 ClientEvent::Closed(path) => {
                     self.unbound.retain(|unbound| *unbound != path);
-                    Event::Unbind(Path(path.number()))
+                    Event::Unbind(Path(path.0))
                 }
                 ClientEvent::Up(_) => {
                     let server = &self.plan.server;
@@ -98,11 +94,9 @@ impl Client {
                     };
                     note(level, format!("tunnel to {server} is down: {failure}"))
                 }
-                ClientEvent::Accepted(stream, bound) => {
-                    Event::Connected(Stream(stream.number()), bound)
-                }
-                ClientEvent::Refused(stream, why) => Event::Refused(Stream(stream.number()), why),
-                ClientEvent::Ready(stream) => Event::Ready(Stream(stream.number())),
+                ClientEvent::Accepted(stream, bound) => Event::Connected(Stream(stream.0), bound),
+                ClientEvent::Refused(stream, why) => Event::Refused(Stream(stream.0), why),
+                ClientEvent::Ready(stream) => Event::Ready(Stream(stream.0)),
             };
             self.events.push_back(event);
         }
@@ -132,7 +126,7 @@ impl Client {
     }
 
     fn resolve(&self, name: Domain) -> Event {
-        Event::Resolve(name, families(self.plan.domain_strategy))
+        Event::Resolve(name, families(self.plan.dial.domain_strategy))
     }
 
     /// Asks for a socket to send to one of the server's addresses from: each attempt tries the
@@ -145,12 +139,8 @@ impl Client {
         self.attempts = self.attempts.wrapping_add(1);
         let server = SocketAddr::new(ip, self.plan.server.port);
         self.tunnel.set_server(path, server);
-        let plan = &self.plan;
-        let local = match ip {
-            IpAddr::V4(_) => IpAddr::V4(plan.inet4_bind_address.unwrap_or(Ipv4Addr::UNSPECIFIED)),
-            IpAddr::V6(_) => IpAddr::V6(plan.inet6_bind_address.unwrap_or(Ipv6Addr::UNSPECIFIED)),
-        };
-        let bind = Event::Bind(Path(path.number()), SocketAddr::new(local, 0));
+        let local = self.plan.dial.bind_address(ip.is_ipv6());
+        let bind = Event::Bind(Path(path.0), SocketAddr::new(local, 0));
         self.events.push_back(bind);
     }
 
@@ -183,7 +173,7 @@ impl Carrier for Client {
             return;
         }
         match answer {
-            Ok(addresses) => self.addresses = order(addresses, self.plan.domain_strategy),
+            Ok(addresses) => self.addresses = order(addresses, self.plan.dial.domain_strategy),
             Err(why) => {
                 let text = format!("lookup of {}: {why}", self.plan.server.host);
                 self.events.push_back(note(LogLevel::Warn, text));
@@ -193,7 +183,7 @@ impl Carrier for Client {
     }
 
     fn bound(&mut self, now: Instant, path: Path, result: Result<(), Refusal>) {
-        let path = tunnel::Path::from_number(path.0);
+        let path = tunnel::Path(path.0);
         match result {
             Ok(()) => self.tunnel.source_port_changed(now, path),
             Err(why) => {
@@ -212,7 +202,7 @@ impl Carrier for Client {
         from: SocketAddr,
         data: BytesMut,
     ) -> bool {
-        let path = tunnel::Path::from_number(path.0);
+        let path = tunnel::Path(path.0);
         let handled = self.tunnel.handle_datagram(now, path, from, data);
         self.follow(now);
         handled.is_ok()
@@ -228,7 +218,7 @@ impl Carrier for Client {
         self.follow(now);
         let (path, outgoing) = transmit?;
         Some(Transmit {
-            path: Path(path.number()),
+            path: Path(path.0),
             to: outgoing.to,
             segment: outgoing.segment,
         })
@@ -259,7 +249,7 @@ impl Carrier for Client {
             Wanted::Datagrams => self.tunnel.open_datagrams(now),
         };
         self.follow(now);
-        Stream(stream.number())
+        Stream(stream.0)
     }
 
     /// A client is asked for nothing.

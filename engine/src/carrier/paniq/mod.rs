@@ -10,9 +10,9 @@ use super::Stream;
 use sansbox_protocols::paniq::tunnel;
 
 const fn to_tunnel(stream: Stream) -> tunnel::Stream {
-    tunnel::Stream::from_number(stream.0)
+    tunnel::Stream(stream.0)
 }
 
 const fn to_server(stream: Stream) -> tunnel::ServerStream {
-    tunnel::ServerStream::from_number(stream.0)
+    tunnel::ServerStream(stream.0)
 }

@@ -69,13 +69,13 @@ impl Server {
                 ServerEvent::Down(peer, why) => note(peer, format!("tunnel is down: {why}")),
                 ServerEvent::Request(stream, peer, target) => {
                     let wanted = Wanted::Connection(target);
-                    Event::Request(Stream(stream.number()), peer, wanted)
+                    Event::Request(Stream(stream.0), peer, wanted)
                 }
                 ServerEvent::DatagramsRequest(stream, peer) => {
-                    Event::Request(Stream(stream.number()), peer, Wanted::Datagrams)
+                    Event::Request(Stream(stream.0), peer, Wanted::Datagrams)
                 }
-                ServerEvent::Cancelled(stream) => Event::Cancelled(Stream(stream.number())),
-                ServerEvent::Ready(stream) => Event::Ready(Stream(stream.number())),
+                ServerEvent::Cancelled(stream) => Event::Cancelled(Stream(stream.0)),
+                ServerEvent::Ready(stream) => Event::Ready(Stream(stream.0)),
             });
         }
     }

@@ -11,7 +11,7 @@ mod frame;
 
 pub use frame::prefix;
 
-use super::{Carrier, Event, Path, Stream, Transmit};
+use super::{Carrier, Event, Path, Stream, StreamLimits, Transmit};
 use crate::{
     config::model::{Network, RejectMethod, Tun},
     ids::InboundId,
@@ -47,6 +47,9 @@ pub struct Device {
 
 /// Longest frame of any device in bytes: a header and a packet.
 pub const FRAME_LEN_MAX: usize = sansbox_stack::vnet::HEADER_LEN + 65_535;
+
+/// Bytes for a client that the stack did not take yet.
+const TO_SEND_MAX: usize = 256 * 1024;
 
 /// One device, or one of its queues.
 pub struct Client {
@@ -106,6 +109,10 @@ impl Client {
                 InterfaceEvent::Unmapped(closed) => {
                     self.mappings.end(closed.id, &mut self.events);
                 }
+                // Of one remote only, and datagrams are lost in silence on the way back.
+                InterfaceEvent::Refused(..) => {}
+                // The configuration refuses to have them relayed.
+                InterfaceEvent::Echo(_) | InterfaceEvent::EchoEnded(_) => {}
             }
         }
     }
@@ -182,6 +189,15 @@ impl Carrier for Client {
     fn handle_timeout(&mut self, now: Instant) {
         self.interface.handle_timeout(now);
         self.follow(now);
+    }
+
+    fn stream_limits(&self) -> StreamLimits {
+        StreamLimits {
+            // The window bounds it. Whatever the session takes is to be told, so that the client
+            // may send more.
+            received: 1,
+            to_send: TO_SEND_MAX,
+        }
     }
 
     /// Nobody dials into a device; nobody asks for it.
@@ -314,5 +330,6 @@ fn interface_config(tun: &Tun, device: Device) -> InterfaceConfig {
             IpAddr::V4(_) => None,
         }),
         egress_mtu: tun.sansbox.egress_mtu,
+        ..defaults
     }
 }

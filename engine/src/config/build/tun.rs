@@ -9,8 +9,9 @@ use core::ops::RangeInclusive;
 use ipnet::IpNet;
 use sansbox_stack::{
     Handshake,
+    config::{TUN_MTU_MAX, TUN_MTU_MIN},
     icmp::EchoMode,
-    mtu::{CARRIED_LEN_MIN, TUN_MTU_MAX, TUN_MTU_MIN},
+    mtu::CARRIED_LEN_MIN,
     nat::Filtering,
 };
 use std::collections::BTreeSet;

@@ -45,12 +45,8 @@ impl Early {
 
     /// Hands the message to QUIC, and takes nothing more.
     pub(super) fn refuse_more(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        if let Some(received) = self
-            .received
-            .as_mut()
-            .filter(|pipe| pipe.end() == End::Open)
-        {
-            let _ = received.reset();
+        if let Some(received) = &mut self.received {
+            let _ = received.reset_if_open();
         }
         self.flush(now, endpoint);
     }
@@ -107,8 +103,8 @@ impl Early {
         let Some(early) = &mut self.received else {
             return progress | endpoint.exchange(now, self.id, received, to_send);
         };
-        if received.end() != End::Open && early.end() == End::Open {
-            progress |= early.reset();
+        if received.end() != End::Open {
+            progress |= early.reset_if_open();
         }
         progress |= early.transfer(received);
         progress |= endpoint.exchange(now, self.id, early, to_send);
@@ -128,11 +124,7 @@ impl Early {
 
 /// The stream is gone with its connection: both directions are reset, unless they were complete.
 pub(super) fn lose(received: &mut Pipe, to_send: &mut Pipe) -> Progress {
-    let told = match received.end() {
-        End::Open => received.reset(),
-        End::Fin | End::Reset => Progress::NONE,
-    };
-    told | to_send.reset()
+    received.reset_if_open() | to_send.reset()
 }
 
 /// A message as octets.

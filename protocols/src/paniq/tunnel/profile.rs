@@ -36,8 +36,6 @@ impl ClientConfig {
             server,
             preamble: settings.preamble(SourcePort::Fresh),
             codec: shared.codec(),
-            padding: shared.padding,
-            counting: shared.counting,
             settings: Settings::of(shared),
             pin: settings.pin.as_ref().map(Pin::from),
             dial_timeout: DIAL_TIMEOUT_DEFAULT,
@@ -68,7 +66,6 @@ impl ServerConfig {
         Self {
             preamble: settings.preamble(draws),
             rules: Rules::new(window),
-            padding: shared.padding,
             settings: Settings::of(shared),
             limits: Limits::default(),
             has_datagrams: shared.has_datagrams,

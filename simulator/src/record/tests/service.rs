@@ -110,10 +110,7 @@ impl Service for Taped {
         seed: Seed,
         now: Instant,
     ) -> Option<Self::Session> {
-        let (kind, target) = match &wanted {
-            Wanted::Connection(target) => (MachineKind::Carried, Some(target.clone())),
-            Wanted::Datagrams => (MachineKind::CarriedDatagrams, None),
-        };
+        let (kind, target) = MachineKind::carried(&wanted);
         let machine = self.0.carried(inbound, peer, wanted, seed, now)?;
         let origin = Origin {
             kind,

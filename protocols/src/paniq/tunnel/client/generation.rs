@@ -139,7 +139,7 @@ impl Generation {
             stage: Stage::Port,
             preamble: None,
             quic: None,
-            lengths: Lengths::new(config.codec.budget(), &config.padding),
+            lengths: Lengths::new(config.codec.budget(), config.codec.padding()),
             sealer: Sealer::default(),
             opener: Opener::default(),
             draws: Draws::new(seed.derive("paniq/envelope")),
@@ -211,7 +211,7 @@ impl Generation {
     }
 
     fn is_worn(&self, config: &ClientConfig) -> bool {
-        let limit = config.counting.limit;
+        let limit = config.codec.counting().limit;
         let left = COUNTERS_LEFT.min(limit / 4);
         config.codec.budget().has_counter() && self.sealed >= limit - left
     }

@@ -12,7 +12,7 @@ use crate::paniq::{
     Draws,
     preamble::{self, ClientError},
     timestamp::WallClock,
-    transport::{Codec, Counting, OpenError, Padding},
+    transport::{Codec, OpenError},
 };
 use bytes::BytesMut;
 use generation::{Generation, Told};
@@ -42,10 +42,6 @@ pub struct ClientConfig {
     pub preamble: preamble::ClientConfig,
     /// How QUIC's datagrams are framed.
     pub codec: Codec,
-    /// The codec's padding.
-    pub padding: Padding,
-    /// The codec's counting.
-    pub counting: Counting,
     /// What QUIC is told.
     pub settings: Settings,
     /// The key that the server must have; `None` for any, as with the Go programs.
@@ -62,39 +58,11 @@ pub struct ClientConfig {
 
 /// A socket of the carrier's, with a port of its own. The owner has one for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Path(u64);
-
-impl Path {
-    /// The path that has this number.
-    #[must_use]
-    pub const fn from_number(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// Its number.
-    #[must_use]
-    pub const fn number(self) -> u64 {
-        self.0
-    }
-}
+pub struct Path(pub u64);
 
 /// A stream of the carrier's; never given to another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Stream(u64);
-
-impl Stream {
-    /// The stream that has this number.
-    #[must_use]
-    pub const fn from_number(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// Its number.
-    #[must_use]
-    pub const fn number(self) -> u64 {
-        self.0
-    }
-}
+pub struct Stream(pub u64);
 
 /// Why there is no tunnel, or no more.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

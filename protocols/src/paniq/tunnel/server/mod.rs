@@ -12,7 +12,7 @@ use super::{
 use crate::paniq::{
     preamble::{self, Dropped, Rules, Taken, UnknownPeer},
     timestamp::WallClock,
-    transport::{Padding, SealError},
+    transport::SealError,
 };
 use bytes::{Buf as _, BytesMut};
 use sansbox_core::{Instant, Seed, Target};
@@ -56,8 +56,6 @@ pub struct ServerConfig {
     pub preamble: preamble::ServerConfig,
     /// Where the server decides otherwise than the Go programs.
     pub rules: Rules,
-    /// The codec's padding.
-    pub padding: Padding,
     /// What QUIC is told.
     pub settings: Settings,
     /// How much is done at a time.
@@ -68,21 +66,7 @@ pub struct ServerConfig {
 
 /// A stream of a client's; never given to another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Stream(u64);
-
-impl Stream {
-    /// The stream that has this number.
-    #[must_use]
-    pub const fn from_number(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// Its number.
-    #[must_use]
-    pub const fn number(self) -> u64 {
-        self.0
-    }
-}
+pub struct Stream(pub u64);
 
 /// What the owner of a server is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,6 +147,7 @@ impl Server {
             .with_streams_growing_to(config.settings.streams_max)
             .without_answers_to_strangers();
         let needs_proof = config.preamble.codec.needs_proof();
+        let lengths = Lengths::new(&budget, config.preamble.codec.padding());
         let timeout = config.preamble.timeout;
         let has_datagrams = config.has_datagrams;
         let mut preamble = preamble::Server::new(config.preamble, config.rules);
@@ -171,7 +156,7 @@ impl Server {
             needs_proof,
             timeout,
             has_datagrams,
-            lengths: Lengths::new(&budget, &config.padding),
+            lengths,
             preamble,
             wall: WallClock::new(now, since_1970),
             endpoint,
