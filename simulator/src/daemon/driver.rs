@@ -153,9 +153,10 @@ impl OneTurn<'_, '_> {
         }
     }
 
-    /// Datagrams that a machine received or sends go through its model; carriers make their own.
+    /// Datagrams that a machine received or sends go through its model. Carriers make their own,
+    /// and records are no datagrams yet.
     fn has_model(&self) -> bool {
-        self.account.kind != Kind::Carrier
+        !matches!(self.account.kind, Kind::Carrier | Kind::Records)
     }
 
     fn receive_own(

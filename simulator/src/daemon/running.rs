@@ -25,9 +25,10 @@ use sansbox_engine::{
     counters,
     drive::{Birth, CarrierDrive, Clients, Delivery, Drive, Pool, Service, SessionBirth, Turn},
     ids::InboundId,
+    machine::Wanted,
     timer::TimerQueue,
 };
-use sansbox_stack::DropReason;
+use sansbox_stack::drops::Dropped;
 use slab::Slab;
 use std::{
     collections::BTreeSet,
@@ -94,7 +95,7 @@ pub(super) struct Running<S: Service> {
     handshakes: TimerQueue<(usize, u32)>,
     device: Option<Device>,
     /// Packets that the stack of the device has dropped, by reason.
-    drops: Vec<u64>,
+    drops: Vec<Dropped>,
     rung: Receiver<usize>,
     bell: Sender<usize>,
     pub(super) stage: Stage,
@@ -129,7 +130,7 @@ impl<S: Service> Running<S> {
             receptions: Vec::new(),
             handshakes: TimerQueue::default(),
             device: None,
-            drops: vec![0; DropReason::ALL.len()],
+            drops: Vec::new(),
             rung,
             bell,
             stage: Stage::Serving,
@@ -208,7 +209,7 @@ impl<S: Service> Running<S> {
         match kind {
             Kind::Carrier => {}
             Kind::Association => self.pool.tally.associations.add(1),
-            Kind::Session => {
+            Kind::Session | Kind::Records => {
                 self.pool.tally.accepted.add(1);
                 let by = cx.now() + self.net.rules.handshake_max;
                 let warnings = if cx.is_exact() { 0 } else { WARNINGS };
@@ -375,7 +376,11 @@ impl<S: Service> Running<S> {
         let (inbound, peer, wanted) = (birth.inbound, birth.peer, birth.wanted.clone());
         if let Some(machine) = self.service.carried(inbound, peer, wanted, seed, now) {
             let who = format_args!("a stream of {}", peer.remote);
-            self.admit(cx, Kind::Session, (who, None), |number, _| {
+            let kind = match birth.wanted {
+                Wanted::Connection(_) => Kind::Session,
+                Wanted::Datagrams => Kind::Records,
+            };
+            self.admit(cx, kind, (who, None), |number, _| {
                 Work::Session(Drive::carried(machine, number, birth))
             });
         }

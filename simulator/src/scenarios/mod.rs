@@ -99,5 +99,6 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     paniq::ALL,
     tun::relay::ALL,
     tun::ends::ALL,
+    tun::datagrams::ALL,
     tun::junk::ALL,
 ];

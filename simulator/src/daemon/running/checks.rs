@@ -3,8 +3,9 @@ use super::{Kind, Running, Work};
 use crate::{check::Invariant, daemon::device::Device, host::Cx};
 use sansbox_engine::drive::{Counters, Service};
 use sansbox_stack::{
-    DropReason, Interface, Usage,
+    Interface, Usage,
     config::{SEND_FLOOR, WINDOW_FLOOR},
+    drops::Dropped,
 };
 
 /// What is queued to be sent may be above its limit by a chunk.
@@ -44,9 +45,10 @@ impl<S: Service> Running<S> {
 
     /// Clients of a device hold no more than its budgets, and what is dropped is counted.
     fn check_device(&mut self, cx: &mut Cx<'_>) {
-        let Some(stack) = self.interface().map(Interface::stack) else {
+        let Some(interface) = self.interface() else {
             return;
         };
+        let stack = interface.stack();
         let (config, usage, flows) = (stack.config(), stack.usage(), u64::from(stack.open_flows()));
         let windows_max = (config.window_budget + flows * u64::from(WINDOW_FLOOR))
             .min(flows * u64::from(config.window_max));
@@ -56,12 +58,10 @@ impl<S: Service> Running<S> {
             let what = format!("{usage:?} of {flows} flows, above {windows_max} or {queued_max}");
             cx.violate(Invariant::PipeBounded, what);
         }
-        let counters = stack.counters();
-        let drops = DropReason::ALL.iter().map(|why| counters.drops(*why));
-        let drops: Vec<u64> = drops.collect();
-        for (why, (n, before)) in DropReason::ALL.iter().zip(drops.iter().zip(&self.drops)) {
-            if n > before {
-                cx.mark(format!("dropped {}", why.name()));
+        let drops: Vec<Dropped> = interface.drops().collect();
+        for (nth, drop) in drops.iter().enumerate() {
+            if drop.count > self.drops.get(nth).map_or(0, |before| before.count) {
+                cx.mark(format!("dropped {}/{}", drop.module, drop.reason));
             }
         }
         self.drops = drops;
@@ -70,12 +70,17 @@ impl<S: Service> Running<S> {
     /// What a device's carrier, or the device itself, still holds.
     fn left_of_devices(&self) -> Option<String> {
         let unread = self.device.as_ref().map_or(0, Device::left);
-        let stack = self.interface()?.stack();
+        let interface = self.interface()?;
+        let stack = interface.stack();
         let (open, half_open) = (stack.open_flows(), stack.half_open_flows());
         let usage = stack.usage();
-        let is_left = unread > 0 || open + half_open > 0 || usage != Usage::default();
-        is_left.then(|| {
-            format!("{unread} frames, {open} flows, {half_open} half-open ones, {usage:?} left")
+        let (mappings, queued) = (interface.mappings(), interface.queued());
+        let is_tcp_left = open + half_open > 0 || usage != Usage::default();
+        (is_tcp_left || unread + mappings + queued > 0).then(|| {
+            format!(
+                "{unread} frames, {queued} packets, {open} flows, {half_open} half-open ones, \
+                 {mappings} mappings, {usage:?} left"
+            )
         })
     }
 

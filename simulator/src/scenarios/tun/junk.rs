@@ -108,19 +108,19 @@ fn beside(world: &mut World, setting: &Setting) -> Verdict {
     world.run(LIMIT)?;
     let completed = world.closed().iter().filter(|c| c.reason == Some(Completed)).count();
     world.expect(completed == 4, format!("{completed} conversations, not 4"))?;
-    has_mark(world, "dropped tcp_checksum")?;
-    has_mark(world, "dropped truncated")
+    has_mark(world, "dropped tcp/tcp_checksum")?;
+    has_mark(world, "dropped ip/truncated")
 }
 
 scenarios! {
     /// Bad packets of every kind disturb no conversation.
-    #[sometimes("dropped ip_checksum", "dropped tcp_header", "dropped no_flow", "dropped ip_version")]
+    #[sometimes("dropped ip/bad_header_checksum", "dropped tcp/tcp_header", "dropped tcp/no_flow", "dropped ip/bad_version")]
     fn tun_junk(world) {
         beside(world, &Setting::default())
     }
 
     /// The same without offload, where every checksum is looked at, and in the consistent mode.
-    #[sometimes("dropped tcp_flags", "dropped extension_header", "dropped martian")]
+    #[sometimes("dropped tcp/tcp_flags", "dropped ip/bad_udp_checksum", "dropped icmp/bad_checksum")]
     fn tun_junk_plain(world) {
         let tun = plain_device();
         beside(world, &Setting { tun, handshake: "consistent", ..Setting::default() })

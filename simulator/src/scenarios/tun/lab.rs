@@ -26,6 +26,8 @@ pub(super) struct Setting {
     pub(super) handshake: &'static str,
     /// Further members of `sansbox`, each with a comma in front.
     pub(super) extras: &'static str,
+    /// Further members of the inbound, likewise.
+    pub(super) members: &'static str,
     pub(super) outbounds: String,
     pub(super) route: &'static str,
     pub(super) tun: TunSettings,
@@ -38,6 +40,7 @@ impl Default for Setting {
         Self {
             handshake: "fast",
             extras: "",
+            members: "",
             outbounds: DIRECT.into(),
             route: "{}",
             tun: TunSettings::new(),
@@ -65,8 +68,8 @@ impl Setting {
     pub(super) fn build(&self, world: &mut World) -> Result<Tun, Violation> {
         let inbounds = format!(
             r#"[{{"type": "tun", "tag": "tun", "address": ["10.11.12.1/24", "fd11::1/64"],
-                "sansbox": {{"handshake_mode": "{}"{}}}}}]"#,
-            self.handshake, self.extras
+                "sansbox": {{"handshake_mode": "{}"{}}}{}}}]"#,
+            self.handshake, self.extras, self.members
         );
         let json = config(&inbounds, &self.outbounds, self.route);
         let hops: Vec<Box<dyn Hop>> = match self.link {

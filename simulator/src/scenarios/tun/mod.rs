@@ -5,6 +5,7 @@
 //!   smoltcp                    tun in, any outbound
 //! ```
 mod lab;
+pub(super) mod datagrams;
 pub(super) mod ends;
 pub(super) mod junk;
 pub(super) mod relay;
