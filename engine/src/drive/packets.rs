@@ -127,18 +127,11 @@ impl Runs {
         &mut self.current
     }
 
-    /// A run that nobody holds a part of; the oldest is the most likely one.
+    /// A run that nobody holds a part of: the one used last, which the caches still have.
     fn next(&mut self) -> BytesMut {
-        for _ in 0..self.used.len() {
-            let Some(mut run) = self.used.pop_front() else {
-                break;
-            };
-            if run.try_reclaim(RUN_LEN) {
-                return run;
-            }
-            self.used.push_back(run);
-        }
-        BytesMut::with_capacity(RUN_LEN)
+        let free = self.used.iter_mut().rposition(|run| run.try_reclaim(RUN_LEN));
+        free.and_then(|at| self.used.remove(at))
+            .unwrap_or_else(|| BytesMut::with_capacity(RUN_LEN))
     }
 }
 
