@@ -30,7 +30,8 @@ struct Flow {
 #[derive(Debug, Default)]
 pub(super) struct Flows {
     flows: Vec<Option<Flow>>,
-    /// Streams whose connections ended in order, until their sessions know it.
+    /// Streams whose connections ended in order, and that were not told yet: the place of such a
+    /// connection may have a new one.
     ended: BTreeSet<Stream>,
 }
 
@@ -77,7 +78,8 @@ impl Flows {
     pub(super) fn is_open(&self, stream: Stream) -> bool {
         let flow = self.flows.get(place_of(stream));
         let flow = flow.and_then(Option::as_ref);
-        flow.is_some_and(|flow| stream_of(flow.id) == stream) || self.ended.contains(&stream)
+        let is_alive = flow.is_some_and(|flow| stream_of(flow.id) == stream);
+        is_alive || self.ended.contains(&stream)
     }
 
     /// News of the stack, but for a new connection.
@@ -170,7 +172,7 @@ impl Flows {
         to_send: &mut Pipe,
     ) -> Progress {
         if self.ended.remove(&stream) {
-            // All that came was taken before, and all that went was acknowledged.
+            // All that the client sent was taken, and then its FIN came; ours was sent before.
             return received.finish();
         }
         let Some(flow) = self.get(stream).filter(|flow| !flow.is_broken) else {
