@@ -111,7 +111,12 @@ pub(super) struct Running<S: Service> {
 
 impl<S: Service> Running<S> {
     /// A process that listens on everything; the n-th of its host.
-    pub(super) fn start(cx: &mut Cx<'_>, service: Arc<S>, settings: (Rules, TunSettings), nth: u64) -> Self {
+    pub(super) fn start(
+        cx: &mut Cx<'_>,
+        service: Arc<S>,
+        settings: (Rules, TunSettings),
+        nth: u64,
+    ) -> Self {
         let (rules, tun) = settings;
         let (bell, rung) = channel();
         let name = format!("{}/daemon", cx.name());

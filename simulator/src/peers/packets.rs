@@ -51,7 +51,11 @@ impl PacketHost {
 
     /// Makes a packet at a time after the start, and sends it.
     #[must_use]
-    pub fn make(mut self, after: Duration, make: impl Fn(&mut Cx<'_>) -> Vec<u8> + 'static) -> Self {
+    pub fn make(
+        mut self,
+        after: Duration,
+        make: impl Fn(&mut Cx<'_>) -> Vec<u8> + 'static,
+    ) -> Self {
         self.planned.push(Planned {
             at: Instant::ZERO + after + BOOT,
             make: Box::new(make),

@@ -127,7 +127,8 @@ impl Kernel {
             return Err("its length or hop limit is wrong".into());
         }
         if header.gso != Gso::None {
-            let is_open = header.needs_checksum && usize::from(header.checksum_start) == ip.payload_at;
+            let is_open =
+                header.needs_checksum && usize::from(header.checksum_start) == ip.payload_at;
             let longest = usize::from(header.header_len) + usize::from(header.segment_size);
             if !is_open || longest > self.mtu {
                 return Err(format!("a bad super-packet: {header:?}"));

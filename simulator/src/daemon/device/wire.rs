@@ -124,27 +124,35 @@ pub(super) fn error(ends: Ends, icmp: &Icmp) -> Option<Vec<u8>> {
             out
         }
     };
-    let head_len = if about.0.is_ipv4() { ip::IPV4_HEADER_LEN } else { ip::IPV6_HEADER_LEN };
+    let head_len = if about.0.is_ipv4() {
+        ip::IPV4_HEADER_LEN
+    } else {
+        ip::IPV6_HEADER_LEN
+    };
     let quoted = quoted.get(..head_len + QUOTED_LEN)?;
     let mut out = Vec::new();
     let step = step(ends)?;
     let written = match (ends.0.is_ipv4(), icmp.kind) {
         (true, IcmpKind::Unreachable) => {
             let port = icmpv4::DestUnreachableHeader::Port;
-            step.icmpv4(Icmpv4Type::DestinationUnreachable(port)).write_to_vec(&mut out, quoted)
+            step.icmpv4(Icmpv4Type::DestinationUnreachable(port))
+                .write_to_vec(&mut out, quoted)
         }
         (true, IcmpKind::PacketTooBig { mtu }) => {
             let next_hop_mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
             let too_big = icmpv4::DestUnreachableHeader::FragmentationNeeded { next_hop_mtu };
-            step.icmpv4(Icmpv4Type::DestinationUnreachable(too_big)).write_to_vec(&mut out, quoted)
+            step.icmpv4(Icmpv4Type::DestinationUnreachable(too_big))
+                .write_to_vec(&mut out, quoted)
         }
         (false, IcmpKind::Unreachable) => {
             let port = icmpv6::DestUnreachableCode::Port;
-            step.icmpv6(Icmpv6Type::DestinationUnreachable(port)).write_to_vec(&mut out, quoted)
+            step.icmpv6(Icmpv6Type::DestinationUnreachable(port))
+                .write_to_vec(&mut out, quoted)
         }
         (false, IcmpKind::PacketTooBig { mtu }) => {
             let mtu = u32::try_from(mtu).unwrap_or(u32::MAX);
-            step.icmpv6(Icmpv6Type::PacketTooBig { mtu }).write_to_vec(&mut out, quoted)
+            step.icmpv6(Icmpv6Type::PacketTooBig { mtu })
+                .write_to_vec(&mut out, quoted)
         }
     };
     written.ok().map(|()| out)
@@ -216,7 +224,11 @@ fn error_in(ends: Ends, upper: &[u8]) -> Option<Heard<'_>> {
         about_destination: about.1,
     };
     let version = if is_v4 { 4 } else { 6 };
-    Some(Heard::Error(ends, icmp, format!("ICMPv{version} {kind}/{code}")))
+    Some(Heard::Error(
+        ends,
+        icmp,
+        format!("ICMPv{version} {kind}/{code}"),
+    ))
 }
 
 /// The ends and the protocol of a quoted packet, which may be cut.
