@@ -185,7 +185,6 @@ fn a_fast_handshake_resets_what_cannot_be_had() {
             Err(Some(Errno::CONNRESET)) if errno.is_some() => continue,
             Err(e) => panic!("{addr}: {e:?}\n{}", tun.proxy.log()),
         };
-        let _ = stream.write_all(b"x");
         let patience = if errno.is_some() { SILENCE } else { PATIENCE };
         let ending = read_all(&mut stream, patience).ending;
         let expected = errno.map_or(Ending::StillOpen, |_| Ending::Reset);
