@@ -2,6 +2,7 @@
 use crate::{
     runtime::StartError,
     shared::lock,
+    steering::Steering,
     tun::{Device, Family, Interface, Opening, Routes, default_interface},
 };
 use core::net::IpAddr;
@@ -22,6 +23,7 @@ pub(crate) struct Queue {
     pub(crate) inbound: InboundId,
     pub(crate) fd: OwnedFd,
     pub(crate) facts: tun::Device,
+    pub(crate) steering: Steering,
 }
 
 /// All devices, and the routes that lead into them.
@@ -50,11 +52,14 @@ impl Devices {
                 mtu: device.mtu(),
                 has_offload: device.has_header(),
             };
-            for (worker, queue) in queues.iter_mut().zip(device.take_queues()) {
+            let steering = Steering::of(workers, facts.has_offload);
+            let opened = device.take_queues().into_iter().zip(steering);
+            for (worker, (queue, steering)) in queues.iter_mut().zip(opened) {
                 worker.push(Queue {
                     inbound,
                     fd: queue.into(),
                     facts,
+                    steering,
                 });
             }
             devices.opened.push((inbound, tun, device));

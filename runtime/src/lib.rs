@@ -12,6 +12,7 @@
 //! | `net` | what a runtime does for a machine that has its turn |
 //! | `listen`, `acceptor`, `reception` | binding; accepting, with back-off; datagrams of a UDP listener |
 //! | `dial`, `sockets`, `udp` | outbound sockets, options of sockets, datagrams in batches |
+//! | `devices`, `steering` | the devices of TUN inbounds, a queue for each worker |
 //! | [`tun`] | TUN devices, their routes, and where other packets leave |
 //! | `pipes`, `resolve`, `process` | kernel pipes for splice(2), the system's resolver, CPUs and files |
 //!
@@ -34,6 +35,7 @@ mod resolve;
 pub mod runtime;
 mod shared;
 mod sockets;
+mod steering;
 pub mod tun;
 mod udp;
 pub mod worker;

@@ -129,7 +129,10 @@ impl Runs {
 
     /// A run that nobody holds a part of: the one used last, which the caches still have.
     fn next(&mut self) -> BytesMut {
-        let free = self.used.iter_mut().rposition(|run| run.try_reclaim(RUN_LEN));
+        let free = self
+            .used
+            .iter_mut()
+            .rposition(|run| run.try_reclaim(RUN_LEN));
         free.and_then(|at| self.used.remove(at))
             .unwrap_or_else(|| BytesMut::with_capacity(RUN_LEN))
     }

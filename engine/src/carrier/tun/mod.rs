@@ -9,7 +9,7 @@ mod datagrams;
 mod flows;
 mod frame;
 
-pub use frame::prefix;
+pub use frame::{owner, prefix};
 
 use super::{Carrier, Event, Path, Stream, StreamLimits, Transmit};
 use crate::{
@@ -31,7 +31,8 @@ use frame::Batch;
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed, Target};
 use sansbox_stack::{
     Config, FlowId, Handshake, Interface, InterfaceConfig, InterfaceEvent, Reject, TxBatch,
-    mtu::BadMtu, nat,
+    mtu::{self, BadMtu},
+    nat,
 };
 use std::{collections::VecDeque, sync::Arc};
 
@@ -330,6 +331,8 @@ fn interface_config(tun: &Tun, device: Device) -> InterfaceConfig {
             IpAddr::V4(_) => None,
         }),
         egress_mtu: tun.sansbox.egress_mtu,
+        // A sender that finds out the way's MTU is told it; for the others the kernel's socket cuts.
+        carrier: mtu::Carrier::Packets,
         ..defaults
     }
 }
