@@ -51,6 +51,9 @@ pub const FRAME_LEN_MAX: usize = sansbox_stack::vnet::HEADER_LEN + 65_535;
 
 /// Bytes for a client that the stack did not take yet.
 const TO_SEND_MAX: usize = 256 * 1024;
+/// Bytes for a client that it did not acknowledge yet. It is on this machine or next to it: more
+/// would only wait, and fall out of the caches meanwhile.
+const SEND_MAX: u32 = 512 * 1024;
 
 /// One device, or one of its queues.
 pub struct Client {
@@ -312,6 +315,7 @@ fn interface_config(tun: &Tun, device: Device) -> InterfaceConfig {
             handshake: Handshake::Auto,
             segmentation_max: if device.has_offload { u16::MAX } else { 0 },
             checksum_offload: device.has_offload,
+            send_max: SEND_MAX,
             ..Config::default()
         },
         nat: nat::Config {
