@@ -71,7 +71,11 @@ impl Kernel {
         let ends = (packet.source, packet.destination);
         let made = match &packet.body {
             Body::Raw(bytes) => {
-                self.raw.insert(packet.source.ip());
+                // Not those in whose name somebody else speaks.
+                let ip = packet.source.ip();
+                if !self.numbers.keys().any(|(client, _)| client.ip() == ip) {
+                    self.raw.insert(ip);
+                }
                 vec![bytes.to_vec()]
             }
             Body::Tcp(segment) => {
