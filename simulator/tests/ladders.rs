@@ -13,9 +13,18 @@ use sansbox_simulator::{
 use std::{env, fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 const MODES: [(&str, &str); 3] = [
-    ("fast", "The SYN is answered at once, whatever becomes of the target."),
-    ("consistent", "The SYN is answered when the target has answered."),
-    ("auto", "As consistent, unless a rule has to see the first bytes."),
+    (
+        "fast",
+        "The SYN is answered at once, whatever becomes of the target.",
+    ),
+    (
+        "consistent",
+        "The SYN is answered when the target has answered.",
+    ),
+    (
+        "auto",
+        "As consistent, unless a rule has to see the first bytes.",
+    ),
 ];
 
 /// A machine asks a target that is 40 ms away.
@@ -76,8 +85,13 @@ fn draw() -> String {
     let outcomes = [(true, "the target answers"), (false, "the target refuses")];
     let runs = outcomes.map(|(answers, _)| MODES.map(|(mode, _)| run(mode, answers)));
     let known = runs.each_ref().map(|row| {
-        row.each_ref()
-            .map(|world| (world.host_names(), world.host_addresses(), world.hop_names()))
+        row.each_ref().map(|world| {
+            (
+                world.host_names(),
+                world.host_addresses(),
+                world.hop_names(),
+            )
+        })
     });
     let titles = outcomes.map(|(_, what)| MODES.map(|(mode, _)| format!("{mode}: {what}")));
     let ladder = |row: usize, column: usize| {
@@ -85,7 +99,11 @@ fn draw() -> String {
         Ladder {
             title: &titles[row][column],
             verdict: MODES[column].1,
-            lanes: &[("client", "client"), ("sansbox", "sansbox"), ("target", "target")],
+            lanes: &[
+                ("client", "client"),
+                ("sansbox", "sansbox"),
+                ("target", "target"),
+            ],
             story: Story {
                 title: "",
                 seed: Some(1),
@@ -133,8 +151,16 @@ fn the_handshakes_of_a_device_are_as_drawn() {
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
     let written = written.replace("\r\n", "\n");
-    assert!(written == drawn, "the picture shows something else: BLESS=1");
-    for said in ["SYN-ACK", "connect() returns", "connect(): refused", "read(): reset"] {
+    assert!(
+        written == drawn,
+        "the picture shows something else: BLESS=1"
+    );
+    for said in [
+        "SYN-ACK",
+        "connect() returns",
+        "connect(): refused",
+        "read(): reset",
+    ] {
         assert!(drawn.contains(said), "{said} is not in the picture");
     }
 }

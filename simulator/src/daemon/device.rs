@@ -97,7 +97,10 @@ impl Device {
 
     /// The process writes a frame.
     pub(super) fn write(&self, cx: &mut Cx<'_>, frame: &[IoSlice<'_>]) {
-        let frame: Vec<u8> = frame.iter().flat_map(|slice| slice.iter().copied()).collect();
+        let frame: Vec<u8> = frame
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect();
         if let Err(why) = self.0.borrow_mut().write(cx, &frame) {
             let head = frame.get(..80).unwrap_or(&frame);
             let what = format!("a frame of {} bytes: {why}; {head:02x?}", frame.len());

@@ -137,8 +137,8 @@ impl Net {
                     let site = self.core.site(host);
                     // An address that the host has lost, or a machine that is gone.
                     let source = packet.source.ip();
-                    let is_own = matches!(packet.body, Body::Raw(_))
-                        || self.core.has_address(host, source);
+                    let is_own =
+                        matches!(packet.body, Body::Raw(_)) || self.core.has_address(host, source);
                     if self.core.is_deaf(host) || !is_own {
                         self.lose_crossing(site, &packet, Lost::Down);
                         return None;
@@ -228,7 +228,9 @@ impl Net {
     fn crossing(&mut self, packet: &Packet) -> Option<(Duration, Option<Duration>)> {
         match &packet.body {
             Body::Udp(data) => self.udp.crossing(&mut self.core, packet, data.len()),
-            Body::Tcp(_) | Body::Icmp(_) | Body::Raw(_) => Some((self.tcp.crossing(&mut self.core, packet), None)),
+            Body::Tcp(_) | Body::Icmp(_) | Body::Raw(_) => {
+                Some((self.tcp.crossing(&mut self.core, packet), None))
+            }
         }
     }
 

@@ -161,12 +161,21 @@ fn label(head: &Head, len: usize) -> Option<(String, bool)> {
                 _ if len == 0 => return None,
                 _ => "",
             };
-            let bytes = if len == 0 { String::new() } else { format!("{len} bytes") };
+            let bytes = if len == 0 {
+                String::new()
+            } else {
+                format!("{len} bytes")
+            };
             let parts = [name, bytes.as_str()];
             let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
             (parts.join(", "), flags.rst)
         }
-        Carries::Icmp(icmp) => (format!("ICMP: {:?}", icmp.kind).to_lowercase().replace("icmp", "ICMP"), true),
+        Carries::Icmp(icmp) => (
+            format!("ICMP: {:?}", icmp.kind)
+                .to_lowercase()
+                .replace("icmp", "ICMP"),
+            true,
+        ),
         Carries::Udp | Carries::Raw => return None,
     })
 }
@@ -204,7 +213,11 @@ fn draw(out: &mut String, ladder: &Ladder<'_>, shown: &[Shown]) {
     for (lane, (_, name)) in ladder.lanes.iter().enumerate() {
         *out += &text("h", (x(lane), 68), "middle", name);
         let bottom = TOP + ROW * places.len() + BOTTOM / 2;
-        let _ = writeln!(out, "<path class=\"l\" d=\"M{0} 76L{0} {bottom}\"/>", x(lane));
+        let _ = writeln!(
+            out,
+            "<path class=\"l\" d=\"M{0} 76L{0} {bottom}\"/>",
+            x(lane)
+        );
     }
     let mut told = String::new();
     for at in places.keys().copied() {

@@ -22,8 +22,8 @@ mod sequence;
 mod tests;
 
 pub use html::html;
-pub use ladder::{Ladder, ladders};
 pub use jsonl::{FORMAT as JSONL_FORMAT, jsonl};
+pub use ladder::{Ladder, ladders};
 pub use pcapng::pcapng;
 pub use qlog::qlog;
 pub use sequence::{Chart, sequence};

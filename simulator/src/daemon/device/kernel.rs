@@ -1,7 +1,7 @@
 //! What the kernel keeps of a device.
 use super::{
     TunSettings,
-    wire::{self, Heard},
+    wire::{self, Heard, Part},
 };
 use crate::{
     host::Cx,
@@ -36,6 +36,9 @@ pub(super) struct Kernel {
     numbers: BTreeMap<(SocketAddr, SocketAddr), Numbers>,
     /// Clients that make packets of their own, and get all of them so.
     raw: BTreeSet<IpAddr>,
+    /// Parts of datagrams to clients, by who sent them and their number, and how long all of them
+    /// are once that is known.
+    parts: BTreeMap<(IpAddr, IpAddr, u32), (BTreeMap<usize, Vec<u8>>, Option<usize>)>,
     /// What came and is not told yet.
     pub(super) packets: VecDeque<Vec<u8>>,
     /// What can be read.
@@ -57,6 +60,7 @@ impl Kernel {
             stream,
             numbers: BTreeMap::new(),
             raw: BTreeSet::new(),
+            parts: BTreeMap::new(),
             packets: VecDeque::new(),
             frames: VecDeque::new(),
             readable_at: None,
@@ -131,7 +135,8 @@ impl Kernel {
             return Err("its length or hop limit is wrong".into());
         }
         if header.gso != Gso::None {
-            let is_open = header.needs_checksum && usize::from(header.checksum_start) == ip.payload_at;
+            let is_open =
+                header.needs_checksum && usize::from(header.checksum_start) == ip.payload_at;
             let longest = usize::from(header.header_len) + usize::from(header.segment_size);
             if !is_open || longest > self.mtu {
                 return Err(format!("a bad super-packet: {header:?}"));
@@ -173,10 +178,36 @@ impl Kernel {
                 cx.mark(name);
                 (source, destination, Body::Icmp(icmp))
             }
+            Heard::Fragment(ends, part) => match self.put_together(ends, part)? {
+                Some((ends, data)) => (ends.0, ends.1, Body::Udp(data)),
+                None => return Ok(()),
+            },
             Heard::Other(_) => raw((source, destination)),
         };
         cx.send_packet(source, destination, body);
         Ok(())
+    }
+}
+
+impl Kernel {
+    /// Adds a part of a datagram; gives all of it when it is the last that was missing.
+    fn put_together(
+        &mut self,
+        ends: (SocketAddr, SocketAddr),
+        part: Part<'_>,
+    ) -> Result<Option<((SocketAddr, SocketAddr), BytesMut)>, String> {
+        let key = (ends.0.ip(), ends.1.ip(), part.id);
+        let (parts, whole_len) = self.parts.entry(key).or_default();
+        parts.insert(part.offset, part.data.to_vec());
+        if part.is_last {
+            *whole_len = Some(part.offset + part.data.len());
+        }
+        let len: usize = parts.values().map(Vec::len).sum();
+        if *whole_len != Some(len) {
+            return Ok(None);
+        }
+        let (parts, _) = self.parts.remove(&key).unwrap_or_default();
+        wire::join(ends, &parts).map(Some)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Packets as bytes: what clients' kernels make of datagrams and errors, and what they read.
 use crate::net::packet::{Icmp, IcmpKind, Transport};
+use bytes::BytesMut;
 use core::net::{IpAddr, SocketAddr};
 use etherparse::{
     Icmpv4Type, Icmpv6Type, IpHeaders, PacketBuilder, PacketBuilderStep, icmpv4, icmpv6,
 };
 use sansbox_stack::ip::{self, protocol};
+use std::collections::BTreeMap;
 
 /// Time to live of every packet of a client.
 const TTL: u8 = 64;
@@ -20,15 +22,28 @@ pub(super) enum Heard<'a> {
     Udp(Ends, &'a [u8]),
     /// An ICMP message about a packet, and its name with type and code.
     Error(Ends, Icmp, String),
+    /// A part of a datagram.
+    Fragment(Ends, Part<'a>),
     Other(Ends),
+}
+
+/// A part of a datagram.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part<'a> {
+    pub(super) id: u32,
+    pub(super) offset: usize,
+    pub(super) is_last: bool,
+    pub(super) data: &'a [u8],
 }
 
 impl Heard<'_> {
     pub(super) const fn ends(&self) -> Ends {
         match self {
-            Self::Tcp(ends) | Self::Udp(ends, _) | Self::Error(ends, ..) | Self::Other(ends) => {
-                *ends
-            }
+            Self::Tcp(ends)
+            | Self::Udp(ends, _)
+            | Self::Error(ends, ..)
+            | Self::Fragment(ends, _)
+            | Self::Other(ends) => *ends,
         }
     }
 }
@@ -124,30 +139,56 @@ pub(super) fn error(ends: Ends, icmp: &Icmp) -> Option<Vec<u8>> {
             out
         }
     };
-    let head_len = if about.0.is_ipv4() { ip::IPV4_HEADER_LEN } else { ip::IPV6_HEADER_LEN };
+    let head_len = if about.0.is_ipv4() {
+        ip::IPV4_HEADER_LEN
+    } else {
+        ip::IPV6_HEADER_LEN
+    };
     let quoted = quoted.get(..head_len + QUOTED_LEN)?;
     let mut out = Vec::new();
     let step = step(ends)?;
     let written = match (ends.0.is_ipv4(), icmp.kind) {
         (true, IcmpKind::Unreachable) => {
             let port = icmpv4::DestUnreachableHeader::Port;
-            step.icmpv4(Icmpv4Type::DestinationUnreachable(port)).write_to_vec(&mut out, quoted)
+            step.icmpv4(Icmpv4Type::DestinationUnreachable(port))
+                .write_to_vec(&mut out, quoted)
         }
         (true, IcmpKind::PacketTooBig { mtu }) => {
             let next_hop_mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
             let too_big = icmpv4::DestUnreachableHeader::FragmentationNeeded { next_hop_mtu };
-            step.icmpv4(Icmpv4Type::DestinationUnreachable(too_big)).write_to_vec(&mut out, quoted)
+            step.icmpv4(Icmpv4Type::DestinationUnreachable(too_big))
+                .write_to_vec(&mut out, quoted)
         }
         (false, IcmpKind::Unreachable) => {
             let port = icmpv6::DestUnreachableCode::Port;
-            step.icmpv6(Icmpv6Type::DestinationUnreachable(port)).write_to_vec(&mut out, quoted)
+            step.icmpv6(Icmpv6Type::DestinationUnreachable(port))
+                .write_to_vec(&mut out, quoted)
         }
         (false, IcmpKind::PacketTooBig { mtu }) => {
             let mtu = u32::try_from(mtu).unwrap_or(u32::MAX);
-            step.icmpv6(Icmpv6Type::PacketTooBig { mtu }).write_to_vec(&mut out, quoted)
+            step.icmpv6(Icmpv6Type::PacketTooBig { mtu })
+                .write_to_vec(&mut out, quoted)
         }
     };
     written.ok().map(|()| out)
+}
+
+/// The datagram that parts make up, once all are there: its ends, and its payload.
+pub(super) fn join(
+    ends: Ends,
+    parts: &BTreeMap<usize, Vec<u8>>,
+) -> Result<(Ends, BytesMut), String> {
+    let whole: Vec<u8> = parts.values().flatten().copied().collect();
+    if !ip::is_valid(ends.0.ip(), ends.1.ip(), protocol::UDP, &whole) {
+        return Err("a wrong checksum of a datagram in parts".into());
+    }
+    let (from, to) = ports(&whole).ok_or("no UDP header")?;
+    let ends = (
+        SocketAddr::new(ends.0.ip(), from),
+        SocketAddr::new(ends.1.ip(), to),
+    );
+    let data = whole.get(ip::UDP_HEADER_LEN..).unwrap_or_default();
+    Ok((ends, BytesMut::from(data)))
 }
 
 /// Reads a packet, whose checksums must be right.
@@ -156,8 +197,15 @@ pub(super) fn hear(packet: &[u8]) -> Result<Heard<'_>, String> {
     let upper = header.payload(packet);
     let (from, to) = (header.source, header.destination);
     let portless = (SocketAddr::new(from, 0), SocketAddr::new(to, 0));
-    if header.fragment.is_some() {
-        return Ok(Heard::Other(portless));
+    if let Some(fragment) = header.fragment {
+        let data = packet.get(fragment.data_at..header.total_len);
+        let part = Part {
+            id: fragment.id,
+            offset: fragment.offset,
+            is_last: !fragment.more,
+            data: data.ok_or("a fragment without its data")?,
+        };
+        return Ok(Heard::Fragment(portless, part));
     }
     let is_right = ip::is_valid(from, to, header.protocol, upper);
     let ports = ports(upper);
@@ -216,7 +264,11 @@ fn error_in(ends: Ends, upper: &[u8]) -> Option<Heard<'_>> {
         about_destination: about.1,
     };
     let version = if is_v4 { 4 } else { 6 };
-    Some(Heard::Error(ends, icmp, format!("ICMPv{version} {kind}/{code}")))
+    Some(Heard::Error(
+        ends,
+        icmp,
+        format!("ICMPv{version} {kind}/{code}"),
+    ))
 }
 
 /// The ends and the protocol of a quoted packet, which may be cut.

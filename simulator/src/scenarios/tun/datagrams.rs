@@ -33,7 +33,9 @@ fn exchange(
         host.offline(Duration::ZERO, Script::of([Step::Bind]).and(script))
     };
     tun.machine(world, scripts.into_iter().fold(ScriptHost::new(), program));
-    let origins = ScriptHost::new().echo_datagrams(addr(ORIGIN)).echo_datagrams(addr(RESOLVER));
+    let origins = ScriptHost::new()
+        .echo_datagrams(addr(ORIGIN))
+        .echo_datagrams(addr(RESOLVER));
     let origins = origins.echo_datagrams(addr(ORIGIN_V6));
     world.host("origin", &ips(&["10.0.0.3", "fd00::3"]), origins);
     let other = ScriptHost::new().echo_datagrams(addr(OTHER));
@@ -42,7 +44,11 @@ fn exchange(
 }
 
 /// All associations ended by then, and not before.
-fn ended_within(world: &mut World, count: usize, within: core::ops::RangeInclusive<u64>) -> Verdict {
+fn ended_within(
+    world: &mut World,
+    count: usize,
+    within: core::ops::RangeInclusive<u64>,
+) -> Verdict {
     world.run(LIMIT)?;
     let closed: Vec<(CloseReason, u64)> = world
         .closed()
@@ -81,11 +87,21 @@ fn message(packet: &[u8]) -> Option<((u8, u8), &[u8])> {
 
 /// Pings to both families; what comes back is as `kinds` say, or nothing.
 fn pings(world: &mut World, extras: &'static str, kinds: Option<[(u8, u8); 2]>) -> Verdict {
-    let tun = Setting { extras, ..Setting::default() }.build(world)?;
-    let all: Vec<Vec<u8>> = (0..3).flat_map(|n| [ping("10.0.0.3", n), ping("fd00::3", n)]).collect();
+    let tun = Setting {
+        extras,
+        ..Setting::default()
+    }
+    .build(world)?;
+    let all: Vec<Vec<u8>> = (0..3)
+        .flat_map(|n| [ping("10.0.0.3", n), ping("fd00::3", n)])
+        .collect();
     let at = |n: usize| millis(n as u64 * 300);
     let send = |host: PacketHost, (n, packet): (usize, &Vec<u8>)| host.send(at(n), packet.clone());
-    let mut host = all.iter().enumerate().fold(PacketHost::new(), send).strict();
+    let mut host = all
+        .iter()
+        .enumerate()
+        .fold(PacketHost::new(), send)
+        .strict();
     for kind in kinds.into_iter().flatten() {
         let requests = all.clone();
         let is_answer = move |packet: &[u8]| {
@@ -159,6 +175,14 @@ scenarios! {
         let scripts = [there_and_back(ORIGIN, b"one"), there_and_back(RESOLVER, b"two")];
         exchange(world, &Setting { members, ..Setting::default() }, scripts)?;
         ended_within(world, 2, 38..=60)
+    }
+
+    /// Datagrams that are longer than the device carries go in parts, both ways.
+    fn tun_udp_long(world) {
+        let extras = r#", "egress_mtu": 65535"#;
+        let script = there_and_back(ORIGIN, &[7; 4_000]).and(there_and_back(ORIGIN, &[8; 9_001]));
+        exchange(world, &Setting { extras, ..Setting::default() }, [script])?;
+        ended_within(world, 1, 290..=330)
     }
 
     /// Datagrams that are lost, late or doubled on the device harm nobody else.

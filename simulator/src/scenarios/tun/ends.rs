@@ -19,7 +19,10 @@ const ODD: &str = "10.0.0.5:80";
 const ODD_V6: &str = "[fd00::5]:80";
 
 fn setting(handshake: &'static str) -> Setting {
-    Setting { handshake, ..Setting::default() }
+    Setting {
+        handshake,
+        ..Setting::default()
+    }
 }
 
 /// A dial that fails upstream. Without an early answer the machine is told so in the way of `mark`
@@ -58,13 +61,23 @@ fn unreachable(world: &mut World, handshake: &'static str) -> Verdict {
 
 fn unanswered(world: &mut World, handshake: &'static str) -> Verdict {
     let seen = (Refusal::HostUnreachable, "ICMPv4 3/1");
-    failing(world, handshake, (ODD, Reach::BlackHole), seen, Refusal::TimedOut)
+    failing(
+        world,
+        handshake,
+        (ODD, Reach::BlackHole),
+        seen,
+        Refusal::TimedOut,
+    )
 }
 
 /// A rule that forbids: the machine is refused in every mode, and there is no session.
 fn forbidden(world: &mut World, handshake: &'static str) -> Verdict {
     let route = r#"{"rules": [{"port": 80, "action": "reject"}]}"#;
-    let setting = Setting { handshake, route, ..Setting::default() };
+    let setting = Setting {
+        handshake,
+        route,
+        ..Setting::default()
+    };
     let tun = setting.build(world)?;
     let host = ScriptHost::new().dial_fails(seconds(0), addr(ODD), Refusal::ConnectionRefused);
     tun.machine(world, host);
@@ -92,7 +105,10 @@ fn given_up(world: &mut World, handshake: &'static str, reason: CloseReason) -> 
     };
     tun.machine(world, host);
     run_to(world, &[reason])?;
-    let late = world.closed().iter().any(|c| c.at.as_nanos() > 1_100_000_000);
+    let late = world
+        .closed()
+        .iter()
+        .any(|c| c.at.as_nanos() > 1_100_000_000);
     world.expect(!late, "the dial went on")
 }
 

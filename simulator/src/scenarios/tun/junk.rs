@@ -43,12 +43,29 @@ fn packet(cx: &mut Cx<'_>) -> Vec<u8> {
     };
     let written = match kind {
         0 => ip.udp(0, to).write_to_vec(&mut out, &payload),
-        1 => ip.icmpv4_echo_reply(seq as u16, window).write_to_vec(&mut out, &payload),
-        2 => ip.icmpv6_echo_reply(seq as u16, window).write_to_vec(&mut out, &payload),
-        3..=5 => ip.tcp(from, to, seq, window).syn().write_to_vec(&mut out, &[]),
-        6 => ip.tcp(from, to, seq, window).ack(window.into()).write_to_vec(&mut out, &payload),
+        1 => ip
+            .icmpv4_echo_reply(seq as u16, window)
+            .write_to_vec(&mut out, &payload),
+        2 => ip
+            .icmpv6_echo_reply(seq as u16, window)
+            .write_to_vec(&mut out, &payload),
+        3..=5 => ip
+            .tcp(from, to, seq, window)
+            .syn()
+            .write_to_vec(&mut out, &[]),
+        6 => ip
+            .tcp(from, to, seq, window)
+            .ack(window.into())
+            .write_to_vec(&mut out, &payload),
         _ => {
-            let odd = ip.tcp(from, to, seq, window).syn().fin().rst().psh().urg(7).ns();
+            let odd = ip
+                .tcp(from, to, seq, window)
+                .syn()
+                .fin()
+                .rst()
+                .psh()
+                .urg(7)
+                .ns();
             odd.write_to_vec(&mut out, &payload)
         }
     };
@@ -97,16 +114,29 @@ fn junk(count: u64) -> PacketHost {
 /// Conversations beside junk: all are whole.
 fn beside(world: &mut World, setting: &Setting) -> Verdict {
     let tun = setting.build(world)?;
-    world.host_in(tun.site, "vandal", &ips(&["10.11.12.9", "fd11::9"]), junk(2_000));
+    world.host_in(
+        tun.site,
+        "vandal",
+        &ips(&["10.11.12.9", "fd11::9"]),
+        junk(2_000),
+    );
     let dial = |host: ScriptHost, n: u64| {
         let at = Duration::from_millis(n * 200);
         host.dial_at(at, target(n), talk_of(n, 40_000))
     };
     tun.machine(world, (0..4).fold(ScriptHost::new(), dial));
     let serve = |host: ScriptHost, n| host.serve(target(n), move |_| answer_of(n, 40_000));
-    world.host("origin", &ips(&["10.0.0.3", "fd00::3"]), (0..4).fold(ScriptHost::new(), serve));
+    world.host(
+        "origin",
+        &ips(&["10.0.0.3", "fd00::3"]),
+        (0..4).fold(ScriptHost::new(), serve),
+    );
     world.run(LIMIT)?;
-    let completed = world.closed().iter().filter(|c| c.reason == Some(Completed)).count();
+    let completed = world
+        .closed()
+        .iter()
+        .filter(|c| c.reason == Some(Completed))
+        .count();
     world.expect(completed == 4, format!("{completed} conversations, not 4"))?;
     has_mark(world, "dropped tcp/tcp_checksum")?;
     has_mark(world, "dropped ip/truncated")

@@ -75,7 +75,8 @@ impl Setting {
         let hops: Vec<Box<dyn Hop>> = match self.link {
             "" => Vec::new(),
             link => vec![Box::new(
-                link.parse::<Link>().expect("links of scenarios are constants"),
+                link.parse::<Link>()
+                    .expect("links of scenarios are constants"),
             )],
         };
         let site = world.site("device", hops);

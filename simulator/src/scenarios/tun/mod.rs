@@ -4,8 +4,8 @@
 //!   machine ── device queue ── daemon ── the world: origins, a SOCKS server, a paniq server
 //!   smoltcp                    tun in, any outbound
 //! ```
-mod lab;
 pub(super) mod datagrams;
 pub(super) mod ends;
 pub(super) mod junk;
+mod lab;
 pub(super) mod relay;

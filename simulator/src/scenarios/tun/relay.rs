@@ -28,7 +28,11 @@ fn conversation(world: &mut World, setting: &Setting, to: &str, len: u64) -> Ver
 
 /// The same over a way that is not good.
 fn over(world: &mut World, link: &'static str, tun: TunSettings) -> Verdict {
-    let setting = Setting { link, tun, ..Setting::default() };
+    let setting = Setting {
+        link,
+        tun,
+        ..Setting::default()
+    };
     conversation(world, &setting, ORIGIN, 200_000)
 }
 
@@ -48,15 +52,23 @@ fn by_socks(world: &mut World, to: &str) -> Verdict {
     let inbounds = r#"[{"type": "socks", "tag": "in", "listen": "10.0.0.4", "listen_port": 1080}]"#;
     let at = ["10.0.0.4", "fd00::4"];
     proxy_at(world, "socks", &at, &config(inbounds, DIRECT, "{}"))?;
-    let setting = Setting { outbounds: BY_SOCKS.into(), ..Setting::default() };
+    let setting = Setting {
+        outbounds: BY_SOCKS.into(),
+        ..Setting::default()
+    };
     conversation(world, &setting, to, 100_000)
 }
 
 /// Through a tunnel to another daemon.
 fn by_paniq(world: &mut World, setting: Setting, to: &str, len: u64) -> Verdict {
     world.secret(PRIVATE_KEY);
-    let outbounds = format!(r#"[{{"type": "paniq", "tag": "tunnel", "profile": {CLIENT_PROFILE}}}]"#);
-    let tun = Setting { outbounds, ..setting }.build(world)?;
+    let outbounds =
+        format!(r#"[{{"type": "paniq", "tag": "tunnel", "profile": {CLIENT_PROFILE}}}]"#);
+    let tun = Setting {
+        outbounds,
+        ..setting
+    }
+    .build(world)?;
     let inbound = format!(
         r#"[{{"type": "paniq", "tag": "tunnels", "listen": "{SERVER}", "listen_port": 9000,
             "allow_private": true, "profile": {SERVER_PROFILE}}}]"#
