@@ -1,7 +1,7 @@
 //! What the kernel keeps of a device.
 use super::{
     TunSettings,
-    wire::{self, Heard, Part},
+    wire::{self, Datagram, Heard, Part},
 };
 use crate::{
     host::Cx,
@@ -23,6 +23,14 @@ const SLOTS: usize = 64;
 /// Every other connection begins so near to where sequence numbers wrap.
 const NEAR_WRAP: u64 = 1 << 16;
 
+/// What has come of a datagram in parts.
+#[derive(Debug, Default)]
+struct Parts {
+    data: BTreeMap<usize, Vec<u8>>,
+    /// How long all of them are, once that is known.
+    whole_len: Option<usize>,
+}
+
 /// The device, and the connections that go through it as far as their numbers matter: those of the
 /// world begin at 0, those on the wire anywhere.
 #[derive(Debug)]
@@ -36,9 +44,8 @@ pub(super) struct Kernel {
     numbers: BTreeMap<(SocketAddr, SocketAddr), Numbers>,
     /// Clients that make packets of their own, and get all of them so.
     raw: BTreeSet<IpAddr>,
-    /// Parts of datagrams to clients, by who sent them and their number, and how long all of them
-    /// are once that is known.
-    parts: BTreeMap<(IpAddr, IpAddr, u32), (BTreeMap<usize, Vec<u8>>, Option<usize>)>,
+    /// Parts of datagrams to clients, by their ends and number.
+    parts: BTreeMap<(IpAddr, IpAddr, u32), Parts>,
     /// What came and is not told yet.
     pub(super) packets: VecDeque<Vec<u8>>,
     /// What can be read.
@@ -195,19 +202,19 @@ impl Kernel {
         &mut self,
         ends: (SocketAddr, SocketAddr),
         part: Part<'_>,
-    ) -> Result<Option<((SocketAddr, SocketAddr), BytesMut)>, String> {
+    ) -> Result<Option<Datagram>, String> {
         let key = (ends.0.ip(), ends.1.ip(), part.id);
-        let (parts, whole_len) = self.parts.entry(key).or_default();
-        parts.insert(part.offset, part.data.to_vec());
+        let parts = self.parts.entry(key).or_default();
+        parts.data.insert(part.offset, part.data.to_vec());
         if part.is_last {
-            *whole_len = Some(part.offset + part.data.len());
+            parts.whole_len = Some(part.offset + part.data.len());
         }
-        let len: usize = parts.values().map(Vec::len).sum();
-        if *whole_len != Some(len) {
+        let len: usize = parts.data.values().map(Vec::len).sum();
+        if parts.whole_len != Some(len) {
             return Ok(None);
         }
-        let (parts, _) = self.parts.remove(&key).unwrap_or_default();
-        wire::join(ends, &parts).map(Some)
+        let parts = self.parts.remove(&key).unwrap_or_default();
+        wire::join(ends, &parts.data).map(Some)
     }
 }
 

@@ -15,6 +15,9 @@ const QUOTED_LEN: usize = 8;
 
 type Ends = (SocketAddr, SocketAddr);
 
+/// A whole datagram: its ends, and its payload.
+pub(super) type Datagram = (Ends, BytesMut);
+
 /// What a packet says.
 #[derive(Debug)]
 pub(super) enum Heard<'a> {
@@ -173,11 +176,8 @@ pub(super) fn error(ends: Ends, icmp: &Icmp) -> Option<Vec<u8>> {
     written.ok().map(|()| out)
 }
 
-/// The datagram that parts make up, once all are there: its ends, and its payload.
-pub(super) fn join(
-    ends: Ends,
-    parts: &BTreeMap<usize, Vec<u8>>,
-) -> Result<(Ends, BytesMut), String> {
+/// The datagram that parts make up, once all are there.
+pub(super) fn join(ends: Ends, parts: &BTreeMap<usize, Vec<u8>>) -> Result<Datagram, String> {
     let whole: Vec<u8> = parts.values().flatten().copied().collect();
     if !ip::is_valid(ends.0.ip(), ends.1.ip(), protocol::UDP, &whole) {
         return Err("a wrong checksum of a datagram in parts".into());

@@ -33,7 +33,7 @@ impl<S: Service> Running<S> {
     }
 
     /// A packet came to the device.
-    pub(in super::super) fn packet(&mut self, cx: &mut Cx<'_>, packet: &Packet) {
+    pub(in super::super) fn packet(&self, cx: &mut Cx<'_>, packet: &Packet) {
         if let Some(device) = &self.device {
             device.take(cx, packet);
         }
