@@ -1,5 +1,6 @@
 //! A process: its listeners and its drives, their births and their turns.
 mod checks;
+mod devices;
 
 use super::{
     account::{Account, Kind},
@@ -12,7 +13,6 @@ use crate::{
     check::Invariant,
     drive::Rules,
     host::{Cx, SocketId, UdpId},
-    net::packet::Packet,
     rng::StreamId,
     transcript::{Detail, Tag},
 };
@@ -256,13 +256,6 @@ impl<S: Service> Running<S> {
         });
     }
 
-    /// A packet came to the device.
-    pub(super) fn packet(&mut self, cx: &mut Cx<'_>, packet: &Packet) {
-        if let Some(device) = &self.device {
-            device.take(cx, packet);
-        }
-    }
-
     /// A datagram came to one of the sockets.
     pub(super) fn datagram(
         &mut self,
@@ -305,26 +298,6 @@ impl<S: Service> Running<S> {
     fn make_carrier(&self, cx: &Cx<'_>, whose: Whose) -> Option<Box<dyn Carrier>> {
         let (seed, now) = (self.next_seed(), cx.now());
         self.service.carrier(whose, seed, now, wall_clock(cx))
-    }
-
-    /// Opens the TUN device of the configuration, if it has one.
-    fn open_devices(&mut self, cx: &mut Cx<'_>, settings: TunSettings) {
-        for (inbound, tun) in self.service.devices() {
-            let facts = settings.facts(tun.mtu);
-            let (seed, now) = (self.next_seed(), cx.now());
-            let Some(machine) = self.service.device(inbound, facts, seed, now) else {
-                return cx.violate(Invariant::Expected, format!("no carrier for {facts:?}"));
-            };
-            let numbers = cx.stream("tun");
-            let who = format_args!("the carrier of a device");
-            self.admit(cx, Kind::Carrier, (who, None), |number, this| {
-                let device = Device::new(settings, facts, number, numbers);
-                this.device = Some(device.clone());
-                let device = (device, facts);
-                let drive = CarrierDrive::device(machine, number, inbound, device, &this.pool);
-                Work::Carrier(Box::new(drive))
-            });
-        }
     }
 
     /// The carrier of an inbound has its socket.

@@ -1,7 +1,7 @@
 //! What the kernel keeps of a device.
 use super::{
     TunSettings,
-    wire::{self, Heard},
+    wire::{self, Datagram, Heard, Part},
 };
 use crate::{
     host::Cx,
@@ -23,6 +23,14 @@ const SLOTS: usize = 64;
 /// Every other connection begins so near to where sequence numbers wrap.
 const NEAR_WRAP: u64 = 1 << 16;
 
+/// What has come of a datagram in parts.
+#[derive(Debug, Default)]
+struct Parts {
+    data: BTreeMap<usize, Vec<u8>>,
+    /// How long all of them are, once that is known.
+    whole_len: Option<usize>,
+}
+
 /// The device, and the connections that go through it as far as their numbers matter: those of the
 /// world begin at 0, those on the wire anywhere.
 #[derive(Debug)]
@@ -36,6 +44,8 @@ pub(super) struct Kernel {
     numbers: BTreeMap<(SocketAddr, SocketAddr), Numbers>,
     /// Clients that make packets of their own, and get all of them so.
     raw: BTreeSet<IpAddr>,
+    /// Parts of datagrams to clients, by their ends and number.
+    parts: BTreeMap<(IpAddr, IpAddr, u32), Parts>,
     /// What came and is not told yet.
     pub(super) packets: VecDeque<Vec<u8>>,
     /// What can be read.
@@ -57,6 +67,7 @@ impl Kernel {
             stream,
             numbers: BTreeMap::new(),
             raw: BTreeSet::new(),
+            parts: BTreeMap::new(),
             packets: VecDeque::new(),
             frames: VecDeque::new(),
             readable_at: None,
@@ -71,7 +82,11 @@ impl Kernel {
         let ends = (packet.source, packet.destination);
         let made = match &packet.body {
             Body::Raw(bytes) => {
-                self.raw.insert(packet.source.ip());
+                // Not those in whose name somebody else speaks.
+                let ip = packet.source.ip();
+                if !self.numbers.keys().any(|(client, _)| client.ip() == ip) {
+                    self.raw.insert(ip);
+                }
                 vec![bytes.to_vec()]
             }
             Body::Tcp(segment) => {
@@ -170,10 +185,36 @@ impl Kernel {
                 cx.mark(name);
                 (source, destination, Body::Icmp(icmp))
             }
+            Heard::Fragment(ends, part) => match self.put_together(ends, part)? {
+                Some((ends, data)) => (ends.0, ends.1, Body::Udp(data)),
+                None => return Ok(()),
+            },
             Heard::Other(_) => raw((source, destination)),
         };
         cx.send_packet(source, destination, body);
         Ok(())
+    }
+}
+
+impl Kernel {
+    /// Adds a part of a datagram; gives all of it when it is the last that was missing.
+    fn put_together(
+        &mut self,
+        ends: (SocketAddr, SocketAddr),
+        part: Part<'_>,
+    ) -> Result<Option<Datagram>, String> {
+        let key = (ends.0.ip(), ends.1.ip(), part.id);
+        let parts = self.parts.entry(key).or_default();
+        parts.data.insert(part.offset, part.data.to_vec());
+        if part.is_last {
+            parts.whole_len = Some(part.offset + part.data.len());
+        }
+        let len: usize = parts.data.values().map(Vec::len).sum();
+        if parts.whole_len != Some(len) {
+            return Ok(None);
+        }
+        let parts = self.parts.remove(&key).unwrap_or_default();
+        wire::join(ends, &parts.data).map(Some)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Packets as bytes: what clients' kernels make of datagrams and errors, and what they read.
 use crate::net::packet::{Icmp, IcmpKind, Transport};
+use bytes::BytesMut;
 use core::net::{IpAddr, SocketAddr};
 use etherparse::{
     Icmpv4Type, Icmpv6Type, IpHeaders, PacketBuilder, PacketBuilderStep, icmpv4, icmpv6,
 };
 use sansbox_stack::ip::{self, protocol};
+use std::collections::BTreeMap;
 
 /// Time to live of every packet of a client.
 const TTL: u8 = 64;
@@ -13,6 +15,9 @@ const QUOTED_LEN: usize = 8;
 
 type Ends = (SocketAddr, SocketAddr);
 
+/// A whole datagram: its ends, and its payload.
+pub(super) type Datagram = (Ends, BytesMut);
+
 /// What a packet says.
 #[derive(Debug)]
 pub(super) enum Heard<'a> {
@@ -20,15 +25,28 @@ pub(super) enum Heard<'a> {
     Udp(Ends, &'a [u8]),
     /// An ICMP message about a packet, and its name with type and code.
     Error(Ends, Icmp, String),
+    /// A part of a datagram.
+    Fragment(Ends, Part<'a>),
     Other(Ends),
+}
+
+/// A part of a datagram.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part<'a> {
+    pub(super) id: u32,
+    pub(super) offset: usize,
+    pub(super) is_last: bool,
+    pub(super) data: &'a [u8],
 }
 
 impl Heard<'_> {
     pub(super) const fn ends(&self) -> Ends {
         match self {
-            Self::Tcp(ends) | Self::Udp(ends, _) | Self::Error(ends, ..) | Self::Other(ends) => {
-                *ends
-            }
+            Self::Tcp(ends)
+            | Self::Udp(ends, _)
+            | Self::Error(ends, ..)
+            | Self::Fragment(ends, _)
+            | Self::Other(ends) => *ends,
         }
     }
 }
@@ -158,14 +176,36 @@ pub(super) fn error(ends: Ends, icmp: &Icmp) -> Option<Vec<u8>> {
     written.ok().map(|()| out)
 }
 
+/// The datagram that parts make up, once all are there.
+pub(super) fn join(ends: Ends, parts: &BTreeMap<usize, Vec<u8>>) -> Result<Datagram, String> {
+    let whole: Vec<u8> = parts.values().flatten().copied().collect();
+    if !ip::is_valid(ends.0.ip(), ends.1.ip(), protocol::UDP, &whole) {
+        return Err("a wrong checksum of a datagram in parts".into());
+    }
+    let (from, to) = ports(&whole).ok_or("no UDP header")?;
+    let ends = (
+        SocketAddr::new(ends.0.ip(), from),
+        SocketAddr::new(ends.1.ip(), to),
+    );
+    let data = whole.get(ip::UDP_HEADER_LEN..).unwrap_or_default();
+    Ok((ends, BytesMut::from(data)))
+}
+
 /// Reads a packet, whose checksums must be right.
 pub(super) fn hear(packet: &[u8]) -> Result<Heard<'_>, String> {
     let header = ip::Header::parse(packet).map_err(|why| format!("{why:?}"))?;
     let upper = header.payload(packet);
     let (from, to) = (header.source, header.destination);
     let portless = (SocketAddr::new(from, 0), SocketAddr::new(to, 0));
-    if header.fragment.is_some() {
-        return Ok(Heard::Other(portless));
+    if let Some(fragment) = header.fragment {
+        let data = packet.get(fragment.data_at..header.total_len);
+        let part = Part {
+            id: fragment.id,
+            offset: fragment.offset,
+            is_last: !fragment.more,
+            data: data.ok_or("a fragment without its data")?,
+        };
+        return Ok(Heard::Fragment(portless, part));
     }
     let is_right = ip::is_valid(from, to, header.protocol, upper);
     let ports = ports(upper);

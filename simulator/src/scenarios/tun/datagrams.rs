@@ -177,6 +177,14 @@ scenarios! {
         ended_within(world, 2, 38..=60)
     }
 
+    /// Datagrams that are longer than the device carries go in parts, both ways.
+    fn tun_udp_long(world) {
+        let extras = r#", "egress_mtu": 65535"#;
+        let script = there_and_back(ORIGIN, &[7; 4_000]).and(there_and_back(ORIGIN, &[8; 9_001]));
+        exchange(world, &Setting { extras, ..Setting::default() }, [script])?;
+        ended_within(world, 1, 290..=330)
+    }
+
     /// Datagrams that are lost, late or doubled on the device harm nobody else.
     fn tun_udp_bad_queue(world) {
         let all: Vec<Vec<u8>> = (0..40).map(|n: u8| vec![n; 100]).collect();

@@ -13,7 +13,7 @@ use crate::{
     host::Command,
     peers::{Exchange, Script, ScriptHost, Step},
     scenario::Verdict,
-    tcp::Path,
+    tcp::{Path, Segments},
 };
 use core::time::Duration;
 use sansbox_engine::record::CloseReason::Completed;
@@ -81,6 +81,14 @@ fn by_paniq(world: &mut World, setting: Setting, to: &str, len: u64) -> Verdict 
     world.command(STOP_AT, tun.daemon, Command::Stop);
     world.command(STOP_AT + seconds(10), server, Command::Stop);
     run_to(world, &[Completed])
+}
+
+/// A way on which segments are as long as a kernel makes them: for what is much.
+fn whole_segments() -> Path {
+    Path {
+        segments: Segments::UpTo(1460),
+        ..Path::default()
+    }
 }
 
 /// Bytes at a pace.
@@ -181,29 +189,31 @@ scenarios! {
 
     /// Two hundred conversations at once.
     fn tun_many_flows(world) {
-        conversations(world, &Setting::default(), 200, 3_000)
+        conversations(world, &Setting::default(), 200, 1_200)
     }
 
     /// A slow origin holds a fast machine back: no byte is lost, and nothing grows.
     fn tun_slow_origin(world) {
+        world.default_path(whole_segments());
         let tun = Setting::default().build(world)?;
-        let send = Script::new().upload("up", 3_000_000).fin("up").then(Step::ExpectFin(None));
+        let send = Script::new().upload("up", 1_600_000).fin("up").then(Step::ExpectFin(None));
         tun.machine(world, programs([(ORIGIN, send)]));
         origin(world, |_| {
             let wait = Script::new().sleep(seconds(20));
-            wait.then(slowly("up", 3_000_000, Duration::from_millis(5))).expect_fin("up")
+            wait.then(slowly("up", 1_600_000, Duration::from_millis(5))).expect_fin("up")
         });
         run_to(world, &[Completed])
     }
 
     /// A slow machine holds a fast origin back.
     fn tun_slow_machine(world) {
+        world.default_path(whole_segments());
         let tun = Setting::default().build(world)?;
         let read = Script::new().send("go").sleep(seconds(20));
-        let read = read.then(slowly("down", 3_000_000, Duration::from_millis(5))).expect_fin("down");
+        let read = read.then(slowly("down", 1_600_000, Duration::from_millis(5))).expect_fin("down");
         tun.machine(world, programs([(ORIGIN, read)]));
         origin(world, |_| {
-            Script::new().expect("go").upload("down", 3_000_000).fin("down").then(Step::ExpectFin(None))
+            Script::new().expect("go").upload("down", 1_600_000).fin("down").then(Step::ExpectFin(None))
         });
         run_to(world, &[Completed])
     }
@@ -244,7 +254,7 @@ scenarios! {
     fn tun_short_queue(world) {
         let tun = TunSettings { queue_len: 6, lag: Duration::from_micros(200), ..plain_device() };
         let setting = Setting { tun, ..Setting::default() };
-        conversations(world, &setting, 6, 60_000)
+        conversations(world, &setting, 6, 30_000)
     }
 
     /// Machines behind a router that carries no more than 1280 octets and says so: what goes to
