@@ -16,5 +16,9 @@ mod embed;
 mod plan;
 #[path = "../../runtime/tests-common/relay.rs"]
 mod relay;
+#[path = "../../runtime/tests-common/tun.rs"]
+mod tun;
 #[path = "../../runtime/tests-common/udp.rs"]
 mod udp;
+#[path = "../../runtime/tests-common/wire.rs"]
+mod wire;

@@ -1,8 +1,9 @@
 //! TUN devices of inbounds: opened once, a queue for each worker.
 use crate::{
+    options::DeviceFile,
     runtime::StartError,
     shared::lock,
-    tun::{Device, Family, Interface, Opening, Routes, default_interface},
+    tun::{Device, Family, Interface, Opening, Routes, TunError, default_interface},
 };
 use core::net::IpAddr;
 use sansbox_engine::{carrier::tun, config::model::Tun, drive::Service, ids::InboundId};
@@ -31,20 +32,27 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
-    /// Opens a device for each inbound that has one, with a queue for each of `workers`; hands the
-    /// queues out.
+    /// Opens a device for each inbound that has one, with a queue for each of `workers`, or takes
+    /// what was `handed_in` for it; hands the queues out.
     pub(crate) fn open<S: Service>(
         service: &S,
         workers: usize,
+        mut handed_in: Vec<DeviceFile>,
     ) -> Result<(Self, Vec<Vec<Queue>>), StartError> {
         let mut queues: Vec<Vec<Queue>> = (0..workers).map(|_| Vec::new()).collect();
         let mut devices = Self::default();
         for (inbound, tun) in service.devices() {
-            let opening = Opening {
-                queues: workers,
-                ..Opening::default()
+            let file = handed_in.iter().position(|file| file.inbound == inbound);
+            let opened = match file.map(|at| handed_in.swap_remove(at)) {
+                Some(file) => adopt(&tun, file),
+                None => {
+                    let opening = Opening {
+                        queues: workers,
+                        ..Opening::default()
+                    };
+                    Device::open(&tun, opening)
+                }
             };
-            let opened = Device::open(&tun, opening);
             let mut device = opened.map_err(|source| StartError::Device { inbound, source })?;
             let facts = tun::Device {
                 mtu: device.mtu(),
@@ -59,7 +67,20 @@ impl Devices {
             }
             devices.opened.push((inbound, tun, device));
         }
+        if let Some(file) = handed_in.first() {
+            return Err(StartError::Device {
+                inbound: file.inbound,
+                source: TunError::Unwanted,
+            });
+        }
         Ok((devices, queues))
+    }
+
+    /// How each device is served at first.
+    pub(crate) fn settings(&self) -> BTreeMap<InboundId, tun::Settings> {
+        let opened = self.opened.iter();
+        let settings = opened.map(|(inbound, tun, _)| (*inbound, tun.sansbox.into()));
+        settings.collect()
     }
 
     /// Leads packets into the devices, for as long as what this returns lives.
@@ -90,6 +111,40 @@ impl Devices {
         let opened = self.opened.iter();
         opened.filter_map(|(inbound, _, device)| Some((*inbound, device.interface()?)))
     }
+}
+
+/// Takes a device that is open already.
+fn adopt(config: &Tun, handed_in: DeviceFile) -> Result<Device, TunError> {
+    let DeviceFile {
+        file,
+        mtu,
+        has_header,
+        ..
+    } = handed_in;
+    if config.auto_route {
+        return Err(TunError::NoInterface);
+    }
+    let leave_out = "leave it out";
+    let key = match config {
+        Tun {
+            interface_name: Some(_),
+            ..
+        } => Some("interface_name"),
+        Tun { mtu: Some(own), .. } if *own != mtu => Some("mtu"),
+        _ => None,
+    };
+    if let Some(key) = key {
+        let advice = leave_out;
+        return Err(TunError::HandedIn { key, advice });
+    }
+    if mtu < tun::MTU_MIN {
+        return Err(TunError::MtuTooSmall(mtu));
+    }
+    let addresses = config.address.iter().map(ipnet::IpNet::addr).collect();
+    Device::adopt(file, mtu, has_header, addresses).map_err(|source| TunError::Configure {
+        what: "waiting",
+        source,
+    })
 }
 
 /// The way around the devices of this process: packets of its own that enter one would leave by

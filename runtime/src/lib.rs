@@ -12,6 +12,7 @@
 //! | `net` | what a runtime does for a machine that has its turn |
 //! | `listen`, `acceptor`, `reception` | binding; accepting, with back-off; datagrams of a UDP listener |
 //! | `dial`, `sockets`, `udp` | outbound sockets, options of sockets, datagrams in batches |
+//! | `devices`, `tuning` | the devices of inbounds; what may be changed while they are served |
 //! | [`tun`] | TUN devices, their routes, and where other packets leave |
 //! | `pipes`, `resolve`, `process` | kernel pipes for splice(2), the system's resolver, CPUs and files |
 //!
@@ -35,12 +36,13 @@ pub mod runtime;
 mod shared;
 mod sockets;
 pub mod tun;
+mod tuning;
 mod udp;
 pub mod worker;
 
 pub use observer::{Observer, RuntimeEvent};
-pub use options::{Options, Shutdown};
+pub use options::{DeviceFile, Options, Shutdown};
 pub use reactor::Reactor;
-pub use runtime::{Bound, Running, Runtime, StartError};
+pub use runtime::{Bound, DeviceError, Running, Runtime, StartError};
 pub use sansbox_engine::drive::{Counters, InboundSockets, Network, Recorded, Service};
 pub use worker::Worker;
