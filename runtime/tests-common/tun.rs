@@ -64,18 +64,11 @@ impl Recorded for Moved {
 }
 
 impl Machine for Moved {
-    fn apply(&mut self, now: Instant, input: Input<'_>) {
-        self.0.apply(
-            now,
-            match input {
-                Input::Datagram { slot, from, data } => Input::Datagram {
-                    slot,
-                    from: moved(from, Ipv4Addr::LOCALHOST, FAR),
-                    data,
-                },
-                other => other,
-            },
-        );
+    fn apply(&mut self, now: Instant, mut input: Input<'_>) {
+        if let Input::Datagram { from, .. } = &mut input {
+            *from = moved(*from, Ipv4Addr::LOCALHOST, FAR);
+        }
+        self.0.apply(now, input);
     }
 
     fn poll_action(&mut self) -> Option<Action> {

@@ -119,14 +119,16 @@ impl Wire {
         });
         let (header, payload) = self.next(IpProtocol::Icmp)?;
         let packet = Icmpv4Packet::new_checked(&payload[..]).expect("ICMP");
-        match Icmpv4Repr::parse(&packet, &ChecksumCapabilities::default()).expect("a message") {
-            Icmpv4Repr::EchoReply {
-                ident: 7,
-                seq_no,
-                data,
-            } => Some((header.src_addr, seq_no, data.to_vec())),
-            _ => None,
-        }
+        let parsed = Icmpv4Repr::parse(&packet, &ChecksumCapabilities::default());
+        let Icmpv4Repr::EchoReply {
+            ident: 7,
+            seq_no,
+            data,
+        } = parsed.expect("a message")
+        else {
+            return None;
+        };
+        Some((header.src_addr, seq_no, data.to_vec()))
     }
 
     /// Sends a datagram.
