@@ -18,7 +18,6 @@ use sansbox_engine::{
     machine::{Action, Input, Machine, SlotPipes, Wanted},
     record::{CloseReason, Record},
 };
-use sansbox_stack::{Handshake, icmp::EchoMode};
 use smoltcp::socket::tcp;
 use std::{
     io::{Read, Write},
@@ -263,7 +262,7 @@ fn a_device_may_be_served_in_another_way_while_it_is_served() {
     // `wait` is answered, so nothing is on its way.
     assert!(wire.ping(FAR, 1).is_some());
     let reject = tun::Settings {
-        icmp_echo: EchoMode::Reject,
+        icmp_echo: tun::EchoMode::Reject,
         ..before
     };
     running.set_device(TUN, reject).expect("set");
@@ -284,7 +283,7 @@ fn a_device_may_be_served_in_another_way_while_it_is_served() {
     });
     assert!(was_open, "answered before the target was asked");
     let consistent = tun::Settings {
-        handshake_mode: Handshake::Consistent,
+        handshake_mode: tun::Handshake::Consistent,
         ..reject
     };
     running.set_device(TUN, consistent).expect("set");

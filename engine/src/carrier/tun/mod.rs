@@ -12,6 +12,7 @@ mod frame;
 mod settings;
 
 pub use frame::prefix;
+pub use sansbox_stack::{Handshake, icmp::EchoMode};
 pub use settings::{BadSettings, Settings};
 
 use super::{Carrier, Event, Path, Stream, StreamLimits, Transmit};
@@ -33,8 +34,7 @@ use flows::Flows;
 use frame::Batch;
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed, Target};
 use sansbox_stack::{
-    Config, FlowId, Handshake, Interface, InterfaceConfig, InterfaceEvent, Reject, TxBatch,
-    mtu::BadMtu, nat,
+    Config, FlowId, Interface, InterfaceConfig, InterfaceEvent, Reject, TxBatch, mtu::BadMtu, nat,
 };
 use std::{collections::VecDeque, sync::Arc};
 
