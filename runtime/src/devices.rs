@@ -168,7 +168,11 @@ impl Uplink {
         !self.addresses.is_empty()
     }
 
-    /// Would packets of a socket that got this local address enter a device?
+    /// Would packets of a socket that got this local address enter a device? A socket gets the
+    /// address of the interface that the kernel routes it to, so it is asked when one is connected.
+    ///
+    /// A socket that is bound to another address, but to no interface, keeps that address wherever
+    /// it is routed, so this cannot tell.
     pub(crate) fn reenters(&self, local: IpAddr) -> bool {
         self.has_devices() && self.addresses.contains(&local.to_canonical())
     }
@@ -229,5 +233,91 @@ impl Drop for Port {
                 ports.remove(&self.port);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::SocketAddr;
+    use std::process::Command;
+
+    const OWN: [u8; 4] = [172, 19, 0, 1];
+
+    fn uplink(addresses: Vec<IpAddr>) -> Arc<Uplink> {
+        Arc::new(Uplink {
+            addresses,
+            except: None,
+            found: Mutex::default(),
+            ports: Mutex::default(),
+            told: Mutex::default(),
+        })
+    }
+
+    #[test]
+    fn a_port_is_own_until_the_last_socket_with_it_is_gone() {
+        let uplink = uplink(vec![OWN.into()]);
+        let client = |port| SocketAddr::from((OWN, port));
+        let first = uplink.hold_port(5000).expect("there is a device");
+        let second = uplink.hold_port(5000).expect("there is a device");
+        assert!(uplink.is_own(client(5000)) && !uplink.is_own(client(5001)));
+        let other = SocketAddr::from(([172, 19, 0, 2], 5000));
+        assert!(!uplink.is_own(other), "from another host");
+        drop(first);
+        assert!(uplink.is_own(client(5000)));
+        drop(second);
+        assert!(!uplink.is_own(client(5000)));
+        assert!(lock(&uplink.ports).is_empty());
+    }
+
+    #[test]
+    fn without_devices_nothing_comes_back() {
+        let uplink = uplink(Vec::new());
+        assert!(uplink.hold_port(5000).is_none());
+        assert!(!uplink.reenters(OWN.into()));
+        assert!(!uplink.is_own(SocketAddr::from((OWN, 5000))));
+    }
+
+    #[test]
+    fn addresses_are_known_in_either_notation_and_told_of_once() {
+        let uplink = uplink(vec![OWN.into()]);
+        let mapped = "::ffff:172.19.0.1".parse().expect("an address");
+        assert!(uplink.reenters(OWN.into()) && uplink.reenters(mapped));
+        assert!(!uplink.reenters([172, 19, 0, 2].into()));
+        assert!(uplink.is_news(OWN.into()));
+        assert!(!uplink.is_news(mapped) && !uplink.is_news(OWN.into()));
+    }
+
+    fn ip(arguments: &str) {
+        let status = Command::new("ip").args(arguments.split(' ')).status();
+        assert!(status.expect("ip runs").success(), "ip {arguments}");
+    }
+
+    #[test]
+    fn the_interface_of_the_default_route_is_asked_for_once_a_second() {
+        crate::isolated::isolated(|| {
+            let open = |name: &str, address: &str| {
+                let mut config = Tun::new(vec![address.parse().expect("a prefix")]);
+                config.interface_name = Some(name.to_owned());
+                Device::open(&config, Opening::default()).expect("a device")
+            };
+            let _first = open("up0", "10.50.0.2/24");
+            let _second = open("up1", "10.51.0.2/24");
+            let to = [192, 0, 2, 1].into();
+            let uplink = uplink(Vec::new());
+            assert_eq!(uplink.interface(to), None);
+            // A name that is not there is as good as one that is.
+            ip("route add default via 10.50.0.1 dev up0");
+            let begun = Instant::now();
+            let soon = uplink.interface(to);
+            assert!(soon.is_none() || begun.elapsed() >= UPLINK_AGE_MAX);
+            std::thread::sleep(UPLINK_AGE_MAX);
+            assert_eq!(uplink.interface(to).as_deref(), Some("up0"));
+            ip("route replace default via 10.51.0.1 dev up1");
+            std::thread::sleep(UPLINK_AGE_MAX);
+            assert_eq!(uplink.interface(to).as_deref(), Some("up1"));
+            let v6 = "2001:db8::1".parse().expect("an address");
+            assert_eq!(uplink.interface(v6), None, "each family has its own");
+        });
     }
 }

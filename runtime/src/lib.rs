@@ -22,6 +22,9 @@
 mod acceptor;
 mod devices;
 mod dial;
+#[cfg(test)]
+#[path = "../tests-common/isolated.rs"]
+mod isolated;
 mod listen;
 mod local;
 mod net;

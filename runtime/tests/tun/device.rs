@@ -302,7 +302,8 @@ fn an_adopted_file_is_a_device() {
         let file = OwnedFd::from(opened.take_queues().pop().expect("a queue"));
         rustix::io::ioctl_fionbio(&file, false).expect("as an embedder may have it");
         let addresses = vec![IpAddr::from([172, 19, 0, 1])];
-        let mut device = Device::adopt(file, 1400, false, addresses).expect("adopted");
+        let mut device = Device::adopt(file, 1400, false, addresses.clone()).expect("adopted");
+        assert_eq!(device.addresses(), addresses);
         assert_eq!(
             (device.mtu(), device.has_header(), device.interface()),
             (1400, false, None)
@@ -312,8 +313,6 @@ fn an_adopted_file_is_a_device() {
         drain(&queue);
         let read = queue.read(&mut [0; 64]);
         assert_eq!(read.expect_err("empty").kind(), ErrorKind::WouldBlock);
-        let mapped = "::ffff:172.19.0.1".parse().expect("an address");
-        assert!(device.check_reentry(mapped).is_err());
     });
 }
 
