@@ -28,8 +28,8 @@ pub struct Options {
 ///
 /// Any file will do whose reads and writes are whole packets, such as a `SOCK_SEQPACKET` socket.
 /// It is told not to block, which holds for all duplicates of it, and closed at the end. When the
-/// other end is closed, or the system takes the device away, its connections end and the rest goes
-/// on.
+/// other end is closed its connections end, an observer is told, and the rest goes on. Whether a
+/// device that the system takes away is noticed depends on the executor: async-io does, tokio not.
 #[derive(Debug)]
 pub struct DeviceFile {
     /// Whose. It may have neither `auto_route` nor `interface_name`, nor another `mtu`; its

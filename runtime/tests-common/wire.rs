@@ -14,6 +14,7 @@ use smoltcp::{
     },
 };
 use std::{
+    cell::Cell,
     net::{Ipv4Addr, SocketAddrV4},
     os::fd::OwnedFd,
     thread,
@@ -25,6 +26,8 @@ pub(crate) const MTU: u16 = 1400;
 const HEADER_LEN: usize = 10;
 /// Address of the device, which the programs behind it send from.
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(172, 19, 0, 1);
+const TCP: u8 = 6;
+const SYN_ACK: u8 = 0x12;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The clients' end.
@@ -32,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Wire {
     file: OwnedFd,
     has_header: bool,
+    /// SYNs that were answered with SYN and ACK.
+    answered: Cell<usize>,
 }
 
 impl Wire {
@@ -40,7 +45,15 @@ impl Wire {
         let flags = SocketFlags::CLOEXEC;
         let kind = SocketType::SEQPACKET;
         let (device, file) = socketpair(AddressFamily::UNIX, kind, flags, None).expect("a pair");
-        (device, Self { file, has_header })
+        let answered = Cell::new(0);
+        (
+            device,
+            Self {
+                file,
+                has_header,
+                answered,
+            },
+        )
     }
 
     /// A packet, if there is one. `None` as well when the other end is closed.
@@ -51,10 +64,19 @@ impl Wire {
             Ok((n, _)) => {
                 bytes.truncate(n);
                 let header = if self.has_header { HEADER_LEN } else { 0 };
-                Some(bytes.split_off(header))
+                let packet = bytes.split_off(header);
+                if packet[9] == TCP && packet[33] & SYN_ACK == SYN_ACK {
+                    self.answered.set(self.answered.get() + 1);
+                }
+                Some(packet)
             }
             Err(e) => panic!("receiving: {e}"),
         }
+    }
+
+    /// How many SYNs were answered with SYN and ACK.
+    pub(crate) const fn answered(&self) -> usize {
+        self.answered.get()
     }
 
     fn put(&self, packet: &[u8]) {

@@ -1,6 +1,7 @@
 //! Devices: what they are when they are open, and packets in and out.
 use crate::namespace::{close, config, drain, ip, isolated, nets, next, plain, until};
 use nix::sys::socket::{setsockopt, sockopt};
+use rustix::io::Errno;
 use sansbox_runtime::tun::{Device, Opening, Queue, TunError};
 use std::{
     io::{ErrorKind, IoSlice, Write as _},
@@ -154,7 +155,11 @@ fn a_queue_never_blocks_and_takes_whole_packets() {
             ErrorKind::InvalidInput
         );
         ip("link set tunblock0 down");
-        assert!(queue.read(&mut [0; 64]).is_err());
+        let down = queue.read(&mut [0; 64]).expect_err("nothing comes");
+        assert_eq!(down.kind(), ErrorKind::WouldBlock, "it may come up again");
+        ip("link del tunblock0");
+        let gone = queue.read(&mut [0; 64]).expect_err("nothing comes");
+        assert_eq!(gone.raw_os_error(), Some(Errno::BADFD.raw_os_error()));
     });
 }
 
