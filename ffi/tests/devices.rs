@@ -1,5 +1,5 @@
 //! TUN devices of a program's own: what is refused, and that descriptors stay the caller's.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "runtime"))]
 #![expect(unsafe_code, reason = "calls the interface as C does")]
 use sansbox_ffi::{
     door::{device::*, instance::*},
