@@ -6,7 +6,9 @@
  *       machines for a loop of your own. They open no socket and read no clock: you tell them what
  *       happened and do what their actions say.
  *   sansbox_start, sansbox_stats, sansbox_bound, sansbox_log, sansbox_stop
- *       a whole proxy on threads of its own.
+ *       a whole proxy on threads of its own;
+ *   sansbox_start_with_devices, sansbox_device, sansbox_set_device
+ *       the same for TUN devices that the program has open.
  *
  * Handles are numbers and never 0. A handle that was freed, made up or of another kind gives
  * SANSBOX_STATUS_BAD_HANDLE and touches no memory. They stand in one table for the process, which
@@ -54,7 +56,7 @@
 // Version of this interface. A program that was built with another first digit group (the number
 // divided by 1000) than `sansbox_abi_version` returns must not go on: layouts or meanings differ.
 // Within one, functions and constants are only added.
-#define SANSBOX_ABI_VERSION 1000
+#define SANSBOX_ABI_VERSION 1001
 
 // Bytes of a seed.
 #define SANSBOX_SEED_SIZE 32
@@ -268,6 +270,48 @@ typedef uint32_t sansbox_close;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// When a SYN that comes out of a TUN device is answered.
+enum sansbox_handshake
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // At once.
+  SANSBOX_HANDSHAKE_FAST = 1,
+  // When the target is connected.
+  SANSBOX_HANDSHAKE_CONSISTENT = 2,
+  // When the target is connected, or when the rules need to see the first bytes.
+  SANSBOX_HANDSHAKE_AUTO = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum sansbox_handshake sansbox_handshake;
+#else
+typedef uint32_t sansbox_handshake;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// What becomes of echo requests that come out of a TUN device.
+enum sansbox_echo
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Nothing.
+  SANSBOX_ECHO_OFF = 1,
+  // They are answered here, for every address.
+  SANSBOX_ECHO_REPLY = 2,
+  // They are answered with unreachable, prohibited.
+  SANSBOX_ECHO_REJECT = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum sansbox_echo sansbox_echo;
+#else
+typedef uint32_t sansbox_echo;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // An IP address and a port. All zero: no address.
 typedef struct {
   // The address in network byte order; the first 4 bytes for IPv4.
@@ -412,6 +456,31 @@ typedef struct {
   // 1: datagrams, 0: TCP connections.
   uint32_t udp;
 } sansbox_bound_listener;
+
+// A TUN device that is open already: named, addressed and routed into by whoever opened it.
+typedef struct {
+  // Index of the tun inbound that it is for. That may have neither `auto_route` nor
+  // `interface_name`, nor another `mtu`; its `address` is to be that of the device.
+  uint32_t inbound;
+  // File descriptor of which each read and each write is a whole packet.
+  int32_t fd;
+  // Most bytes of a packet, from 1280.
+  uint16_t mtu;
+  // 1: every packet has a `virtio_net_hdr` of 10 bytes before it; 0: none has.
+  uint8_t has_header;
+  // Always 0.
+  uint8_t reserved;
+} sansbox_open_device;
+
+// How a TUN device is served, as far as it can be changed while it is.
+typedef struct {
+  // `egress_mtu`: MTU of the way to the Internet in bytes, 576 to 65535.
+  uint32_t egress_mtu;
+  // `handshake_mode`: one of `sansbox_handshake`.
+  uint32_t handshake_mode;
+  // `icmp_echo`: one of `sansbox_echo`.
+  uint32_t icmp_echo;
+} sansbox_device_settings;
 
 #ifdef __cplusplus
 extern "C" {
@@ -668,6 +737,48 @@ sansbox_status sansbox_bound(uint64_t instance, uint32_t index, sansbox_bound_li
 // Pointers:
 // `text` is writable for `text_len` bytes, `len` is writable; they do not overlap.
 sansbox_status sansbox_log(uint64_t instance, char *text, size_t text_len, size_t *len);
+
+// As `sansbox_start`, with `devices_len` TUN devices at `devices` for as many tun inbounds; the
+// library opens those of other tun inbounds itself, which needs rights. One of these needs none:
+// nothing is named, addressed or routed.
+//
+// The descriptors stay the caller's: the library makes duplicates, and closes those when it
+// stops, or when it does not start. Close yours whenever you like; a device is gone when all are
+// closed. `O_NONBLOCK` is set, which duplicates share. A socket of type `SOCK_SEQPACKET` or
+// `SOCK_DGRAM` will do for a device.
+//
+// SANSBOX_STATUS_BAD_ARGUMENT: a descriptor is not open, an index or a number is out of range.
+// SANSBOX_STATUS_START_FAILED: a device is not possible for its inbound; the text says why. When
+// the system takes a device away later, its connections end, a log line says so, and the rest
+// goes on.
+//
+// Pointers:
+// As for `sansbox_start`; `devices` is readable for `devices_len` items.
+sansbox_status sansbox_start_with_devices(const char *json,
+                                          size_t json_len,
+                                          const sansbox_open_device *devices,
+                                          size_t devices_len,
+                                          char *text,
+                                          size_t text_len,
+                                          uint64_t *instance);
+
+// How the device of the tun inbound with number `inbound` is served;
+// SANSBOX_STATUS_BAD_ARGUMENT when that is none.
+//
+// Pointers:
+// `settings` is writable.
+sansbox_status sansbox_device(uint64_t instance,
+                              uint32_t inbound,
+                              sansbox_device_settings *settings);
+
+// Serves the device of the tun inbound with number `inbound` in another way, a moment later.
+// Connections go on. SANSBOX_STATUS_BAD_ARGUMENT when it is none, or for settings that cannot be.
+//
+// Pointers:
+// `settings` is readable.
+sansbox_status sansbox_set_device(uint64_t instance,
+                                  uint32_t inbound,
+                                  const sansbox_device_settings *settings);
 
 #ifdef __cplusplus
 }  // extern "C"

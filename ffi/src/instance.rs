@@ -2,12 +2,13 @@
 use crate::{
     log::Lines,
     plan,
+    settings::read_settings,
     status::Status,
-    types::{Bound, Stats},
+    types::{Bound, DeviceSettings, Stats},
 };
 use nix::sys::signal::SigSet;
-use sansbox_engine::{Plan, config::model::Config};
-use sansbox_tokio::{Network, Options, Running, Runtime, Shutdown};
+use sansbox_engine::{Plan, config::model::Config, ids::InboundId};
+use sansbox_tokio::{DeviceFile, Network, Options, Running, Runtime, Shutdown};
 use std::{
     sync::{Arc, Mutex},
     thread,
@@ -24,7 +25,10 @@ pub(crate) struct Instance {
 impl Instance {
     /// Starts what a configuration describes. The text says why it does not start, or what should
     /// be changed when it does.
-    pub(crate) fn start(json: &[u8]) -> Result<(Self, String), (Status, String)> {
+    pub(crate) fn start(
+        json: &[u8],
+        devices: Vec<DeviceFile>,
+    ) -> Result<(Self, String), (Status, String)> {
         let (config, plan, warnings) = plan::build(json)?;
         if config
             .log
@@ -37,7 +41,11 @@ impl Instance {
         }
         let plan = Arc::new(plan);
         let lines = Arc::new(Lines::new(Arc::clone(&plan), &config.log));
-        let running = start_quietly(plan, options(&config), Arc::clone(&lines))?;
+        let options = Options {
+            devices,
+            ..options(&config)
+        };
+        let running = start_quietly(plan, options, Arc::clone(&lines))?;
         let running = Mutex::new(running);
         Ok((Self { running, lines }, warnings))
     }
@@ -70,6 +78,21 @@ impl Instance {
                 Network::Udp => 1,
             },
         })
+    }
+
+    /// How a device is served.
+    pub(crate) fn device(&self, inbound: InboundId) -> Result<DeviceSettings, Status> {
+        let running = self.running.lock().map_err(|_| Status::Panicked)?;
+        let settings = running.device(inbound).ok_or(Status::BadArgument)?;
+        Ok(settings.into())
+    }
+
+    /// Serves a device in another way.
+    pub(crate) fn set_device(&self, inbound: InboundId, to: DeviceSettings) -> Result<(), Status> {
+        let running = self.running.lock().map_err(|_| Status::Panicked)?;
+        let settings = read_settings(to)?;
+        let set = running.set_device(inbound, settings);
+        set.map_err(|_| Status::BadArgument)
     }
 
     pub(crate) fn lines(&self) -> &Lines {

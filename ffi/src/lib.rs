@@ -13,7 +13,7 @@
 //! | `handles`, `object` | numbers that stand for objects |
 //! | `driven` | a machine, and the checks that its driver keeps the contract |
 //! | `plan`, `convert` | configurations; the engine's words in those of the interface |
-//! | `instance`, `log` | a running proxy |
+//! | `instance`, `settings`, `log` | a running proxy |
 //!
 //! Nothing that a caller does with numbers, handles, the order of calls or the content of its
 //! buffers is undefined behaviour: it is a [`status::Status`]. Pointers to memory that is not the
@@ -29,6 +29,8 @@ mod log;
 mod memory;
 mod object;
 mod plan;
+#[cfg(feature = "runtime")]
+mod settings;
 pub mod status;
 pub mod types;
 

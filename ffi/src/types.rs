@@ -361,6 +361,59 @@ pub struct Bound {
     pub udp: u32,
 }
 
+/// A TUN device that is open already: named, addressed and routed into by whoever opened it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    /// Index of the tun inbound that it is for. That may have neither `auto_route` nor
+    /// `interface_name`, nor another `mtu`; its `address` is to be that of the device.
+    pub inbound: u32,
+    /// File descriptor of which each read and each write is a whole packet.
+    pub fd: i32,
+    /// Most bytes of a packet, from 1280.
+    pub mtu: u16,
+    /// 1: every packet has a `virtio_net_hdr` of 10 bytes before it; 0: none has.
+    pub has_header: u8,
+    /// Always 0.
+    pub reserved: u8,
+}
+
+/// When a SYN that comes out of a TUN device is answered.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeKind {
+    /// At once.
+    Fast = 1,
+    /// When the target is connected.
+    Consistent = 2,
+    /// When the target is connected, or when the rules need to see the first bytes.
+    Auto = 3,
+}
+
+/// What becomes of echo requests that come out of a TUN device.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EchoKind {
+    /// Nothing.
+    Off = 1,
+    /// They are answered here, for every address.
+    Reply = 2,
+    /// They are answered with unreachable, prohibited.
+    Reject = 3,
+}
+
+/// How a TUN device is served, as far as it can be changed while it is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceSettings {
+    /// `egress_mtu`: MTU of the way to the Internet in bytes, 576 to 65535.
+    pub egress_mtu: u32,
+    /// `handshake_mode`: one of `sansbox_handshake`.
+    pub handshake_mode: u32,
+    /// `icmp_echo`: one of `sansbox_echo`.
+    pub icmp_echo: u32,
+}
+
 /// `text` with a final zero in an array of its own; `None` when it does not fit or holds a zero.
 pub(crate) fn zero_ended<const N: usize>(text: &str) -> Option<[c_char; N]> {
     let mut array = [0; N];
@@ -389,8 +442,10 @@ mod tests {
             size_of::<Outbound>(),
             size_of::<Stats>(),
             size_of::<Bound>(),
+            size_of::<Device>(),
+            size_of::<DeviceSettings>(),
         ];
-        assert_eq!(sizes, [24, 320, 56, 88, 120, 136, 88, 32]);
+        assert_eq!(sizes, [24, 320, 56, 88, 120, 136, 88, 32, 12, 12]);
         let lasts = [
             offset_of!(Action, name),
             offset_of!(Record, finished),

@@ -153,6 +153,14 @@ fn run_client(program: &Program, valgrind: bool) {
     }
 }
 
+/// A device of the program's own, whose way of being served changes.
+fn run_device(program: &Program, valgrind: bool) {
+    let mut child = command(program, valgrind).spawn().expect("start it");
+    let output = child.stdout.take().expect("a pipe");
+    let text = finish(child, output);
+    assert_eq!(text, "answered with type 0\nthen with type 3\ngone\n");
+}
+
 /// A running proxy; clients come and go, one of them rudely.
 fn run_embedded(program: &Program, valgrind: bool) {
     let mut child = command(program, valgrind).spawn().expect("start it");
@@ -232,6 +240,13 @@ fn a_proxy_inside_a_program_in_c() {
 }
 
 #[test]
+fn a_device_inside_a_program_in_c() {
+    if has("cc") {
+        run_device(&compile("device", "static", Link::Static, &[]), false);
+    }
+}
+
+#[test]
 fn the_sanitizers_find_nothing() {
     if has("cc") {
         let flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
@@ -240,6 +255,7 @@ fn the_sanitizers_find_nothing() {
             false,
         );
         run_embedded(&compile("embedded", "asan", Link::Static, &flags), false);
+        run_device(&compile("device", "asan", Link::Static, &flags), false);
     }
 }
 
@@ -251,6 +267,7 @@ fn valgrind_finds_no_error_and_no_leak() {
             true,
         );
         run_embedded(&compile("embedded", "valgrind", Link::Static, &[]), true);
+        run_device(&compile("device", "valgrind", Link::Static, &[]), true);
     }
 }
 

@@ -12,9 +12,17 @@ mod carried;
 mod common;
 #[path = "../../runtime/tests-common/embed.rs"]
 mod embed;
+#[path = "../../runtime/tests-common/isolated.rs"]
+mod isolated;
 #[path = "../../runtime/tests-common/plan.rs"]
 mod plan;
 #[path = "../../runtime/tests-common/relay.rs"]
 mod relay;
+#[path = "../../runtime/tests-common/tun.rs"]
+mod tun;
+#[path = "../../runtime/tests-common/tun_kernel.rs"]
+mod tun_kernel;
 #[path = "../../runtime/tests-common/udp.rs"]
 mod udp;
+#[path = "../../runtime/tests-common/wire.rs"]
+mod wire;

@@ -11,8 +11,8 @@ pub mod reactor;
 
 pub use reactor::Executor;
 pub use sansbox_runtime::{
-    Bound, Counters, InboundSockets, Network, Observer, Options, Reactor, Recorded, Running,
-    RuntimeEvent, Service, Shutdown, StartError, observer, options,
+    Bound, Counters, DeviceError, DeviceFile, InboundSockets, Network, Observer, Options, Reactor,
+    Recorded, Running, RuntimeEvent, Service, Shutdown, StartError, observer, options,
 };
 
 /// Starts workers on tokio.

@@ -1,9 +1,10 @@
 //! TUN devices of inbounds: opened once, a queue for each worker.
 use crate::{
+    options::DeviceFile,
     runtime::StartError,
     shared::lock,
     steering::Steering,
-    tun::{Device, Family, Interface, Opening, Routes, default_interface},
+    tun::{Device, Family, Interface, Opening, Routes, TunError, default_interface},
 };
 use core::net::IpAddr;
 use sansbox_engine::{carrier::tun, config::model::Tun, drive::Service, ids::InboundId};
@@ -33,27 +34,35 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
-    /// Opens a device for each inbound that has one, with a queue for each of `workers`; hands the
-    /// queues out.
+    /// Opens a device for each inbound that has one, with a queue for each of `workers`, or takes
+    /// what was `handed_in` for it; hands the queues out.
     pub(crate) fn open<S: Service>(
         service: &S,
         workers: usize,
+        mut handed_in: Vec<DeviceFile>,
     ) -> Result<(Self, Vec<Vec<Queue>>), StartError> {
         let mut queues: Vec<Vec<Queue>> = (0..workers).map(|_| Vec::new()).collect();
         let mut devices = Self::default();
         for (inbound, tun) in service.devices() {
-            let opening = Opening {
-                queues: workers,
-                ..Opening::default()
+            let file = handed_in.iter().position(|file| file.inbound == inbound);
+            let opened = match file.map(|at| handed_in.swap_remove(at)) {
+                Some(file) => adopt(&tun, file),
+                None => {
+                    let opening = Opening {
+                        queues: workers,
+                        ..Opening::default()
+                    };
+                    Device::open(&tun, opening)
+                }
             };
-            let opened = Device::open(&tun, opening);
             let mut device = opened.map_err(|source| StartError::Device { inbound, source })?;
             let facts = tun::Device {
                 mtu: device.mtu(),
                 has_offload: device.has_header(),
             };
-            let steering = Steering::of(workers, facts.has_offload);
-            let opened = device.take_queues().into_iter().zip(steering);
+            let opened = device.take_queues();
+            let steering = Steering::of(opened.len(), facts.has_offload);
+            let opened = opened.into_iter().zip(steering);
             for (worker, (queue, steering)) in queues.iter_mut().zip(opened) {
                 worker.push(Queue {
                     inbound,
@@ -64,7 +73,20 @@ impl Devices {
             }
             devices.opened.push((inbound, tun, device));
         }
+        if let Some(file) = handed_in.first() {
+            return Err(StartError::Device {
+                inbound: file.inbound,
+                source: TunError::Unwanted,
+            });
+        }
         Ok((devices, queues))
+    }
+
+    /// How each device is served at first.
+    pub(crate) fn settings(&self) -> BTreeMap<InboundId, tun::Settings> {
+        let opened = self.opened.iter();
+        let settings = opened.map(|(inbound, tun, _)| (*inbound, tun.sansbox.into()));
+        settings.collect()
     }
 
     /// Leads packets into the devices, for as long as what this returns lives.
@@ -97,6 +119,40 @@ impl Devices {
     }
 }
 
+/// Takes a device that is open already.
+fn adopt(config: &Tun, handed_in: DeviceFile) -> Result<Device, TunError> {
+    let DeviceFile {
+        file,
+        mtu,
+        has_header,
+        ..
+    } = handed_in;
+    if config.auto_route {
+        return Err(TunError::NoInterface);
+    }
+    let leave_out = "leave it out";
+    let key = match config {
+        Tun {
+            interface_name: Some(_),
+            ..
+        } => Some("interface_name"),
+        Tun { mtu: Some(own), .. } if *own != mtu => Some("mtu"),
+        _ => None,
+    };
+    if let Some(key) = key {
+        let advice = leave_out;
+        return Err(TunError::HandedIn { key, advice });
+    }
+    if mtu < tun::MTU_MIN {
+        return Err(TunError::MtuTooSmall(mtu));
+    }
+    let addresses = config.address.iter().map(ipnet::IpNet::addr).collect();
+    Device::adopt(file, mtu, has_header, addresses).map_err(|source| TunError::Configure {
+        what: "waiting",
+        source,
+    })
+}
+
 /// The way around the devices of this process: packets of its own that enter one would leave by
 /// another socket, and enter it again.
 #[derive(Debug)]
@@ -118,7 +174,11 @@ impl Uplink {
         !self.addresses.is_empty()
     }
 
-    /// Would packets of a socket that got this local address enter a device?
+    /// Would packets of a socket that got this local address enter a device? A socket gets the
+    /// address of the interface that the kernel routes it to, so it is asked when one is connected.
+    ///
+    /// A socket that is bound to another address, but to no interface, keeps that address wherever
+    /// it is routed, so this cannot tell.
     pub(crate) fn reenters(&self, local: IpAddr) -> bool {
         self.has_devices() && self.addresses.contains(&local.to_canonical())
     }
@@ -179,5 +239,91 @@ impl Drop for Port {
                 ports.remove(&self.port);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::SocketAddr;
+    use std::process::Command;
+
+    const OWN: [u8; 4] = [172, 19, 0, 1];
+
+    fn uplink(addresses: Vec<IpAddr>) -> Arc<Uplink> {
+        Arc::new(Uplink {
+            addresses,
+            except: None,
+            found: Mutex::default(),
+            ports: Mutex::default(),
+            told: Mutex::default(),
+        })
+    }
+
+    #[test]
+    fn a_port_is_own_until_the_last_socket_with_it_is_gone() {
+        let uplink = uplink(vec![OWN.into()]);
+        let client = |port| SocketAddr::from((OWN, port));
+        let first = uplink.hold_port(5000).expect("there is a device");
+        let second = uplink.hold_port(5000).expect("there is a device");
+        assert!(uplink.is_own(client(5000)) && !uplink.is_own(client(5001)));
+        let other = SocketAddr::from(([172, 19, 0, 2], 5000));
+        assert!(!uplink.is_own(other), "from another host");
+        drop(first);
+        assert!(uplink.is_own(client(5000)));
+        drop(second);
+        assert!(!uplink.is_own(client(5000)));
+        assert!(lock(&uplink.ports).is_empty());
+    }
+
+    #[test]
+    fn without_devices_nothing_comes_back() {
+        let uplink = uplink(Vec::new());
+        assert!(uplink.hold_port(5000).is_none());
+        assert!(!uplink.reenters(OWN.into()));
+        assert!(!uplink.is_own(SocketAddr::from((OWN, 5000))));
+    }
+
+    #[test]
+    fn addresses_are_known_in_either_notation_and_told_of_once() {
+        let uplink = uplink(vec![OWN.into()]);
+        let mapped = "::ffff:172.19.0.1".parse().expect("an address");
+        assert!(uplink.reenters(OWN.into()) && uplink.reenters(mapped));
+        assert!(!uplink.reenters([172, 19, 0, 2].into()));
+        assert!(uplink.is_news(OWN.into()));
+        assert!(!uplink.is_news(mapped) && !uplink.is_news(OWN.into()));
+    }
+
+    fn ip(arguments: &str) {
+        let status = Command::new("ip").args(arguments.split(' ')).status();
+        assert!(status.expect("ip runs").success(), "ip {arguments}");
+    }
+
+    #[test]
+    fn the_interface_of_the_default_route_is_asked_for_once_a_second() {
+        crate::isolated::isolated(|| {
+            let open = |name: &str, address: &str| {
+                let mut config = Tun::new(vec![address.parse().expect("a prefix")]);
+                config.interface_name = Some(name.to_owned());
+                Device::open(&config, Opening::default()).expect("a device")
+            };
+            let _first = open("up0", "10.50.0.2/24");
+            let _second = open("up1", "10.51.0.2/24");
+            let to = [192, 0, 2, 1].into();
+            let uplink = uplink(Vec::new());
+            assert_eq!(uplink.interface(to), None);
+            // A name that is not there is as good as one that is.
+            ip("route add default via 10.50.0.1 dev up0");
+            let begun = Instant::now();
+            let soon = uplink.interface(to);
+            assert!(soon.is_none() || begun.elapsed() >= UPLINK_AGE_MAX);
+            std::thread::sleep(UPLINK_AGE_MAX);
+            assert_eq!(uplink.interface(to).as_deref(), Some("up0"));
+            ip("route replace default via 10.51.0.1 dev up1");
+            std::thread::sleep(UPLINK_AGE_MAX);
+            assert_eq!(uplink.interface(to).as_deref(), Some("up1"));
+            let v6 = "2001:db8::1".parse().expect("an address");
+            assert_eq!(uplink.interface(v6), None, "each family has its own");
+        });
     }
 }

@@ -12,7 +12,7 @@
 //! | `net` | what a runtime does for a machine that has its turn |
 //! | `listen`, `acceptor`, `reception` | binding; accepting, with back-off; datagrams of a UDP listener |
 //! | `dial`, `sockets`, `udp` | outbound sockets, options of sockets, datagrams in batches |
-//! | `devices`, `steering` | the devices of TUN inbounds, a queue for each worker |
+//! | `devices`, `steering`, `tuning` | the devices of inbounds, a queue for each worker; what may be changed while they are served |
 //! | [`tun`] | TUN devices, their routes, and where other packets leave |
 //! | `pipes`, `resolve`, `process` | kernel pipes for splice(2), the system's resolver, CPUs and files |
 //!
@@ -22,6 +22,9 @@
 mod acceptor;
 mod devices;
 mod dial;
+#[cfg(test)]
+#[path = "../tests-common/isolated.rs"]
+mod isolated;
 mod listen;
 mod local;
 mod net;
@@ -37,12 +40,13 @@ mod shared;
 mod sockets;
 mod steering;
 pub mod tun;
+mod tuning;
 mod udp;
 pub mod worker;
 
 pub use observer::{Observer, RuntimeEvent};
-pub use options::{Options, Shutdown};
+pub use options::{DeviceFile, Options, Shutdown};
 pub use reactor::Reactor;
-pub use runtime::{Bound, Running, Runtime, StartError};
+pub use runtime::{Bound, DeviceError, Running, Runtime, StartError};
 pub use sansbox_engine::drive::{Counters, InboundSockets, Network, Recorded, Service};
 pub use worker::Worker;

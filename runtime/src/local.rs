@@ -2,7 +2,7 @@
 use crate::{
     acceptor::Acceptor,
     devices::Queue,
-    net::{Datagrams, Device, Net, Turn},
+    net::{Datagrams, DeviceQueue, Net, Turn},
     observer::RuntimeEvent,
     pipes::KernelPipes,
     reactor::{Io as _, Reactor, Sleep as _},
@@ -20,7 +20,7 @@ use core::{
 };
 use sansbox_core::{Instant, Seed};
 use sansbox_engine::{
-    carrier::{Carrier, Whose},
+    carrier::{Carrier, Whose, tun},
     drive::{self, Birth, CarrierDrive, Drive, Pool, Recorded, Service, SessionBirth},
     ids::InboundId,
 };
@@ -32,6 +32,14 @@ use std::{
     rc::Rc,
     sync::Arc,
 };
+
+/// The carrier of a device.
+struct Device {
+    number: usize,
+    inbound: InboundId,
+    /// What it has not taken over yet.
+    settings: Option<tun::Settings>,
+}
 
 /// What the sessions of one worker share.
 pub(crate) struct Local<S: Service, R: Reactor> {
@@ -48,6 +56,10 @@ pub(crate) struct Local<S: Service, R: Reactor> {
     is_closing: Cell<bool>,
     /// Carriers among the sessions.
     carriers: Cell<usize>,
+    /// Those of devices.
+    devices: RefCell<Vec<Device>>,
+    /// Version of the settings that they have.
+    tuned: Cell<u64>,
     is_carriers_end: Cell<bool>,
     /// The deadline that the alarm waits for, and how to wake it.
     alarm_at: Cell<Option<Instant>>,
@@ -77,6 +89,8 @@ impl<S: Service, R: Reactor> Local<S, R> {
             listeners: RefCell::default(),
             is_closing: Cell::new(false),
             carriers: Cell::new(0),
+            devices: RefCell::default(),
+            tuned: Cell::new(0),
             is_carriers_end: Cell::new(false),
             alarm_at: Cell::new(None),
             alarm: RefCell::default(),
@@ -187,12 +201,17 @@ impl<S: Service, R: Reactor> Local<S, R> {
         let service = &self.shared.service;
         let machine = service.device(inbound, facts, seed, now);
         let machine = machine.ok_or(io::ErrorKind::Unsupported)?;
-        let device = Device {
+        let device = DeviceQueue {
             io: R::Io::new(fd, true)?,
             steering,
         };
         let device = (device, facts);
         let number = self.enter_carrier();
+        self.devices.borrow_mut().push(Device {
+            number,
+            inbound,
+            settings: None,
+        });
         let drive = CarrierDrive::device(machine, number, inbound, device, &self.pool);
         self.spawn(Work::Carrier(Box::new(drive)));
         Ok(())
@@ -210,6 +229,8 @@ impl<S: Service, R: Reactor> Local<S, R> {
     }
 
     fn leave_carrier(&self, number: usize) {
+        let mut devices = self.devices.borrow_mut();
+        devices.retain(|device| device.number != number);
         self.carriers.set(self.carriers.get() - 1);
         self.sessions.borrow_mut().try_remove(number);
     }
@@ -220,6 +241,33 @@ impl<S: Service, R: Reactor> Local<S, R> {
         for (_, waker) in &*self.sessions.borrow() {
             waker.wake_by_ref();
         }
+    }
+
+    /// Takes settings over that were changed since. True when there are any.
+    pub(crate) fn retune(&self) -> bool {
+        let tuning = &self.shared.tuning;
+        let version = tuning.version();
+        if self.tuned.replace(version) == version {
+            return false;
+        }
+        let sessions = self.sessions.borrow();
+        for device in &mut *self.devices.borrow_mut() {
+            device.settings = tuning.get(device.inbound);
+            if let Some(waker) = sessions.get(device.number) {
+                waker.wake_by_ref();
+            }
+        }
+        true
+    }
+
+    /// Settings for the device that a carrier serves.
+    fn take_settings(&self, number: usize) -> Option<tun::Settings> {
+        let mut devices = self.devices.borrow_mut();
+        let mut devices = devices.iter_mut();
+        devices
+            .find(|device| device.number == number)?
+            .settings
+            .take()
     }
 
     /// Wakes the alarm when a deadline comes before what it waits for. True when it was woken.
@@ -399,6 +447,9 @@ fn turn_carrier<S: Service, R: Reactor>(
         if local.is_carriers_end.get() {
             drive.stop(&mut driver, &local.pool, now);
             return drive::Turn::Finished;
+        }
+        if let Some(settings) = local.take_settings(drive.number()) {
+            drive.set_device(now, &settings);
         }
         drive.turn(&mut driver, &local.pool, now)
     }));

@@ -50,11 +50,11 @@ impl<R: Reactor> Sockets for Net<R> {
     type Datagrams = Box<Datagrams<R>>;
     type Lookup = Lookup;
     type Conduit = Box<KernelPipe>;
-    type Device = Device<R>;
+    type Device = DeviceQueue<R>;
 }
 
 /// The queue of a TUN device.
-pub(crate) struct Device<R: Reactor> {
+pub(crate) struct DeviceQueue<R: Reactor> {
     pub(crate) io: R::Io,
     pub(crate) steering: Steering,
 }
@@ -249,7 +249,7 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
 
     fn poll_read_frame(
         &mut self,
-        device: &mut Device<R>,
+        device: &mut DeviceQueue<R>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let cx = Context::from_waker(self.waker);
@@ -268,7 +268,11 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
         }
     }
 
-    fn write_frame(&mut self, device: &mut Device<R>, frame: &[IoSlice<'_>]) -> io::Result<()> {
+    fn write_frame(
+        &mut self,
+        device: &mut DeviceQueue<R>,
+        frame: &[IoSlice<'_>],
+    ) -> io::Result<()> {
         // A device never has its writer wait: it takes a frame or loses it.
         tun::Queue::write_to(&device.io, frame).map(drop)
     }

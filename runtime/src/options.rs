@@ -1,8 +1,9 @@
 //! What a caller may choose.
-use std::time::Duration;
+use sansbox_engine::ids::InboundId;
+use std::{os::fd::OwnedFd, time::Duration};
 
 /// How to run.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Options {
     /// Threads, each with its own event loop; one for each usable CPU when absent. With more than
     /// one, each is pinned to its CPU and prefers the connections that arrive there.
@@ -18,6 +19,28 @@ pub struct Options {
     pub max_pipes: usize,
     /// Raise the soft limit of open files to the hard one.
     pub raise_file_limit: bool,
+    /// Devices that are open already, each for a tun inbound; the others are opened.
+    pub devices: Vec<DeviceFile>,
+}
+
+/// An open TUN device for a tun inbound: named, addressed and routed into by whoever opened it, so
+/// that serving it needs no rights. One worker serves it.
+///
+/// Any file will do whose reads and writes are whole packets, such as a `SOCK_SEQPACKET` socket.
+/// It is told not to block, which holds for all duplicates of it, and closed at the end. When the
+/// other end is closed its connections end, an observer is told, and the rest goes on. Whether a
+/// device that the system takes away is noticed depends on the executor: async-io does, tokio not.
+#[derive(Debug)]
+pub struct DeviceFile {
+    /// Whose. It may have neither `auto_route` nor `interface_name`, nor another `mtu`; its
+    /// `address` is to be that of the device.
+    pub inbound: InboundId,
+    /// The file.
+    pub file: OwnedFd,
+    /// Most bytes of a packet.
+    pub mtu: u16,
+    /// Every packet has a `virtio_net_hdr` of 10 bytes before it.
+    pub has_header: bool,
 }
 
 impl Default for Options {
@@ -30,6 +53,7 @@ impl Default for Options {
             // 64 pipes of 1 MiB is what the kernel lets an unprivileged user have.
             max_pipes: 48,
             raise_file_limit: true,
+            devices: Vec::new(),
         }
     }
 }

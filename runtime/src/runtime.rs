@@ -9,11 +9,13 @@ use crate::{
     shared::{Admission, Clock, Control, Shared, StopAt, Totals},
     sockets::CheapController,
     tun::{Routes, TunError},
+    tuning::Tuning,
     worker::Worker,
 };
 use core::{marker::PhantomData, net::SocketAddr};
 use sansbox_core::{Instant, Seed};
 use sansbox_engine::{
+    carrier::tun::{BadSettings, Settings},
     counters::Counters as Served,
     drive::{Counters, Network, Service},
     ids::InboundId,
@@ -54,6 +56,18 @@ pub enum StartError {
     /// The system gave no randomness.
     #[error("no randomness: {0}")]
     Entropy(#[source] io::Error),
+}
+
+/// Why a device is not served in another way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// The inbound has no device.
+    #[error("this is no tun inbound")]
+    NoDevice,
+    /// Settings that cannot be.
+    #[error(transparent)]
+    Settings(#[from] BadSettings),
 }
 
 /// A listener that is bound.
@@ -111,7 +125,7 @@ impl<R: Reactor> Runtime<R> {
 /// Binds everything and makes a worker for each of `cpus`.
 fn prepare<S: Service, R: Reactor>(
     service: Arc<S>,
-    options: Options,
+    mut options: Options,
     observer: Arc<dyn Observer>,
     cpus: &[Option<usize>],
 ) -> Result<(Running, Vec<Worker<S, R>>), StartError> {
@@ -123,7 +137,9 @@ fn prepare<S: Service, R: Reactor>(
     let cheap = options.loopback_congestion.then(CheapController::find);
     let cheap_controller = cheap.flatten();
     let sockets = bind_all(&service.inbounds(), cpus, cheap_controller)?;
-    let (devices, queues) = Devices::open(&*service, cpus.len())?;
+    let handed_in = core::mem::take(&mut options.devices);
+    let (devices, queues) = Devices::open(&*service, cpus.len(), handed_in)?;
+    let tuning = Arc::new(Tuning::new(devices.settings()));
     let bound = addresses(&sockets);
     let control = Arc::new(Control::default());
     let shared = Arc::new(Shared {
@@ -135,6 +151,7 @@ fn prepare<S: Service, R: Reactor>(
         admission: Admission::new(options.max_connections),
         control: Arc::clone(&control),
         uplink: Arc::new(devices.uplink()),
+        tuning: Arc::clone(&tuning),
         options,
     });
     let mut running = Running {
@@ -143,6 +160,7 @@ fn prepare<S: Service, R: Reactor>(
         threads: Vec::new(),
         totals: Vec::new(),
         control,
+        tuning,
         routes: devices.route()?,
         devices,
     };
@@ -165,6 +183,7 @@ pub struct Running {
     threads: Vec<JoinHandle<()>>,
     totals: Vec<Arc<Totals>>,
     control: Arc<Control>,
+    tuning: Arc<Tuning>,
     /// The devices, whose routes lead into them as long as this lives.
     devices: Devices,
     routes: Vec<Routes>,
@@ -237,6 +256,26 @@ impl Running {
             totals.add_served_to(&mut sum);
         }
         sum
+    }
+
+    /// How the device of an inbound is served; `None` when it has none.
+    #[must_use]
+    pub fn device(&self, inbound: InboundId) -> Option<Settings> {
+        self.tuning.get(inbound)
+    }
+
+    /// Serves the device of an inbound in another way: every worker does as soon as it has done
+    /// what it is at. Connections and mappings go on.
+    ///
+    /// # Errors
+    /// [`DeviceError`]; nothing has changed then.
+    pub fn set_device(&self, inbound: InboundId, settings: Settings) -> Result<(), DeviceError> {
+        settings.check()?;
+        if !self.tuning.set(inbound, settings) {
+            return Err(DeviceError::NoDevice);
+        }
+        self.control.wake();
+        Ok(())
     }
 
     /// The machines' clock: time since the start.

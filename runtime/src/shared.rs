@@ -1,5 +1,7 @@
 //! What all workers share: the service, the clock, the connection limit, the end.
-use crate::{devices::Uplink, observer::Observer, options::Options, sockets::CheapController};
+use crate::{
+    devices::Uplink, observer::Observer, options::Options, sockets::CheapController, tuning::Tuning,
+};
 use core::task::{Poll, Waker};
 use sansbox_core::{Instant, Seed};
 use sansbox_engine::{
@@ -24,6 +26,7 @@ pub(crate) struct Shared<S> {
     pub(crate) admission: Admission,
     pub(crate) control: Arc<Control>,
     pub(crate) uplink: Arc<Uplink>,
+    pub(crate) tuning: Arc<Tuning>,
 }
 
 /// The clock of all machines: nanoseconds since the runtime started.
@@ -136,6 +139,11 @@ impl Control {
             let wakers = core::mem::take(&mut lock(&self.state).wakers);
             wakers.into_iter().for_each(Waker::wake);
         }
+    }
+
+    /// Has all workers look whether something has changed.
+    pub(crate) fn wake(&self) {
+        lock(&self.state).wakers.iter().for_each(Waker::wake_by_ref);
     }
 
     /// A worker is made; it says when it is over.

@@ -194,6 +194,8 @@ impl<S: Service, R: Reactor> Future for Serving<S, R> {
                 return Poll::Ready(cut);
             }
             let at = match this.stage {
+                // The control wakes this one from here on.
+                Stage::Serving if this.local.retune() => continue,
                 Stage::Serving => return Poll::Pending,
                 Stage::Grace(at) => at.stop,
                 Stage::Stopping(at) => at.cut,

@@ -195,6 +195,10 @@ pub trait Carrier: fmt::Debug {
         false
     }
 
+    /// Serves the device in another way from the next packet on. Only for carriers with a device,
+    /// and only with settings whose [`check`](tun::Settings::check) finds nothing.
+    fn set_device(&mut self, _now: Instant, _settings: &tun::Settings) {}
+
     /// Datagrams that were dropped because a stream had no room for them, since the last call.
     fn take_lost(&mut self) -> u64 {
         0

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     Peer,
-    carrier::{Carrier, Event, Path, Stream, Whose, tun},
+    carrier::{Carrier, Event, Note, Path, Stream, Whose, tun},
+    config::model::LogLevel,
     machine::Wanted,
     timer::TimerKey,
 };
@@ -32,6 +33,8 @@ pub struct CarrierDrive<K: Sockets> {
     desk: Rc<Desk>,
     sockets: BTreeMap<Path, K::Datagrams>,
     packets: Option<Box<Packets<K>>>,
+    /// The device is, and with it what there is to drive.
+    is_gone: bool,
     streams: BTreeMap<Stream, Rc<Shared>>,
     lookup: Option<K::Lookup>,
     timer: Option<TimerKey>,
@@ -107,6 +110,7 @@ impl<K: Sockets> CarrierDrive<K> {
             desk,
             sockets: BTreeMap::new(),
             packets: None,
+            is_gone: false,
             streams: BTreeMap::new(),
             lookup: None,
             timer: None,
@@ -143,6 +147,9 @@ impl<K: Sockets> CarrierDrive<K> {
             is_news |= self.take_touched(now);
             is_news |= self.poll_lookup(driver, now);
             is_news |= self.receive(driver, pool, now);
+            if self.is_gone {
+                return Turn::Finished;
+            }
             is_news |= self.follow(driver, pool, now);
             self.transmit(driver, pool, now);
             if self.machine.poll_timeout(now).is_some_and(|at| at <= now) {
@@ -157,6 +164,11 @@ impl<K: Sockets> CarrierDrive<K> {
         let want = self.machine.poll_timeout(now);
         pool.timers.rearm(&mut self.timer, want, self.number);
         turn
+    }
+
+    /// Has a device served in another way from the next packet on.
+    pub fn set_device(&mut self, now: Instant, settings: &tun::Settings) {
+        self.machine.set_device(now, settings);
     }
 
     /// Tells the other ends that this one is gone. It must not be turned again.
@@ -266,10 +278,22 @@ impl<K: Sockets> CarrierDrive<K> {
         if strange > 0 {
             pool.tally.datagrams_dropped.add(strange);
         }
-        if let Some(packets) = &mut self.packets {
-            is_news |= packets.receive(driver, &mut *self.machine, now);
+        let Some(packets) = &mut self.packets else {
+            return is_news;
+        };
+        match packets.receive(driver, &mut *self.machine, now) {
+            Ok(is_some) => is_news | is_some,
+            Err(why) => {
+                let note = Note {
+                    level: LogLevel::Error,
+                    peer: None,
+                    text: format!("the device is gone: {why}"),
+                };
+                driver.note(self.whose, &note, now);
+                self.is_gone = true;
+                is_news
+            }
         }
-        is_news
     }
 
     fn transmit(&mut self, driver: &mut impl Driver<K>, pool: &Pool, now: Instant) {

@@ -141,7 +141,8 @@ pub trait Driver<K: Sockets> {
         segment: usize,
     ) -> u64;
 
-    /// Reads one frame of a device; its length. `into` has room for any.
+    /// Reads one frame of a device; its length. `into` has room for any. 0 and any error mean that
+    /// the device is gone.
     fn poll_read_frame(
         &mut self,
         _device: &mut K::Device,

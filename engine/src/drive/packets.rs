@@ -8,7 +8,10 @@ use bytes::{Bytes, BytesMut};
 use core::task::Poll;
 use sansbox_core::Instant;
 use sansbox_stack::{TxBatch, TxPacket, batch::PAYLOAD_PIECES_MAX, config::BATCH_SIZE};
-use std::{collections::VecDeque, io::IoSlice};
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+};
 
 /// Bytes of a run that frames are read into: several of the longest, so that few are split.
 const RUN_LEN: usize = 256 * 1024;
@@ -39,28 +42,41 @@ impl<K: Sockets> Packets<K> {
     }
 
     /// Gives the machine what the device has. False: nothing.
+    ///
+    /// # Errors
+    /// When the device is gone.
     pub(super) fn receive(
         &mut self,
         driver: &mut impl Driver<K>,
         machine: &mut dyn Carrier,
         now: Instant,
-    ) -> bool {
-        let mut read = 0;
+    ) -> io::Result<bool> {
+        let (mut read, mut end) = (0, Ok(()));
         while self.frames.len() < BATCH_SIZE && read < READ_MAX {
             let run = self.runs.room();
-            // An error is of a device that is down, and passes when it is up again.
-            let Poll::Ready(Ok(n)) = driver.poll_read_frame(&mut self.device, run) else {
-                break;
-            };
-            read += n;
-            self.frames.push(run.split_to(n.min(run.len())));
+            match driver.poll_read_frame(&mut self.device, run) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    read += n;
+                    self.frames.push(run.split_to(n.min(run.len())));
+                }
+                // No frame is empty: this is the other end of a socket, closed.
+                Poll::Ready(Ok(_)) => {
+                    end = Err(io::ErrorKind::UnexpectedEof.into());
+                    break;
+                }
+                Poll::Ready(Err(e)) => {
+                    end = Err(e);
+                    break;
+                }
+            }
         }
-        if self.frames.is_empty() {
-            return false;
+        let is_news = !self.frames.is_empty();
+        if is_news {
+            machine.handle_packets(now, &mut self.frames);
+            self.frames.clear();
         }
-        machine.handle_packets(now, &mut self.frames);
-        self.frames.clear();
-        true
+        end.map(|()| is_news)
     }
 
     /// Writes what the machine has for the device. Returns how many packets were lost.

@@ -342,6 +342,14 @@ impl Plan {
         &self.inbounds
     }
 
+    /// The inbound with this tag.
+    #[must_use]
+    pub fn inbound_of(&self, tag: &str) -> Option<InboundId> {
+        let mut numbered = (0..).map(InboundId).zip(&self.inbounds);
+        let found = numbered.find(|(_, inbound)| inbound.tag == tag);
+        found.map(|(id, _)| id)
+    }
+
     /// The outbounds, in order.
     #[must_use]
     pub fn outbounds(&self) -> &[OutboundPlan] {

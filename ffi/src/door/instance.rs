@@ -8,6 +8,7 @@ use crate::{
     types::{Bound, Stats},
 };
 use core::ffi::c_char;
+use sansbox_tokio::DeviceFile;
 use std::{sync::Arc, time::Duration};
 
 /// Starts the proxy that `json_len` bytes of sing-box JSON at `json` describe, and returns once it
@@ -36,18 +37,28 @@ pub unsafe extern "C" fn sansbox_start(
         let text = unsafe { Room::new(text.cast(), text_len) }?;
         // SAFETY: as the caller promises.
         let json = unsafe { bytes(json.cast(), json_len) }?;
-        match Instance::start(json) {
-            Ok((instance, warnings)) => {
-                text.write_text(&warnings);
-                to.set(object::insert(Object::Instance(Arc::new(instance)))?);
-                Ok(Status::Ok)
-            }
-            Err((status, errors)) => {
-                text.write_text(&errors);
-                Err(status)
-            }
-        }
+        begin(json, Vec::new(), &text, &to)
     })
+}
+
+/// Starts it, with devices that are open already.
+pub(super) fn begin(
+    json: &[u8],
+    devices: Vec<DeviceFile>,
+    text: &Room,
+    to: &Out<u64>,
+) -> Result<Status, Status> {
+    match Instance::start(json, devices) {
+        Ok((instance, warnings)) => {
+            text.write_text(&warnings);
+            to.set(object::insert(Object::Instance(Arc::new(instance)))?);
+            Ok(Status::Ok)
+        }
+        Err((status, errors)) => {
+            text.write_text(&errors);
+            Err(status)
+        }
+    }
 }
 
 /// Closes the listeners, lets connections go on for `grace_ms` milliseconds, tells the rest to

@@ -10,7 +10,7 @@ use core::ffi::c_char;
 /// Version of this interface. A program that was built with another first digit group (the number
 /// divided by 1000) than `sansbox_abi_version` returns must not go on: layouts or meanings differ.
 /// Within one, functions and constants are only added.
-pub const ABI_VERSION: u32 = 1000;
+pub const ABI_VERSION: u32 = 1001;
 
 /// Version of the library's interface; compare with `SANSBOX_ABI_VERSION`.
 #[unsafe(no_mangle)]

@@ -1,5 +1,5 @@
 //! A TUN device.
-use super::{Interface, Queue, ReentryError, TunError};
+use super::{Interface, Queue, TunError};
 use core::net::IpAddr;
 use sansbox_engine::config::model::Tun;
 use std::{io, os::fd::OwnedFd};
@@ -123,8 +123,7 @@ impl Device {
 
     /// Takes a device that an embedder opened, named, addressed and routed into, so that this needs
     /// no rights: a file whose reads and writes are IP packets, with nothing before them but a
-    /// `virtio_net_hdr` of 10 bytes if `has_header`. `addresses` are the device's, for
-    /// [`Self::check_reentry`].
+    /// `virtio_net_hdr` of 10 bytes if `has_header`. `addresses` are the device's.
     ///
     /// # Errors
     /// When the file cannot be told not to block.
@@ -179,23 +178,6 @@ impl Device {
     #[must_use]
     pub fn take_queues(&mut self) -> Vec<Queue> {
         core::mem::take(&mut self.queues)
-    }
-
-    /// Would packets of a socket that got this local address come back into the device? A socket
-    /// gets the address of the interface that the kernel routes it to, so ask after it is connected.
-    ///
-    /// A socket that is bound to another address, but to no interface, keeps that address wherever
-    /// it is routed, so this cannot tell; `auto_route` routes it into the device where its prefixes
-    /// are not the default route alone. Bind to the [interface](super::default_interface).
-    ///
-    /// # Errors
-    /// When they would.
-    pub fn check_reentry(&self, local: IpAddr) -> Result<(), ReentryError> {
-        let local = local.to_canonical();
-        if self.addresses.contains(&local) {
-            return Err(ReentryError { local });
-        }
-        Ok(())
     }
 }
 

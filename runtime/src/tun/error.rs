@@ -1,6 +1,7 @@
 //! What can go wrong around a TUN device.
 use core::net::IpAddr;
 use ipnet::IpNet;
+use sansbox_engine::carrier::tun::MTU_MIN;
 use std::io;
 use thiserror::Error;
 
@@ -38,6 +39,20 @@ pub enum TunError {
     /// Routes and rules need an interface, and an adopted file names none.
     #[error("auto_route needs a tun device that was opened here, not handed in")]
     NoInterface,
+    /// A key that says how a device is to be opened.
+    #[error("{key} is for a tun device that is opened here, and this one was handed in: {advice}")]
+    HandedIn {
+        /// The key.
+        key: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// An MTU that no device may have.
+    #[error("the MTU of the tun device is {0} bytes, and less than {MTU_MIN} is too small")]
+    MtuTooSmall(u16),
+    /// A device that nothing is to be done with.
+    #[error("a tun device was handed in for an inbound that is none, or that has one already")]
+    Unwanted,
     /// Another process routes through that table.
     #[error(
         "routing table {table} has routes of interface {interface}: another tunnel is running, or \

@@ -32,7 +32,7 @@ impl Queue {
     /// it should hold 64 KiB and a header.
     ///
     /// # Errors
-    /// `WouldBlock` when there is none; `EIO` while the interface is down; `EBADFD` when it is
+    /// `WouldBlock` when there is none, also while the interface is down; `EBADFD` when it is
     /// gone.
     pub fn read(&self, into: &mut [u8]) -> io::Result<usize> {
         Self::read_from(&self.file, into)

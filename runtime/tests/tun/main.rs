@@ -6,5 +6,7 @@
     reason = "a process says to another that it is ready"
 )]
 mod device;
+#[path = "../../tests-common/isolated.rs"]
+mod isolated;
 mod namespace;
 mod routes;

@@ -3,6 +3,7 @@
 mod bad_input;
 mod bodies;
 mod clients;
+mod device;
 mod direct;
 mod log;
 mod paniq;

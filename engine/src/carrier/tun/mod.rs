@@ -5,11 +5,15 @@
 //! | `flows.rs` | TCP connections: what their streams have to do |
 //! | `datagrams.rs` | UDP mappings: datagrams as records |
 //! | `frame.rs` | packets of a batch, with or without `virtio_net_hdr` |
+//! | `settings.rs` | what may be changed while it is served |
 mod datagrams;
 mod flows;
 mod frame;
+mod settings;
 
 pub use frame::{owner, prefix};
+pub use sansbox_stack::{Handshake, icmp::EchoMode};
+pub use settings::{BadSettings, Settings};
 
 use super::{Carrier, Event, Path, Stream, StreamLimits, Transmit};
 use crate::{
@@ -30,7 +34,7 @@ use flows::Flows;
 use frame::Batch;
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed, Target};
 use sansbox_stack::{
-    Config, FlowId, Handshake, Interface, InterfaceConfig, InterfaceEvent, Reject, TxBatch,
+    Config, FlowId, Interface, InterfaceConfig, InterfaceEvent, Reject, TxBatch,
     mtu::{self, BadMtu},
     nat,
 };
@@ -45,6 +49,9 @@ pub struct Device {
     /// completes checksums.
     pub has_offload: bool,
 }
+
+/// Smallest MTU of a device in bytes, that of IPv6.
+pub const MTU_MIN: u16 = mtu::TUN_MTU_MIN;
 
 /// Longest frame of any device in bytes: a header and a packet.
 pub const FRAME_LEN_MAX: usize = sansbox_stack::vnet::HEADER_LEN + 65_535;
@@ -172,6 +179,13 @@ impl Carrier for Client {
     fn poll_packets(&mut self, now: Instant, out: &mut TxBatch) -> bool {
         self.settle();
         self.interface.poll_transmit(now, out)
+    }
+
+    fn set_device(&mut self, _: Instant, settings: &Settings) {
+        // One that cannot be leaves the old one.
+        let _checked = self.interface.set_egress_mtu(settings.egress_mtu);
+        self.interface.set_echo(settings.icmp_echo);
+        self.handshake = settings.handshake_mode;
     }
 
     fn take_lost(&mut self) -> u64 {
