@@ -1,7 +1,10 @@
 //! TUN devices that were handed in: sockets stand in for them, so that no rights are needed.
 use crate::{
     common::{Notes, wait_for},
-    runtime::{DeviceError, DeviceFile, Options, Running, Runtime, Shutdown, StartError},
+    runtime::{
+        DeviceError, DeviceFile, Executor, Options, Reactor as _, Running, Runtime, Shutdown,
+        StartError,
+    },
     wire::{CLIENT, Client, MTU, Wire},
 };
 use sansbox_core::{Instant, Seed};
@@ -299,6 +302,33 @@ fn a_device_may_be_served_in_another_way_while_it_is_served() {
     let refused = running.set_device(InboundId(1), reject);
     assert_eq!(refused, Err(DeviceError::NoDevice));
     assert_eq!(running.device(TUN), Some(consistent), "nothing has changed");
+}
+
+#[test]
+fn a_worker_of_the_callers_serves_a_device_as_it_was_set_before() {
+    let (device, wire) = Wire::new(false);
+    let options = Options {
+        devices: vec![handed(device, false)],
+        ..Options::default()
+    };
+    let service = Arc::new(Nearby(plan(PLAIN)));
+    let notes = Arc::new(Notes::default());
+    let (mut running, mut workers) =
+        Runtime::embed(service, options, notes).expect("nothing to open");
+    let settings = tun::Settings {
+        icmp_echo: tun::EchoMode::Reject,
+        ..running.device(TUN).expect("a device")
+    };
+    running.set_device(TUN, settings).expect("set");
+    let client = thread::spawn(move || {
+        // The first turn may come before the settings, and no other.
+        wait_for("the other answer", || wire.ping(FAR, 1).is_none());
+        running.stop(Shutdown::default())
+    });
+    let worker = workers.pop().expect("one");
+    let served = Executor::run(async { worker.run().await });
+    served.expect("a reactor").expect("served");
+    assert_eq!(client.join().expect("a client"), 0);
 }
 
 #[test]
