@@ -3,6 +3,7 @@ use crate::{
     options::DeviceFile,
     runtime::StartError,
     shared::lock,
+    steering::Steering,
     tun::{Device, Family, Interface, Opening, Routes, TunError, default_interface},
 };
 use core::net::IpAddr;
@@ -23,6 +24,7 @@ pub(crate) struct Queue {
     pub(crate) inbound: InboundId,
     pub(crate) fd: OwnedFd,
     pub(crate) facts: tun::Device,
+    pub(crate) steering: Steering,
 }
 
 /// All devices, and the routes that lead into them.
@@ -58,11 +60,15 @@ impl Devices {
                 mtu: device.mtu(),
                 has_offload: device.has_header(),
             };
-            for (worker, queue) in queues.iter_mut().zip(device.take_queues()) {
+            let opened = device.take_queues();
+            let steering = Steering::of(opened.len(), facts.has_offload);
+            let opened = opened.into_iter().zip(steering);
+            for (worker, (queue, steering)) in queues.iter_mut().zip(opened) {
                 worker.push(Queue {
                     inbound,
                     fd: queue.into(),
                     facts,
+                    steering,
                 });
             }
             devices.opened.push((inbound, tun, device));

@@ -12,7 +12,7 @@
 //! | `net` | what a runtime does for a machine that has its turn |
 //! | `listen`, `acceptor`, `reception` | binding; accepting, with back-off; datagrams of a UDP listener |
 //! | `dial`, `sockets`, `udp` | outbound sockets, options of sockets, datagrams in batches |
-//! | `devices`, `tuning` | the devices of inbounds; what may be changed while they are served |
+//! | `devices`, `steering`, `tuning` | the devices of inbounds, a queue for each worker; what may be changed while they are served |
 //! | [`tun`] | TUN devices, their routes, and where other packets leave |
 //! | `pipes`, `resolve`, `process` | kernel pipes for splice(2), the system's resolver, CPUs and files |
 //!
@@ -38,6 +38,7 @@ mod resolve;
 pub mod runtime;
 mod shared;
 mod sockets;
+mod steering;
 pub mod tun;
 mod tuning;
 mod udp;

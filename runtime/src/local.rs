@@ -1,7 +1,8 @@
 //! What the sessions of one worker share, and what the worker polls for each of them.
 use crate::{
     acceptor::Acceptor,
-    net::{Datagrams, Net, Turn},
+    devices::Queue,
+    net::{Datagrams, DeviceQueue, Net, Turn},
     observer::RuntimeEvent,
     pipes::KernelPipes,
     reactor::{Io as _, Reactor, Sleep as _},
@@ -27,7 +28,6 @@ use slab::Slab;
 use std::{
     collections::VecDeque,
     io,
-    os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
@@ -190,17 +190,22 @@ impl<S: Service, R: Reactor> Local<S, R> {
     }
 
     /// A queue of the device of an inbound is open.
-    pub(crate) fn serve_device(
-        self: &Rc<Self>,
-        inbound: InboundId,
-        queue: OwnedFd,
-        facts: tun::Device,
-    ) -> io::Result<()> {
+    pub(crate) fn serve_device(self: &Rc<Self>, queue: Queue) -> io::Result<()> {
+        let Queue {
+            inbound,
+            fd,
+            facts,
+            steering,
+        } = queue;
         let (seed, now) = (self.seed(), self.shared.clock.now());
         let service = &self.shared.service;
         let machine = service.device(inbound, facts, seed, now);
         let machine = machine.ok_or(io::ErrorKind::Unsupported)?;
-        let device = (R::Io::new(queue, true)?, facts);
+        let device = DeviceQueue {
+            io: R::Io::new(fd, true)?,
+            steering,
+        };
+        let device = (device, facts);
         let number = self.enter_carrier();
         self.devices.borrow_mut().push(Device {
             number,

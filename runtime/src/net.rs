@@ -7,6 +7,7 @@ use crate::{
     reactor::{Done, Interest, Io, Reactor},
     resolve::Lookup,
     shared::wall_clock,
+    steering::{Passed, Steering},
     tun,
     udp::UdpEndpoint,
 };
@@ -14,7 +15,7 @@ use bytes::BytesMut;
 use core::{
     marker::PhantomData,
     net::{IpAddr, SocketAddr},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 use rustix::{
@@ -49,8 +50,13 @@ impl<R: Reactor> Sockets for Net<R> {
     type Datagrams = Box<Datagrams<R>>;
     type Lookup = Lookup;
     type Conduit = Box<KernelPipe>;
-    /// The queue of a TUN device.
-    type Device = R::Io;
+    type Device = DeviceQueue<R>;
+}
+
+/// The queue of a TUN device.
+pub(crate) struct DeviceQueue<R: Reactor> {
+    pub(crate) io: R::Io,
+    pub(crate) steering: Steering,
 }
 
 /// A UDP slot.
@@ -241,15 +247,34 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
         }
     }
 
-    fn poll_read_frame(&mut self, device: &mut R::Io, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll_io(device, Interest::Read, |queue| {
-            rustix::io::read(queue, &mut *into).map(Done::more)
-        })
+    fn poll_read_frame(
+        &mut self,
+        device: &mut DeviceQueue<R>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let cx = Context::from_waker(self.waker);
+        if let Poll::Ready(n) = device.steering.poll_receive(&cx, into) {
+            return Poll::Ready(Ok(n));
+        }
+        loop {
+            let n = ready!(self.poll_io(&device.io, Interest::Read, |queue| {
+                rustix::io::read(queue, &mut *into).map(Done::more)
+            }))?;
+            match device.steering.pass_on(into.get(..n).unwrap_or_default()) {
+                Passed::No => return Poll::Ready(Ok(n)),
+                Passed::Yes => {}
+                Passed::Lost => self.worker.pool.tally.datagrams_dropped.add(1),
+            }
+        }
     }
 
-    fn write_frame(&mut self, device: &mut R::Io, frame: &[IoSlice<'_>]) -> io::Result<()> {
+    fn write_frame(
+        &mut self,
+        device: &mut DeviceQueue<R>,
+        frame: &[IoSlice<'_>],
+    ) -> io::Result<()> {
         // A device never has its writer wait: it takes a frame or loses it.
-        tun::Queue::write_to(&*device, frame).map(drop)
+        tun::Queue::write_to(&device.io, frame).map(drop)
     }
 
     fn log(&mut self, record: &Record, stage: Stage, now: Instant) {

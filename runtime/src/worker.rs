@@ -151,7 +151,7 @@ fn listen<S: Service, R: Reactor>(
 
 fn attach<S: Service, R: Reactor>(local: &Rc<Local<S, R>>, queues: Vec<Queue>) -> io::Result<()> {
     for queue in queues {
-        local.serve_device(queue.inbound, queue.fd, queue.facts)?;
+        local.serve_device(queue)?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@
 //! | [`fault`] | what goes wrong |
 //! | [`rng`] | named random streams and the decision log |
 //! | [`transcript`] | the digest and the trace |
-//! | [`peers`] | scripted clients and servers |
+//! | [`peers`] | scripted clients and servers, and a host that writes its packets itself |
 //! | [`drive`] | [`MachineHost`]: drives machines as a runtime does |
 //! | [`daemon`] | [`DaemonHost`]: the engine's own loop, with carriers |
 //! | [`out`] | pictures of a run: pcapng, JSON lines, an HTML timeline |

@@ -20,12 +20,14 @@ use std::{collections::BTreeMap, env, fmt::Write as _, fs, path::PathBuf};
 const BLESS: &str = "BLESS=1 cargo test -p sansbox-simulator --test golden";
 const SEEDS: u64 = 2;
 /// One of each kind among those that need no crate with an opinion of its own.
-const OUR_OWN: [&str; 5] = [
+const OUR_OWN: [&str; 7] = [
     "socks5_connects",
     "http_connect_relays",
     "happy_eyeballs_dead_first_address",
     "udp_association_with_loss",
     "narrow_path",
+    "tun_echo",
+    "tun_udp_echo",
 ];
 
 fn is_encrypted(name: &str) -> bool {

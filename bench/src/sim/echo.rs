@@ -48,6 +48,7 @@ impl Host for Pinger {
             | HostInput::Readable(_)
             | HostInput::Writable(_)
             | HostInput::Icmp { .. }
+            | HostInput::Packet(_)
             | HostInput::Resolved(..) => {}
         }
     }
@@ -81,6 +82,7 @@ impl Host for Echo {
             | HostInput::Readable(_)
             | HostInput::Writable(_)
             | HostInput::Icmp { .. }
+            | HostInput::Packet(_)
             | HostInput::Resolved(..) => {}
         }
     }

@@ -16,7 +16,7 @@ use std::{
 /// Bytes of a run that frames are read into: several of the longest, so that few are split.
 const RUN_LEN: usize = 256 * 1024;
 /// Runs kept to be used again once nobody holds a part of them.
-const RUNS_KEPT: usize = 16;
+const RUNS_KEPT: usize = 8;
 /// Bytes of frames read before the machine gets them: more would only wait for sessions to write
 /// them.
 const READ_MAX: usize = 256 * 1024;
@@ -143,18 +143,14 @@ impl Runs {
         &mut self.current
     }
 
-    /// A run that nobody holds a part of; the oldest is the most likely one.
+    /// A run that nobody holds a part of: the one used last, which the caches still have.
     fn next(&mut self) -> BytesMut {
-        for _ in 0..self.used.len() {
-            let Some(mut run) = self.used.pop_front() else {
-                break;
-            };
-            if run.try_reclaim(RUN_LEN) {
-                return run;
-            }
-            self.used.push_back(run);
-        }
-        BytesMut::with_capacity(RUN_LEN)
+        let free = self
+            .used
+            .iter_mut()
+            .rposition(|run| run.try_reclaim(RUN_LEN));
+        free.and_then(|at| self.used.remove(at))
+            .unwrap_or_else(|| BytesMut::with_capacity(RUN_LEN))
     }
 }
 

@@ -1,8 +1,10 @@
 //! A process: its listeners and its drives, their births and their turns.
 mod checks;
+mod devices;
 
 use super::{
     account::{Account, Kind},
+    device::{Device, TunSettings},
     driver::{Net, OneTurn, wall_clock},
     sockets::{Datagrams, Graves, Held, Stream, Virtual, Ways},
     stop::Stage,
@@ -23,8 +25,10 @@ use sansbox_engine::{
     counters,
     drive::{Birth, CarrierDrive, Clients, Delivery, Drive, Pool, Service, SessionBirth, Turn},
     ids::InboundId,
+    machine::Wanted,
     timer::TimerQueue,
 };
+use sansbox_stack::drops::Dropped;
 use slab::Slab;
 use std::{
     collections::BTreeSet,
@@ -89,6 +93,9 @@ pub(super) struct Running<S: Service> {
     listeners: Vec<(InboundId, SocketAddr)>,
     receptions: Vec<Reception>,
     handshakes: TimerQueue<(usize, u32)>,
+    device: Option<Device>,
+    /// Packets that the stack of the device has dropped, by reason.
+    drops: Vec<Dropped>,
     rung: Receiver<usize>,
     bell: Sender<usize>,
     pub(super) stage: Stage,
@@ -104,7 +111,13 @@ pub(super) struct Running<S: Service> {
 
 impl<S: Service> Running<S> {
     /// A process that listens on everything; the n-th of its host.
-    pub(super) fn start(cx: &mut Cx<'_>, service: Arc<S>, rules: Rules, nth: u64) -> Self {
+    pub(super) fn start(
+        cx: &mut Cx<'_>,
+        service: Arc<S>,
+        settings: (Rules, TunSettings),
+        nth: u64,
+    ) -> Self {
+        let (rules, tun) = settings;
         let (bell, rung) = channel();
         let name = format!("{}/daemon", cx.name());
         let mut running = Self {
@@ -121,6 +134,8 @@ impl<S: Service> Running<S> {
             listeners: Vec::new(),
             receptions: Vec::new(),
             handshakes: TimerQueue::default(),
+            device: None,
+            drops: Vec::new(),
             rung,
             bell,
             stage: Stage::Serving,
@@ -132,6 +147,7 @@ impl<S: Service> Running<S> {
             service,
         };
         running.listen(cx);
+        running.open_devices(cx, tun);
         running
     }
 
@@ -198,7 +214,7 @@ impl<S: Service> Running<S> {
         match kind {
             Kind::Carrier => {}
             Kind::Association => self.pool.tally.associations.add(1),
-            Kind::Session => {
+            Kind::Session | Kind::Records => {
                 self.pool.tally.accepted.add(1);
                 let by = cx.now() + self.net.rules.handshake_max;
                 let warnings = if cx.is_exact() { 0 } else { WARNINGS };
@@ -338,7 +354,11 @@ impl<S: Service> Running<S> {
         let (inbound, peer, wanted) = (birth.inbound, birth.peer, birth.wanted.clone());
         if let Some(machine) = self.service.carried(inbound, peer, wanted, seed, now) {
             let who = format_args!("a stream of {}", peer.remote);
-            self.admit(cx, Kind::Session, (who, None), |number, _| {
+            let kind = match birth.wanted {
+                Wanted::Connection(_) => Kind::Session,
+                Wanted::Datagrams => Kind::Records,
+            };
+            self.admit(cx, kind, (who, None), |number, _| {
                 Work::Session(Drive::carried(machine, number, birth))
             });
         }
@@ -346,7 +366,8 @@ impl<S: Service> Running<S> {
 
     /// When something is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let timers = [self.pool.timers.next(), self.handshakes.next()];
+        let device = self.device.as_ref().and_then(Device::poll_timeout);
+        let timers = [self.pool.timers.next(), self.handshakes.next(), device];
         timers
             .into_iter()
             .chain([self.stage_timeout()])
@@ -356,6 +377,9 @@ impl<S: Service> Running<S> {
 
     /// Looks for handshakes that took too long; drives look after themselves.
     pub(super) fn time_out(&mut self, cx: &mut Cx<'_>) {
+        if let Some(owner) = self.device.as_ref().and_then(|d| d.poll(cx.now())) {
+            self.net.ways.wake(owner);
+        }
         while let Some((number, warnings)) = self.handshakes.pop_due(cx.now()) {
             let Some(resident) = self.residents.get_mut(number) else {
                 continue;

@@ -7,11 +7,13 @@
 //! | [`qlog()`] | qlog of each end of each QUIC connection |
 //! | [`html()`] | a timeline to look at: one file that needs nothing else |
 //! | [`sequence()`] | a sequence chart for a document (SVG) |
+//! | [`ladders()`] | connections packet by packet, on lanes, for a document (SVG) |
 //!
 //! All of them are functions of a [`Story`]: the same run gives the same bytes.
 mod decode;
 mod html;
 mod jsonl;
+mod ladder;
 mod packets;
 mod pcapng;
 mod qlog;
@@ -21,6 +23,7 @@ mod tests;
 
 pub use html::html;
 pub use jsonl::{FORMAT as JSONL_FORMAT, jsonl};
+pub use ladder::{Ladder, ladders};
 pub use pcapng::pcapng;
 pub use qlog::qlog;
 pub use sequence::{Chart, sequence};

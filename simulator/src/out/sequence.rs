@@ -228,7 +228,7 @@ fn cut(text: &str, len_max: usize) -> String {
 }
 
 /// To ten milliseconds, to tenths from one second on.
-fn rounded(at: Instant) -> String {
+pub(super) fn rounded(at: Instant) -> String {
     let time = at.saturating_duration_since(Instant::ZERO);
     match time < Duration::from_secs(1) {
         true => format!("{} ms", time.as_millis() / 10 * 10),
@@ -236,7 +236,7 @@ fn rounded(at: Instant) -> String {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
     text.replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -8,7 +8,7 @@ use super::{Drop, EchoRequest, Interface, InterfaceEvent, QueryId, Received, Ref
 use crate::batch::{RxPacket, Verified};
 use crate::icmp::{Echo, Handled, Kind, Report, Transport};
 use crate::ip::{Checksum, Datagram, Header, Problem, is_many, protocol};
-use crate::mtu::Verdict;
+use crate::mtu::{Carrier, Verdict};
 use crate::nat::Class;
 
 /// What a packet came in: its batch, and who takes datagrams.
@@ -25,6 +25,8 @@ struct Source<'a> {
     checksum: Checksum,
     /// See [`RxPacket::segment_size`].
     segment_size: u16,
+    /// It came in fragments: the way out may cut it again.
+    was_cut: bool,
 }
 
 impl Interface {
@@ -78,6 +80,7 @@ impl Interface {
                 Verified::Trusted => Checksum::Trusted,
             },
             segment_size: packet.segment_size,
+            was_cut: false,
         };
         self.handle_whole(context, &source);
     }
@@ -101,6 +104,7 @@ impl Interface {
                         // What was verified of a fragment says nothing about the whole.
                         checksum: Checksum::Verify,
                         segment_size: 0,
+                        was_cut: true,
                     };
                     self.handle_whole(context, &source);
                 }
@@ -182,7 +186,11 @@ impl Interface {
     /// Whether a datagram of `len` bytes can be carried; otherwise its sender is told.
     fn fits(&mut self, now: Instant, source: &Source<'_>, len: usize) -> bool {
         let (packet, header) = (source.packet, source.header);
-        match self.budget.datagram(self.config.carrier, header, len) {
+        let mut carrier = self.config.carrier;
+        if source.was_cut && carrier == Carrier::Packets {
+            carrier = Carrier::Fragmenting;
+        }
+        match self.budget.datagram(carrier, header, len) {
             // Whoever carries it cuts it, too.
             Verdict::Carry | Verdict::Fragment | Verdict::Split { .. } => true,
             Verdict::TooBig { mtu, reason } => {
@@ -255,7 +263,9 @@ impl Interface {
     fn relay_echo(&mut self, now: Instant, packet: &[u8], header: &Header, echo: Echo) {
         let client = SocketAddr::new(header.source, echo.identifier);
         let remote = SocketAddr::new(header.destination, 0);
-        if !self.has_room_for_events(2) {
+        let data = packet.get(echo.data).unwrap_or_default();
+        let bytes = self.event_bytes + data.len();
+        if !self.has_room_for_events(2) || bytes > self.config.queue_bytes_max {
             self.drops.count(Drop::EventsFull);
             return;
         }
@@ -266,7 +276,7 @@ impl Interface {
             self.events
                 .push_back(InterfaceEvent::EchoEnded(QueryId(closed.id)));
         }
-        let data = packet.get(echo.data).unwrap_or_default();
+        self.event_bytes = bytes;
         self.events.push_back(InterfaceEvent::Echo(EchoRequest {
             query: QueryId(outbound.id),
             client: header.source,

@@ -5,6 +5,7 @@ use sansbox_stack::{
     Config, Event, InterfaceConfig, InterfaceEvent,
     fragment::{Limits, Reassembler, fragment},
     ip::Header,
+    mtu::Carrier,
 };
 
 use crate::bench::{Bench, SECOND, address, changed, read, read_icmp, read_udp, udp};
@@ -60,6 +61,21 @@ fn datagrams_in_fragments_are_put_together_in_any_order() {
         assert_eq!((bench.got.len(), &bench.got[0].data), (1, &data));
         assert_eq!(bench.dropped_in_all(), 0);
     }
+}
+
+#[test]
+fn a_sender_that_is_told_of_the_mtu_and_cuts_is_carried() {
+    let (client, remote) = ends(true);
+    let mut bench = Bench::new(InterfaceConfig {
+        carrier: Carrier::Packets,
+        ..InterfaceConfig::default()
+    });
+    let packet = udp(client, remote, &[7; 1400]);
+    let told = bench.turn(core::slice::from_ref(&packet));
+    let (_, _, kind, _) = read_icmp(&told[0]);
+    assert_eq!((kind, bench.got.len()), ((2, 0), 0));
+    assert!(bench.turn(&cut(&packet, 1280)).is_empty());
+    assert_eq!((bench.got.len(), bench.got[0].data.len()), (1, 1400));
 }
 
 #[test]

@@ -112,6 +112,31 @@ impl Batch {
     }
 }
 
+/// Which of several queues has to serve a frame, wherever it came out; `None`: the one where it
+/// came out.
+///
+/// The kernel keeps a connection in one queue, but not what a client's UDP socket sends to several
+/// destinations, which is one mapping all the same (RFC 4787 REQ-1). So all but TCP goes by the
+/// source address alone, which fragments have as well.
+#[must_use]
+pub fn owner(frame: &[u8], has_header: bool, queues: usize) -> Option<usize> {
+    const TCP: u8 = 6;
+    let packet = frame.get(if has_header { HEADER_LEN } else { 0 }..)?;
+    let (protocol, source) = match packet.first()? >> 4 {
+        4 => (packet.get(9)?, packet.get(12..16)?),
+        6 => (packet.get(6)?, packet.get(8..24)?),
+        _ => return None,
+    };
+    if *protocol == TCP {
+        return None;
+    }
+    // Any spread of addresses in a network will do.
+    let hash = source.iter().fold(0_usize, |hash, byte| {
+        hash.wrapping_mul(31).wrapping_add(usize::from(*byte))
+    });
+    hash.checked_rem(queues)
+}
+
 /// The `virtio_net_hdr` in front of a packet to send.
 #[must_use]
 pub fn prefix(packet: &TxPacket) -> [u8; HEADER_LEN] {
@@ -136,4 +161,42 @@ pub fn prefix(packet: &TxPacket) -> [u8; HEADER_LEN] {
         ..vnet::Header::default()
     }
     .emit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_but_tcp_belongs_to_the_queue_of_its_source() {
+        let packet = |first: u8, protocol: u8, source: u8, destination: u8| {
+            let mut packet = vec![0; 48];
+            packet[0] = first;
+            let (at, from, to) = if first >> 4 == 4 {
+                (9, 15, 19)
+            } else {
+                (6, 23, 39)
+            };
+            (packet[at], packet[from], packet[to]) = (protocol, source, destination);
+            packet
+        };
+        for first in [0x45, 0x60] {
+            assert_eq!(owner(&packet(first, 6, 1, 2), false, 2), None, "TCP");
+            let owners = |source| {
+                let to = |to| owner(&packet(first, 17, source, to), false, 4).expect("some queue");
+                (to(1), to(2))
+            };
+            for source in 0..8 {
+                let (one, other) = owners(source);
+                assert!(one == other && one < 4);
+                assert_ne!(one, owners(source + 1).0, "neighbours are spread");
+            }
+            let mut framed = vec![0; HEADER_LEN];
+            framed.extend(packet(first, 17, 3, 9));
+            assert_eq!(owner(&framed, true, 4), Some(owners(3).0));
+        }
+        for bad in [&[][..], &[0x45; 8], &[0x99; 40]] {
+            assert_eq!(owner(bad, false, 2), None);
+        }
+    }
 }

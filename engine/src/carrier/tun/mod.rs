@@ -11,7 +11,7 @@ mod flows;
 mod frame;
 mod settings;
 
-pub use frame::prefix;
+pub use frame::{owner, prefix};
 pub use sansbox_stack::{Handshake, icmp::EchoMode};
 pub use settings::{BadSettings, Settings};
 
@@ -34,7 +34,9 @@ use flows::Flows;
 use frame::Batch;
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed, Target};
 use sansbox_stack::{
-    Config, FlowId, Interface, InterfaceConfig, InterfaceEvent, Reject, TxBatch, mtu::BadMtu, nat,
+    Config, FlowId, Interface, InterfaceConfig, InterfaceEvent, Reject, TxBatch,
+    mtu::{self, BadMtu},
+    nat,
 };
 use std::{collections::VecDeque, sync::Arc};
 
@@ -49,13 +51,16 @@ pub struct Device {
 }
 
 /// Smallest MTU of a device in bytes, that of IPv6.
-pub const MTU_MIN: u16 = sansbox_stack::mtu::TUN_MTU_MIN;
+pub const MTU_MIN: u16 = mtu::TUN_MTU_MIN;
 
 /// Longest frame of any device in bytes: a header and a packet.
 pub const FRAME_LEN_MAX: usize = sansbox_stack::vnet::HEADER_LEN + 65_535;
 
 /// Bytes for a client that the stack did not take yet.
 const TO_SEND_MAX: usize = 256 * 1024;
+/// Bytes for a client that it did not acknowledge yet. It is on this machine or next to it: more
+/// would only wait, and fall out of the caches meanwhile.
+const SEND_MAX: u32 = 512 * 1024;
 
 /// One device, or one of its queues.
 pub struct Client {
@@ -96,12 +101,6 @@ impl Client {
             gate: Gate { plan, inbound },
             handshake: tun.sansbox.handshake_mode,
         })
-    }
-
-    /// The machine for its packets, for counters.
-    #[must_use]
-    pub const fn interface(&self) -> &Interface {
-        &self.interface
     }
 
     /// Takes what the interface tells.
@@ -191,6 +190,10 @@ impl Carrier for Client {
 
     fn take_lost(&mut self) -> u64 {
         self.mappings.take_overflowed()
+    }
+
+    fn interface(&self) -> Option<&Interface> {
+        Some(&self.interface)
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -326,6 +329,7 @@ fn interface_config(tun: &Tun, device: Device) -> InterfaceConfig {
             handshake: Handshake::Auto,
             segmentation_max: if device.has_offload { u16::MAX } else { 0 },
             checksum_offload: device.has_offload,
+            send_max: SEND_MAX,
             ..Config::default()
         },
         nat: nat::Config {
@@ -345,6 +349,8 @@ fn interface_config(tun: &Tun, device: Device) -> InterfaceConfig {
             IpAddr::V4(_) => None,
         }),
         egress_mtu: tun.sansbox.egress_mtu,
+        // A sender that finds out the way's MTU is told it; for the others the kernel's socket cuts.
+        carrier: mtu::Carrier::Packets,
         ..defaults
     }
 }

@@ -2,10 +2,10 @@
 use super::{Kind, Running};
 use crate::{check::Invariant, host::Cx};
 use sansbox_engine::drive::{Counters, Service};
-
 impl<S: Service> Running<S> {
     /// Counters, buffers and deadlines agree with what there is.
-    pub(super) fn check(&self, cx: &mut Cx<'_>) {
+    pub(super) fn check(&mut self, cx: &mut Cx<'_>) {
+        self.check_device(cx);
         let mut counted = Counters::default();
         self.pool.tally.add_to(&mut counted);
         let open = self.sessions();
@@ -49,6 +49,9 @@ impl<S: Service> Running<S> {
         let of_sessions = conns + dials + conduits + ready + leased;
         let of_carriers = queries + mailboxes + timers;
         let is_left = of_sessions > 0 || carriers == 0 && of_carriers > 0;
+        if let Some(what) = self.left_of_devices() {
+            return Some(what);
+        }
         is_left.then(|| {
             format!(
                 "{conns} connections, {dials} dials, {queries} lookups, {mailboxes} sockets, \

@@ -89,7 +89,7 @@ impl Service for Taped {
     }
 
     fn devices(&self) -> Vec<(InboundId, Arc<Tun>)> {
-        self.service.devices()
+        self.0.devices()
     }
 
     fn device(
@@ -99,7 +99,7 @@ impl Service for Taped {
         seed: Seed,
         now: Instant,
     ) -> Option<Box<dyn Carrier>> {
-        self.service.device(inbound, device, seed, now)
+        self.0.device(inbound, device, seed, now)
     }
 
     fn carried(

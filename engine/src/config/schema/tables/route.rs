@@ -42,8 +42,7 @@ pub(super) static ROUTE: Object = Object {
             "`false`",
             "Dial from the interface of the default route, whatever the routes of a `tun` inbound \
              say. An outbound's own `bind_interface`, `inet4_bind_address` and \
-             `inet6_bind_address` count before it, and so does `default_interface`. It is read so \
-             far: a daemon does not start with it.",
+             `inet6_bind_address` count before it, and so does `default_interface`.",
         ),
         not_yet("override_android_vpn", "boolean"),
         yes(

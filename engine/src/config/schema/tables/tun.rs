@@ -7,8 +7,7 @@ pub(super) static TUN: Object = Object {
     title: "Inbound `tun`",
     doc: "A TUN device: every flow whose packets are routed into it. It listens on no address, so \
           it has no listen keys. Without `auto_route` somebody else makes the routes, and the keys \
-          that shape them have no effect. It is read and checked so far: a daemon that has one does \
-          not start.",
+          that shape them have no effect.",
     groups: &[exact(own(HEAD)), own(DEVICE), own(SERVICE), own(LEGACY)],
     ignores: &[],
 };
