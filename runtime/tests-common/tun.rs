@@ -21,7 +21,7 @@ use sansbox_engine::{
     machine::{Action, Input, Machine, SlotPipes, Wanted},
     record::{CloseReason, Record},
 };
-use smoltcp::socket::tcp;
+use smoltcp::{socket::tcp, wire::IpProtocol};
 use std::{
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket},
@@ -302,6 +302,28 @@ fn a_device_may_be_served_in_another_way_while_it_is_served() {
     let refused = running.set_device(InboundId(1), reject);
     assert_eq!(refused, Err(DeviceError::NoDevice));
     assert_eq!(running.device(TUN), Some(consistent), "nothing has changed");
+}
+
+#[test]
+fn the_egress_mtu_may_change_while_datagrams_come() {
+    let (running, _notes, wire) = start(PLAIN, false);
+    let server = UdpSocket::bind("127.0.0.1:0").expect("bound");
+    server.set_nonblocking(true).expect("set");
+    let far = SocketAddrV4::new(FAR, server.local_addr().expect("bound").port());
+    // With DF, which is what the sender is told about.
+    wire.send_datagram(1234, far, &[7; 1300]);
+    let (_, told) = wire.next(IpProtocol::Icmp).expect("a message");
+    assert_eq!(told[..2], [3, 4], "fragmentation needed");
+    assert_eq!(u16::from_be_bytes([told[6], told[7]]), 1280);
+    let wider = tun::Settings {
+        egress_mtu: MTU,
+        ..running.device(TUN).expect("a device")
+    };
+    running.set_device(TUN, wider).expect("set");
+    wait_for("a datagram of 1300 bytes", || {
+        wire.send_datagram(1234, far, &[7; 1300]);
+        server.recv(&mut [0; 2048]).is_ok_and(|n| n == 1300)
+    });
 }
 
 #[test]
