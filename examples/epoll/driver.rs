@@ -53,7 +53,7 @@ impl Sockets for Epoll {
     type Datagrams = Infallible;
     /// No splice(2): relays copy.
     type Conduit = Infallible;
-    type Device = core::convert::Infallible;
+    type Device = Infallible;
 }
 
 /// The driver of one turn: it knows whose turn it is.
