@@ -7,11 +7,10 @@ use sansbox_engine::drive::{Dialled, Driver, Sockets};
 use sansbox_engine::machine::{Families, Stage};
 use sansbox_engine::{ids::OutboundId, record::Record};
 use socket2::{SockRef, Socket, Type};
-use std::convert::Infallible;
 use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
-use std::{sync::mpsc, task::Poll, thread, time::Duration};
+use std::{convert::Infallible, sync::mpsc, task::Poll, thread, time::Duration};
 
 /// What `connect` says of a connection that was begun.
 const ON_ITS_WAY: i32 = Errno::INPROGRESS.raw_os_error();

@@ -40,6 +40,7 @@ fn the_c_in_the_book_stands_in_the_programs() {
     let programs = [
         include_str!("../../ffi/examples/socks_client.c"),
         include_str!("../../ffi/examples/embedded.c"),
+        include_str!("../../ffi/examples/device.c"),
     ];
     let book = include_str!("../../docs/embedding.md");
     let samples: Vec<_> = book.split("```c\n").skip(1).collect();

@@ -749,8 +749,8 @@ sansbox_status sansbox_log(uint64_t instance, char *text, size_t text_len, size_
 //
 // SANSBOX_STATUS_BAD_ARGUMENT: a descriptor is not open, an index or a number is out of range.
 // SANSBOX_STATUS_START_FAILED: a device is not possible for its inbound; the text says why. When
-// the system takes a device away later, its connections end, a log line says so, and the rest
-// goes on.
+// the other end of a socket is closed later, its connections end, a log line says so, and the rest
+// goes on; stop when the system says that it takes a device away.
 //
 // Pointers:
 // As for `sansbox_start`; `devices` is readable for `devices_len` items.

@@ -1,7 +1,10 @@
 //! TUN devices that were handed in: sockets stand in for them, so that no rights are needed.
 use crate::{
     common::{Notes, wait_for},
-    runtime::{DeviceError, DeviceFile, Options, Running, Runtime, Shutdown, StartError},
+    runtime::{
+        DeviceError, DeviceFile, Executor, Options, Reactor as _, Running, Runtime, Shutdown,
+        StartError,
+    },
     wire::{CLIENT, Client, MTU, Wire},
 };
 use sansbox_core::{Instant, Seed};
@@ -18,7 +21,7 @@ use sansbox_engine::{
     machine::{Action, Input, Machine, SlotPipes, Wanted},
     record::{CloseReason, Record},
 };
-use smoltcp::socket::tcp;
+use smoltcp::{socket::tcp, wire::IpProtocol};
 use std::{
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket},
@@ -299,6 +302,55 @@ fn a_device_may_be_served_in_another_way_while_it_is_served() {
     let refused = running.set_device(InboundId(1), reject);
     assert_eq!(refused, Err(DeviceError::NoDevice));
     assert_eq!(running.device(TUN), Some(consistent), "nothing has changed");
+}
+
+#[test]
+fn the_egress_mtu_may_change_while_datagrams_come() {
+    let (running, _notes, wire) = start(PLAIN, false);
+    let server = UdpSocket::bind("127.0.0.1:0").expect("bound");
+    server.set_nonblocking(true).expect("set");
+    let far = SocketAddrV4::new(FAR, server.local_addr().expect("bound").port());
+    // With DF, which is what the sender is told about.
+    wire.send_datagram(1234, far, &[7; 1300]);
+    let (_, told) = wire.next(IpProtocol::Icmp).expect("a message");
+    assert_eq!(told[..2], [3, 4], "fragmentation needed");
+    assert_eq!(u16::from_be_bytes([told[6], told[7]]), 1280);
+    let wider = tun::Settings {
+        egress_mtu: MTU,
+        ..running.device(TUN).expect("a device")
+    };
+    running.set_device(TUN, wider).expect("set");
+    wait_for("a datagram of 1300 bytes", || {
+        wire.send_datagram(1234, far, &[7; 1300]);
+        server.recv(&mut [0; 2048]).is_ok_and(|n| n == 1300)
+    });
+}
+
+#[test]
+fn a_worker_of_the_callers_serves_a_device_as_it_was_set_before() {
+    let (device, wire) = Wire::new(false);
+    let options = Options {
+        devices: vec![handed(device, false)],
+        ..Options::default()
+    };
+    let service = Arc::new(Nearby(plan(PLAIN)));
+    let notes = Arc::new(Notes::default());
+    let (mut running, mut workers) =
+        Runtime::embed(service, options, notes).expect("nothing to open");
+    let settings = tun::Settings {
+        icmp_echo: tun::EchoMode::Reject,
+        ..running.device(TUN).expect("a device")
+    };
+    running.set_device(TUN, settings).expect("set");
+    let client = thread::spawn(move || {
+        // The first turn may come before the settings, and no other.
+        wait_for("the other answer", || wire.ping(FAR, 1).is_none());
+        running.stop(Shutdown::default())
+    });
+    let worker = workers.pop().expect("one");
+    let served = Executor::run(async { worker.run().await });
+    served.expect("a reactor").expect("served");
+    assert_eq!(client.join().expect("a client"), 0);
 }
 
 #[test]
