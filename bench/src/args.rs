@@ -25,6 +25,11 @@ pub(crate) enum Command {
     Recorder(Recorder),
     /// The tunnels of paniq beside plain QUIC, in memory and over loopback.
     Paniq(Paniq),
+    /// The tun inbound beside sing-box's and Xray's, in network namespaces of its own (as root).
+    Tun(Box<Tun>),
+    /// One figure of `tun` in memory, in a process of its own.
+    #[command(hide = true)]
+    TunPart(TunPart),
     /// One end of a connection of `paniq`, in a process of its own.
     #[command(hide = true)]
     PaniqEnd(PaniqEnd),
@@ -102,6 +107,75 @@ pub(crate) struct PaniqEnd {
     /// What the client does: `up`, `down`, `trip`, `conn`.
     #[arg(long)]
     pub(crate) load: Option<String>,
+}
+
+/// Options of `tun`.
+#[derive(Debug, Args)]
+pub(crate) struct Tun {
+    /// Interleaved rounds of each figure; a figure is the median of its rounds.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) rounds: u32,
+    /// Length of one timed window.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// The terminator in memory only, without a device; needs no root.
+    #[arg(long)]
+    pub(crate) memory: bool,
+    /// Run these subjects only, and nothing in memory [default: all, and the terminator in memory].
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "SUBJECTS",
+        conflicts_with = "memory"
+    )]
+    pub(crate) only: Vec<String>,
+    /// The sansbox binary [default: built].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) sansbox: Option<PathBuf>,
+    /// The sing-box binary [default: found, or installed].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) sing_box: Option<PathBuf>,
+    /// The Xray binary [default: found, or built].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) xray: Option<PathBuf>,
+    /// Write a plot of the figures here.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Write the report here. What stands between its `notes` markers is kept.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+}
+
+/// Options of `tun-part`.
+#[derive(Debug, Args)]
+pub(crate) struct TunPart {
+    /// The figure.
+    pub(crate) part: Part,
+}
+
+/// What is measured of the terminator in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Bytes of 10 clients.
+    UpFew,
+    /// Bytes to 10 clients.
+    DownFew,
+    /// Bytes of 50,000 clients.
+    UpMany,
+    /// Bytes to 50,000 clients.
+    DownMany,
+    /// SYN to first byte of the answer.
+    Connect,
+    /// Memory of a flood of SYNs, limits as they come.
+    FloodMemory,
+    /// Memory of as many half-open connections, with room for all.
+    HalfOpen,
+    /// What open flows keep of their rate between a flood's SYNs.
+    FloodShare,
+    /// Processor time of a flood's SYN.
+    FloodSyn,
+    /// Memory of a flow that has carried data and rests.
+    IdleFlow,
 }
 
 /// Options of `recorder`.

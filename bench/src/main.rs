@@ -23,6 +23,7 @@ mod sim;
 mod socks;
 mod stats;
 mod subject;
+mod tun;
 
 use std::fs;
 use std::io::{self, Write};
@@ -44,6 +45,8 @@ fn main() -> Result<()> {
         Command::Recorder(args) => recorder::run(&args),
         Command::Paniq(args) => paniq::run(&args),
         Command::PaniqEnd(args) => paniq::end(&args),
+        Command::Tun(args) => tun::run(&args),
+        Command::TunPart(args) => tun::part(&args),
     }
 }
 
@@ -148,15 +151,15 @@ fn write(report: &Report<'_>, args: &Relay) -> Result<()> {
     }
     if let Some(path) = &args.markdown {
         let old = fs::read_to_string(path).unwrap_or_default();
-        // Side by side, as in docs/, the plot's name is its path.
-        let plot = args
-            .svg
-            .as_deref()
-            .and_then(Path::file_name)
-            .and_then(|name| name.to_str());
+        let plot = plot_name(args.svg.as_deref());
         save(path, &markdown::render(report, plot, &old))?;
     }
     Ok(())
+}
+
+/// How a page refers to its plot: side by side, as in docs/, the name is the path.
+fn plot_name(svg: Option<&Path>) -> Option<&str> {
+    svg.and_then(Path::file_name).and_then(|name| name.to_str())
 }
 
 fn save(path: &Path, text: &str) -> Result<()> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeVal;
-use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
 /// `pid` and all its descendants.
@@ -52,6 +52,12 @@ pub(crate) fn cpu_time(pid: Pid) -> Result<Duration> {
     Ok(sum)
 }
 
+/// User and system time of the calling thread.
+pub(crate) fn thread_cpu_time() -> Result<Duration> {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).context("the thread's CPU clock")?;
+    Ok(time.into())
+}
+
 /// User and system time of this process and of its children that have been waited for.
 pub(crate) fn own_cpu_time() -> Result<Duration> {
     let mut sum = Duration::ZERO;
@@ -72,7 +78,7 @@ pub(crate) fn resident(pid: Pid) -> Result<u64> {
     let mut sum = 0;
     for member in tree(pid) {
         match fs::read_to_string(format!("/proc/{member}/status")) {
-            Ok(status) => sum += vm_rss(&status).unwrap_or(0),
+            Ok(status) => sum += field(&status, "VmRSS:").unwrap_or(0),
             Err(error) if member == pid.as_raw() => {
                 return Err(error).context("the status of the proxy");
             }
@@ -82,11 +88,15 @@ pub(crate) fn resident(pid: Pid) -> Result<u64> {
     Ok(sum)
 }
 
-/// `VmRSS` of a `/proc/PID/status`, in bytes (the file says kB and means KiB).
-fn vm_rss(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// The most that the process alone ever had resident, in bytes.
+pub(crate) fn peak_resident(pid: Pid) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("read its status")?;
+    field(&status, "VmHWM:").context("no VmHWM in its status")
+}
+
+/// A size in a `/proc/PID/status`, in bytes (the file says kB and means KiB).
+fn field(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace()
         .next()?
         .parse::<u64>()
@@ -126,11 +136,13 @@ mod tests {
     #[test]
     fn resident_memory_is_read_in_bytes() {
         assert_eq!(
-            vm_rss("Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t1\n"),
+            field("Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t1\n", "VmRSS:"),
             Some(2_097_152)
         );
-        assert_eq!(vm_rss("Name:\tx\n"), None);
-        assert!(resident(Pid::this()).unwrap() > 100_000);
+        assert_eq!(field("Name:\tx\n", "VmRSS:"), None);
+        let resident = resident(Pid::this()).unwrap();
+        assert!(resident > 100_000);
+        assert!(peak_resident(Pid::this()).unwrap() >= resident / 2);
     }
 
     #[test]

@@ -141,7 +141,7 @@ fn wait_until_ready(process: &mut Guarded, address: SocketAddr, log: &Path) -> R
 }
 
 /// The last lines of a log, on one line and without colours.
-fn tail(log: &Path) -> String {
+pub(crate) fn tail(log: &Path) -> String {
     let text = plain(&fs::read_to_string(log).unwrap_or_default());
     let lines: Vec<&str> = text
         .lines()

@@ -38,20 +38,9 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// A connection through the proxy to `target`, its handshake finished. `NODELAY` is set and
-    /// closing it sends RST, so that no port is held by TIME_WAIT.
+    /// A connection through the proxy to `target`, its handshake finished.
     pub(crate) fn connect(&self, target: SocketAddrV4) -> io::Result<TcpStream> {
-        let socket = Socket::new(
-            Domain::for_address(self.proxy),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        socket.set_read_timeout(Some(self.patience))?;
-        socket.set_write_timeout(Some(self.patience))?;
-        socket.set_tcp_nodelay(true)?;
-        socket.set_linger(Some(Duration::ZERO))?;
-        socket.connect(&self.proxy.into())?;
-        let mut stream = TcpStream::from(socket);
+        let mut stream = dial(self.proxy, self.patience)?;
         self.authenticate(&mut stream)?;
         request(&mut stream, target)?;
         Ok(stream)
@@ -87,6 +76,19 @@ impl Way {
             ))),
         }
     }
+}
+
+/// A connection on which no wait is longer than `patience`. `NODELAY` is set and closing it sends
+/// RST, so that no port is held by TIME_WAIT.
+pub(crate) fn dial(address: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_read_timeout(Some(patience))?;
+    socket.set_write_timeout(Some(patience))?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_linger(Some(Duration::ZERO))?;
+    socket.connect(&address.into())?;
+    Ok(TcpStream::from(socket))
 }
 
 fn request(stream: &mut TcpStream, target: SocketAddrV4) -> io::Result<()> {

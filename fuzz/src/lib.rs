@@ -24,4 +24,4 @@ pub use router::router_rules;
 pub use sbx::sbx_reader;
 pub use scenario::scenario;
 pub use socks::{socks_udp, socks4, socks5};
-pub use stack::stack_packets;
+pub use stack::{stack_packet, stack_sequence, vnet_hdr};

@@ -41,4 +41,4 @@ macro_rules! replays {
     };
 }
 
-replays! { cbor config_reader ffi_calls http_request http_response paniq_frame paniq_link paniq_preamble paniq_profile paniq_request paniq_transport router_rules sbx_reader scenario socks4 socks5 socks_udp stack_packets }
+replays! { cbor config_reader ffi_calls http_request http_response paniq_frame paniq_link paniq_preamble paniq_profile paniq_request paniq_transport router_rules sbx_reader scenario socks4 socks5 socks_udp stack_packet stack_sequence vnet_hdr }

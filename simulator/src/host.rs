@@ -3,7 +3,7 @@ use crate::{
     check::{Invariant, Violation},
     net::{
         Net,
-        packet::{Ecn, Icmp},
+        packet::{Body, Ecn, Icmp, Packet},
     },
     rng::StreamId,
     tcp::Side,
@@ -92,6 +92,8 @@ pub enum HostInput {
         /// What is said.
         icmp: Icmp,
     },
+    /// A packet came to a host that is the way out of a site, or one that no socket is for.
+    Packet(Packet),
     /// A name lookup ended.
     Resolved(QueryId, Result<Vec<IpAddr>, Refusal>),
 }
@@ -264,6 +266,14 @@ impl Cx<'_> {
         self.net
             .udp
             .send(&mut self.net.core, socket, to, (ecn, data));
+    }
+
+    /// Sends a packet as its body says: into the site that this host is the way out of, or like any
+    /// other packet of the host's.
+    pub fn send_packet(&mut self, source: SocketAddr, destination: SocketAddr, body: Body) {
+        self.net
+            .core
+            .send_packet(self.host, (source, destination), body);
     }
 
     /// The congestion mark of the datagram that is being handled.

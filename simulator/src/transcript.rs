@@ -103,6 +103,7 @@ impl From<&Packet> for Head {
             carries: match &packet.body {
                 Body::Udp(_) => Carries::Udp,
                 Body::Icmp(icmp) => Carries::Icmp(*icmp),
+                Body::Raw(_) => Carries::Raw,
                 Body::Tcp(segment) => Carries::Tcp {
                     flags: segment.flags,
                     offset: segment.offset,
@@ -130,6 +131,8 @@ pub enum Carries {
     },
     /// An ICMP message.
     Icmp(Icmp),
+    /// A whole IP packet: the payload is all of it.
+    Raw,
 }
 
 /// What waits in the pipes of one slot.

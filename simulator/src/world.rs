@@ -172,6 +172,12 @@ impl World {
         id
     }
 
+    /// A host is the only way out of a site: it gets all that leaves the site, as
+    /// [`HostInput::Packet`], and what it sends by [`Cx::send_packet`] goes into the site.
+    pub fn gateway(&mut self, site: SiteId, host: HostId) {
+        self.net.core.sites.set_gateway(site, host);
+    }
+
     /// TCP of one host, from its first connection on.
     pub fn host_tier(&mut self, host: HostId, tier: Tier) {
         self.net.core.set_tier(host, tier);

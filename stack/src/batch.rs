@@ -97,7 +97,7 @@ pub const HEADER_MAX: usize = 128;
 /// Pieces of payload of one packet.
 pub const PAYLOAD_PIECES_MAX: usize = 8;
 
-/// The state of a sent packet's TCP or ICMP checksum.
+/// The state of a sent packet's TCP, UDP or ICMP checksum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Checksum {
     /// It is in its place.
@@ -138,7 +138,7 @@ impl Default for TxPacket {
 }
 
 impl TxPacket {
-    /// IP and TCP (or ICMP) headers.
+    /// The IP header, and mostly that of what is in it.
     #[must_use]
     pub fn header(&self) -> &[u8] {
         self.header
@@ -189,7 +189,7 @@ impl TxPacket {
 
     /// Makes it a packet without payload again, and drops what it shared.
     pub(crate) fn clear(&mut self) {
-        for piece in &mut self.pieces {
+        for piece in self.pieces.iter_mut().take(usize::from(self.pieces_len)) {
             *piece = Bytes::new();
         }
         self.header_len = 0;
@@ -209,7 +209,8 @@ impl TxPacket {
     }
 }
 
-/// Packets to send: a buffer that is filled by [`crate::Stack::poll_transmit`] and used again.
+/// Packets to send: a buffer that is filled by [`crate::Interface::poll_transmit`] or
+/// [`crate::Stack::poll_transmit`] and used again.
 #[derive(Debug)]
 pub struct TxBatch {
     packets: Vec<TxPacket>,

@@ -50,7 +50,7 @@ pub const KEEPALIVE_PROBES_MAX: u8 = 9;
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(75);
 /// Payload of one packet in the first flights, in bytes: more could exceed what a client's fresh
 /// socket may hold.
-pub const FIRST_FLIGHT_PAYLOAD: u32 = 16 << 10;
+pub const FIRST_FLIGHT_PAYLOAD: u16 = 16 << 10;
 /// Packets without a flow (RST, ICMP) that may wait to be sent.
 pub const CONTROL_QUEUE_MAX: usize = 256;
 /// MSS of a peer that announced none, IPv4 (RFC 9293 section 3.7.1).

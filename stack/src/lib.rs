@@ -4,25 +4,27 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`Interface`] | the machine for all packets of a device |
-//! | [`Stack`] | the part of it that terminates TCP |
+//! | [`interface`] | [`Interface`]: the machine for all packets of a device |
+//! | [`Stack`] | the part of it that terminates TCP, useful alone |
 //! | [`config`] | [`Config`] and every limit of it |
 //! | [`batch`] | [`RxPacket`], [`TxPacket`], [`TxBatch`]: packets on both sides |
 //! | [`event`] | [`Event`], [`Reject`]: what happened, what may be answered |
 //! | [`key`] | [`FlowKey`], [`FlowId`]: what identifies a connection |
-//! | [`counters`] | [`Counters`], [`DropReason`]: nothing is dropped without a reason |
+//! | [`counters`] | [`Counters`], [`DropReason`]: what TCP did, in numbers |
+//! | [`drops`] | [`Dropped`]: nothing is dropped without a reason that is counted |
 //!
-//! Beside the machine, and not joined to it yet, pure functions and tables for what is not TCP:
+//! The parts that an interface joins, each a table or functions of its own:
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`ip`] | walks IPv4 and IPv6 headers, checksums, UDP datagrams |
-//! | [`vnet`] | virtio_net_hdr: segmentation and checksum offload, both ways |
 //! | [`fragment`] | reassembly and fragmentation |
 //! | [`icmp`] | echo, errors with rate limits, errors translated into sessions |
-//! | [`nat`] | UDP and echo mappings with idle times and bounded queues |
-//! | [`mtu`] | the rules of two MTUs: MSS, packet too big, fragments |
-//! | [`drops`] | counters of dropped packets by reason |
+//! | [`nat`] | UDP and echo mappings with idle times |
+//! | [`mtu`] | the rules of two MTUs: packet too big, fragments, and MSS for outbounds of packets |
+//!
+//! And for whoever reads and writes the device: [`vnet`], virtio_net_hdr with segmentation and
+//! checksum offload, both ways.
 #![forbid(unsafe_code)]
 
 pub mod batch;

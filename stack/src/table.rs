@@ -40,6 +40,16 @@ pub(crate) struct Place {
     pub(crate) told: bool,
 }
 
+impl Place {
+    /// The handle of the entry here, at `index`.
+    pub(crate) const fn id(&self, index: u32) -> FlowId {
+        FlowId {
+            index,
+            generation: self.generation,
+        }
+    }
+}
+
 pub(crate) struct Table {
     places: Vec<Place>,
     free: Vec<u32>,
@@ -58,10 +68,13 @@ impl Table {
     }
 
     /// The entry that packets of `key` belong to.
-    pub(crate) fn find(&self, key: &FlowKey) -> Option<u32> {
-        self.index
-            .find(self.secrets.hash(key), |at| self.holds(*at, key))
-            .copied()
+    pub(crate) fn find(&self, key: &FlowKey, hash: u64) -> Option<u32> {
+        self.index.find(hash, |at| self.holds(*at, key)).copied()
+    }
+
+    /// Where [`Table::find`] looks for `key`.
+    pub(crate) fn hash(&self, key: &FlowKey) -> u64 {
+        self.secrets.hash(key)
     }
 
     pub(crate) fn get(&self, index: u32) -> Option<&Place> {
@@ -80,10 +93,13 @@ impl Table {
     }
 
     pub(crate) fn id(&self, index: u32) -> FlowId {
-        FlowId {
-            index,
-            generation: self.get(index).map_or(0, |place| place.generation),
-        }
+        self.get(index).map_or(
+            FlowId {
+                index,
+                generation: 0,
+            },
+            |place| place.id(index),
+        )
     }
 
     /// Adds an entry under its own key, for which there must be none.

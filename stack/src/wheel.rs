@@ -82,6 +82,11 @@ impl Wheel {
         self.set(index, deadline);
     }
 
+    /// Reads what arming `index` reads, so that it is on its way when it is needed.
+    pub(crate) fn touch(&self, index: u32) -> u32 {
+        self.links.get(index as usize).map_or(0, |link| link.next)
+    }
+
     /// Disarms `index`.
     pub(crate) fn clear(&mut self, index: u32) {
         let Some(link) = self.links.get_mut(index as usize) else {

@@ -121,6 +121,22 @@ fn auto_answers_early_for_routes_that_sniff() {
 }
 
 #[test]
+fn a_live_stack_changes_how_it_answers() {
+    let mut bench = bench(Handshake::Consistent);
+    let early = Peer::new("10.0.0.2:4000", "192.0.2.9:80");
+    ask(&mut bench, &early);
+    bench.stack.set_handshake(Handshake::Fast);
+    // The one that began keeps its mode; the next one has the new mode.
+    assert_eq!(bench.say(&[early.syn()]), []);
+    let mut late = Peer::new("10.0.0.2:4001", "192.0.2.9:80");
+    late.begin(&mut bench);
+    let events = bench.give(&[late.segment("A", &[])]);
+    assert!(matches!(events[..], [Event::Open { answered: true, .. }]));
+    bench.stack.set_handshake(Handshake::Consistent);
+    ask(&mut bench, &Peer::new("10.0.0.2:4002", "192.0.2.9:80"));
+}
+
+#[test]
 fn shutdown_before_the_handshake_is_done_is_kept() {
     let mut bench = bench(Handshake::Consistent);
     let mut peer = Peer::v4();

@@ -1,7 +1,7 @@
 //! Network namespaces: machines of their own on this machine (Linux, as root).
 use crate::peers::{is_root, need};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{self, Command},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -69,14 +69,31 @@ impl Namespace {
     /// # Panics
     /// When the system refuses.
     pub fn join(&self, address: &str, other: &Self, other_address: &str) {
-        self.run(&format!(
-            "ip link add wire type veth peer name wire netns {}",
-            other.name
-        ));
+        self.cable("wire", other, "wire");
         for (end, address) in [(self, address), (other, other_address)] {
             end.run(&format!("ip addr add {address} dev wire"));
-            end.run("ip link set wire up");
         }
+    }
+
+    /// Joins two by a cable without addresses, whose ends have these names.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn cable(&self, name: &str, other: &Self, other_name: &str) {
+        self.run(&format!(
+            "ip link add {name} type veth peer name {other_name} netns {}",
+            other.name
+        ));
+        self.run(&format!("ip link set {name} up"));
+        other.run(&format!("ip link set {other_name} up"));
+    }
+
+    /// A command that runs a program inside; its process is the program's own.
+    #[must_use]
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(&self.ip);
+        command.args(["netns", "exec", &self.name]).arg(program);
+        command
     }
 
     /// Runs `work` on a thread inside. Sockets it makes stay inside when they are handed out.

@@ -50,6 +50,8 @@ impl fmt::Debug for Process {
 pub enum Signal {
     /// SIGINT.
     Int,
+    /// SIGKILL.
+    Kill,
     /// SIGTERM.
     Term,
     /// SIGUSR2.
@@ -165,6 +167,7 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         let name = match signal {
             Signal::Int => "INT",
+            Signal::Kill => "KILL",
             Signal::Term => "TERM",
             Signal::Usr2 => "USR2",
         };

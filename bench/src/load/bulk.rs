@@ -36,6 +36,16 @@ pub(crate) struct Bulk {
     pub(crate) gbit_per_second: f64,
 }
 
+impl Bulk {
+    /// Of a window that counted bytes.
+    pub(crate) fn of(window: &Window) -> Self {
+        Self {
+            gbit_per_core_second: window.count() * GBIT_PER_BYTE / window.cpu.as_secs_f64(),
+            gbit_per_second: window.rate() * GBIT_PER_BYTE,
+        }
+    }
+}
+
 /// Fills all streams in one direction for `length`; bytes count where they arrive.
 pub(crate) fn run(target: Target, direction: Direction, length: Duration) -> Result<Bulk> {
     let streams = pairs(target.way, STREAMS)?;
@@ -55,20 +65,17 @@ pub(crate) fn run(target: Target, direction: Direction, length: Duration) -> Res
         drop(hang_up);
         window
     })?;
-    Ok(Bulk {
-        gbit_per_core_second: window.count() * GBIT_PER_BYTE / window.cpu.as_secs_f64(),
-        gbit_per_second: window.rate() * GBIT_PER_BYTE,
-    })
+    Ok(Bulk::of(&window))
 }
 
 /// Writes until the stream ends.
-fn fill(mut stream: &TcpStream) {
+pub(crate) fn fill(mut stream: &TcpStream) {
     let chunk = vec![0x5a; CHUNK_BYTES];
     while stream.write_all(&chunk).is_ok() {}
 }
 
 /// Reads until the stream ends.
-fn drain(mut stream: &TcpStream, received: &AtomicU64) {
+pub(crate) fn drain(mut stream: &TcpStream, received: &AtomicU64) {
     let mut chunk = vec![0; CHUNK_BYTES];
     while let Ok(read @ 1..) = stream.read(&mut chunk) {
         received.fetch_add(read as u64, Ordering::Relaxed);

@@ -1,12 +1,13 @@
 //! New connections: connect, SOCKS5 handshake, one byte each way, close with RST.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddrV4, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use nix::unistd::Pid;
 
 use super::{Stop, Target, Window, listen, spawn};
 use crate::socks::Way;
@@ -31,40 +32,54 @@ pub(crate) struct Conn {
 /// Opens and closes connections for `length`.
 pub(crate) fn run(target: Target, length: Duration) -> Result<Conn> {
     let (listener, address) = listen()?;
-    let (done, failed, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-    let window = thread::scope(|scope| {
-        let stopping = Stop {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _stopping = Stop {
             flag: &stop,
             listener: &listener,
         };
         for _ in 0..SINKS {
             spawn(scope, || serve(&listener, &stop))?;
         }
-        for _ in 0..CLIENTS {
-            spawn(scope, || {
-                while !stop.load(Ordering::Relaxed) {
-                    let counter = if visit(target.way, address).is_ok() {
-                        &done
-                    } else {
-                        &failed
-                    };
-                    counter.fetch_add(1, Ordering::Relaxed);
-                }
-            })?;
+        visits(target.pid, length, || Ok(()), || visit(target.way, address))
+    })
+}
+
+/// Has clients make visits, one after the other and each for itself, for `length`. `begin` runs
+/// first in each client's thread.
+pub(crate) fn visits(
+    pid: Pid,
+    length: Duration,
+    begin: impl Fn() -> Result<()> + Sync,
+    visit: impl Fn() -> io::Result<()> + Sync,
+) -> Result<Conn> {
+    let (done, failed, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let client = || -> Result<()> {
+        begin()?;
+        while !stop.load(Ordering::Relaxed) {
+            let counter = if visit().is_ok() { &done } else { &failed };
+            counter.fetch_add(1, Ordering::Relaxed);
         }
-        let read = || done.load(Ordering::Relaxed);
-        let window = Window::watch(target.pid, WARM_UP, length, read);
-        let failed = failed.load(Ordering::Relaxed);
-        drop(stopping);
-        let window = window?;
-        if failed * 1000 > window.count * FAILURES_PER_MILLE {
-            bail!(
-                "{failed} connections failed beside {} good ones",
-                window.count
-            );
+        Ok(())
+    };
+    let window = thread::scope(|scope| {
+        let clients: io::Result<Vec<_>> = (0..CLIENTS).map(|_| spawn(scope, client)).collect();
+        let window = clients.map(|clients| {
+            let read = || done.load(Ordering::Relaxed);
+            (Window::watch(pid, WARM_UP, length, read), clients)
+        });
+        stop.store(true, Ordering::Relaxed);
+        let (window, clients) = window?;
+        for client in clients {
+            client.join().ok().context("a client panicked")??;
         }
-        Ok(window)
+        window
     })?;
+    let failed = failed.load(Ordering::Relaxed);
+    if failed * 1000 > window.count * FAILURES_PER_MILLE {
+        let good = window.count;
+        bail!("{failed} connections failed beside {good} good ones");
+    }
     Ok(Conn {
         cpu_us: window.cpu_each_us(),
         rate: window.rate(),
@@ -72,7 +87,7 @@ pub(crate) fn run(target: Target, length: Duration) -> Result<Conn> {
 }
 
 /// One connection from the client's side.
-pub(super) fn visit(way: Way, address: SocketAddrV4) -> std::io::Result<()> {
+pub(super) fn visit(way: Way, address: SocketAddrV4) -> io::Result<()> {
     let mut stream = way.connect(address)?;
     stream.write_all(&[1])?;
     stream.read_exact(&mut [0])

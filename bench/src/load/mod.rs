@@ -41,7 +41,7 @@ pub(crate) struct Target {
 
 /// What happened between the two ends of a timed window.
 #[derive(Debug, Clone, Copy)]
-struct Window {
+pub(crate) struct Window {
     /// Of the proxy.
     cpu: Duration,
     elapsed: Duration,
@@ -51,7 +51,7 @@ struct Window {
 
 impl Window {
     /// Lets `warm_up` pass, then watches the counter and the proxy for `length`.
-    fn watch(
+    pub(crate) fn watch(
         pid: Pid,
         warm_up: Duration,
         length: Duration,
@@ -97,12 +97,17 @@ impl Window {
 /// A listener on loopback and its address. Accepted sockets inherit what is set on it here: bounded
 /// waits, `NODELAY`, and RST on close.
 pub(crate) fn listen() -> io::Result<(TcpListener, SocketAddrV4)> {
+    listen_on(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))
+}
+
+/// The same on another address.
+pub(crate) fn listen_on(address: SocketAddrV4) -> io::Result<(TcpListener, SocketAddrV4)> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
     socket.set_tcp_nodelay(true)?;
     socket.set_linger(Some(Duration::ZERO))?;
-    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    socket.bind(&SocketAddr::V4(address).into())?;
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from(socket);
     match listener.local_addr()? {
@@ -159,7 +164,7 @@ impl Drop for Stop<'_> {
 }
 
 /// A generator thread within `scope`.
-fn spawn<'scope, T: Send + 'scope>(
+pub(crate) fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> io::Result<thread::ScopedJoinHandle<'scope, T>> {

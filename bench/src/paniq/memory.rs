@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use bytes::BytesMut;
-use nix::time::{ClockId, clock_gettime};
 use sansbox_core::{Instant, Seed};
 use sansbox_protocols::paniq::Draws;
 use sansbox_protocols::paniq::transport::{Opener, Sealer};
@@ -15,6 +14,7 @@ use sansbox_protocols::paniq::transport::{Opener, Sealer};
 use super::end::{End, Load};
 use super::plain::{Plain, sources};
 use super::tunnel::{ClientEnd, ServerEnd, codec};
+use crate::process::thread_cpu_time as cpu_time;
 
 /// Bytes that are received to at a time, as by one system call.
 const RECEIVE_BYTES: usize = 64 * 1024;
@@ -31,11 +31,6 @@ fn client_address() -> SocketAddr {
 
 fn server_address() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 2], 443))
-}
-
-/// Processor time of this thread.
-fn cpu() -> Result<Duration> {
-    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
 
 struct Pair<C, S> {
@@ -109,9 +104,9 @@ impl<C: End, S: End> Pair<C, S> {
     fn run(mut self, load: Load, count: u64) -> Result<f64> {
         self.client.start(self.now, load);
         self.until(count / 4)?;
-        let (before, begin) = (self.client.count(), cpu()?);
+        let (before, begin) = (self.client.count(), cpu_time()?);
         self.until(before + count)?;
-        let took = cpu()?.saturating_sub(begin);
+        let took = cpu_time()?.saturating_sub(begin);
         let done = self.client.count() - before;
         Ok(took.as_secs_f64() / done as f64)
     }
@@ -155,13 +150,13 @@ pub(crate) fn envelope(inner: usize, count: u64) -> Result<f64> {
     let mut draws = Draws::new(Seed::from_u64(1));
     let datagram = vec![7; inner];
     let mut out = BytesMut::new();
-    let begin = cpu()?;
+    let begin = cpu_time()?;
     for _ in 0..count {
         out.clear();
         codec.seal(&mut draws, &mut sealer, black_box(&datagram), &mut out)?;
         black_box(codec.open(&mut opener, black_box(&out))?);
     }
-    Ok(cpu()?.saturating_sub(begin).as_secs_f64() / count as f64)
+    Ok(cpu_time()?.saturating_sub(begin).as_secs_f64() / count as f64)
 }
 
 #[cfg(test)]

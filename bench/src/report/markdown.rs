@@ -18,14 +18,8 @@ pub(crate) fn render(report: &Report<'_>, plot: Option<&str>, old: &str) -> Stri
     page.push_str(&figures(report));
     page.push_str(&lookups(report));
     page.push_str(&open_marks(report));
-    if !report.outcome.notes.is_empty() {
-        page.push_str("\n## Remarks of the run\n\n");
-        for note in &report.outcome.notes {
-            page.push_str(&format!("- {}\n", cell(note)));
-        }
-    }
-    let notes = notes_of(old).unwrap_or("\n");
-    page.push_str(&format!("\n{NOTES_BEGIN}{notes}{NOTES_END}\n"));
+    page.push_str(&remarks(&report.outcome.notes));
+    page.push_str(&notes(old));
     page
 }
 
@@ -106,6 +100,20 @@ fn lookups(report: &Report<'_>) -> String {
     text
 }
 
+/// Failures and reservations, if there are any.
+pub(crate) fn remarks(notes: &[String]) -> String {
+    match notes {
+        [] => String::new(),
+        _ => {
+            let items: Vec<String> = notes
+                .iter()
+                .map(|note| format!("- {}\n", cell(note)))
+                .collect();
+            format!("\n## Remarks of the run\n\n{}", items.concat())
+        }
+    }
+}
+
 /// What is missed and what could not be said.
 fn open_marks(report: &Report<'_>) -> String {
     let (mut missed, mut unmeasured) = (Vec::new(), Vec::new());
@@ -143,7 +151,7 @@ fn open_marks(report: &Report<'_>) -> String {
     )
 }
 
-fn list(title: &str, items: &[String]) -> String {
+pub(crate) fn list(title: &str, items: &[String]) -> String {
     if items.is_empty() {
         return format!("\n{title}: none.\n");
     }
@@ -152,6 +160,12 @@ fn list(title: &str, items: &[String]) -> String {
         .map(|item| format!("- {}\n", cell(item)))
         .collect();
     format!("\n## {title}\n\n{}", items.concat())
+}
+
+/// The place for notes at the end of a page, with those of the page that it replaces.
+pub(crate) fn notes(old: &str) -> String {
+    let kept = notes_of(old).unwrap_or("\n");
+    format!("\n{NOTES_BEGIN}{kept}{NOTES_END}\n")
 }
 
 fn notes_of(old: &str) -> Option<&str> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod json;
 pub(crate) mod markdown;
+pub(crate) mod panels;
 pub(crate) mod plot;
 pub(crate) mod table;
 
@@ -79,7 +80,7 @@ fn ratio(row: &Row, peer: &str) -> String {
 }
 
 /// A ratio; small ones keep their digits.
-fn times(ratio: f64) -> String {
+pub(crate) fn times(ratio: f64) -> String {
     if ratio < 0.1 {
         format!("{ratio:.3}x")
     } else {

@@ -76,7 +76,8 @@ fn lookups(lookups: &[Lookup]) -> String {
     align(&lines, [false, true, false, true, false, false, false])
 }
 
-fn align<const N: usize>(lines: &[[String; N]], flush_right: [bool; N]) -> String {
+/// Columns of equal width below each other.
+pub(crate) fn align<const N: usize>(lines: &[[String; N]], flush_right: [bool; N]) -> String {
     let mut widths = [0; N];
     for line in lines {
         for (width, cell) in widths.iter_mut().zip(line) {

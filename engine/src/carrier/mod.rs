@@ -24,7 +24,7 @@ use core::{
     time::Duration,
 };
 use sansbox_core::{Domain, Instant, Pipe, Progress, Refusal, Seed};
-use sansbox_stack::TxBatch;
+use sansbox_stack::{Interface, TxBatch};
 use std::sync::Arc;
 
 /// Whose carrier it is.
@@ -198,6 +198,11 @@ pub trait Carrier: fmt::Debug {
     /// Datagrams that were dropped because a stream had no room for them, since the last call.
     fn take_lost(&mut self) -> u64 {
         0
+    }
+
+    /// The machine for the packets of its device, for counters. Only carriers with a device have one.
+    fn interface(&self) -> Option<&Interface> {
+        None
     }
 
     /// The next event, in order.

@@ -121,6 +121,12 @@ impl<K: Sockets> CarrierDrive<K> {
         self.number
     }
 
+    /// The carrier that it drives.
+    #[must_use]
+    pub fn carrier(&self) -> &dyn Carrier {
+        &*self.machine
+    }
+
     /// Does all there is to do now.
     pub fn turn(&mut self, driver: &mut impl Driver<K>, pool: &Pool, now: Instant) -> Turn {
         self.desk.begin_turn();

@@ -47,10 +47,14 @@ fn drops(s: &Session) -> Drops {
 /// Why targets are refused; nothing else is done.
 fn refused(s: &mut Session) -> Vec<Refusal> {
     let actions = std::iter::from_fn(|| s.poll_action());
-    let refused = actions.filter_map(|action| match action {
-        Action::Log(Stage::Refused(why)) => Some(why),
-        Action::Log(_) => None,
-        other => panic!("{other:?}"),
+    let refused = actions.filter_map(|action| {
+        let Action::Log(stage) = action else {
+            panic!("{action:?}");
+        };
+        let Stage::Refused(why) = stage else {
+            return None;
+        };
+        Some(why)
     });
     refused.collect()
 }

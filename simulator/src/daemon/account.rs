@@ -17,6 +17,8 @@ use std::collections::BTreeSet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Session,
+    /// A session that forwards datagrams, which it gets as records.
+    Records,
     Association,
     Carrier,
 }

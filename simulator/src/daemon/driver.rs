@@ -1,6 +1,7 @@
 //! What the virtual network does for a drive that has its turn.
 use super::{
     account::{Account, Kind},
+    device::Device,
     sockets::{Conduit, Datagrams, Graves, Held, Lookup, Stream, Virtual, Ways},
 };
 use crate::{
@@ -152,9 +153,10 @@ impl OneTurn<'_, '_> {
         }
     }
 
-    /// Datagrams that a machine received or sends go through its model; carriers make their own.
+    /// Datagrams that a machine received or sends go through its model. Carriers make their own,
+    /// and records are no datagrams yet.
     fn has_model(&self) -> bool {
-        self.account.kind != Kind::Carrier
+        !matches!(self.account.kind, Kind::Carrier | Kind::Records)
     }
 
     fn receive_own(
@@ -345,6 +347,22 @@ impl Driver<Virtual> for OneTurn<'_, '_> {
             self.cx.send_to(id, to, data);
         }
         0
+    }
+
+    fn poll_read_frame(&mut self, device: &mut Device, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        match device.read(into) {
+            Some(n) => {
+                self.effect("read_frame");
+                Poll::Ready(Ok(n))
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    fn write_frame(&mut self, device: &mut Device, frame: &[IoSlice<'_>]) -> io::Result<()> {
+        self.effect("write_frame");
+        device.write(self.cx, frame);
+        Ok(())
     }
 
     fn log(&mut self, record: &Record, stage: Stage, _: Instant) {

@@ -1,5 +1,5 @@
 //! A process on a host, which may crash and start again.
-use super::running::Running;
+use super::{device::TunSettings, running::Running};
 use crate::{
     drive::Rules,
     host::{Command, Cx, Host, HostInput},
@@ -42,6 +42,7 @@ pub struct DaemonHost<S: Service> {
     service: Arc<S>,
     rules: Rules,
     grace: Duration,
+    tun: TunSettings,
     starts: u64,
     running: Option<Running<S>>,
     shared: Option<Shared>,
@@ -50,13 +51,13 @@ pub struct DaemonHost<S: Service> {
 impl DaemonHost<Plan> {
     /// A host with the listeners of a plan.
     #[must_use]
-    pub fn of_plan(rules: Rules, plan: &Arc<Plan>) -> impl Host + 'static {
+    pub fn of_plan(rules: Rules, plan: &Arc<Plan>, tun: TunSettings) -> impl Host + 'static {
         #[cfg(test)]
         let host = DaemonHost::new(rules, crate::record::tests::taped(plan));
         #[cfg(not(test))]
         let host = Self::new(rules, Arc::clone(plan));
         let weak = Arc::downgrade(plan);
-        host.shares(move || weak.strong_count())
+        host.tun(tun).shares(move || weak.strong_count())
     }
 }
 
@@ -68,6 +69,7 @@ impl<S: Service> DaemonHost<S> {
             service,
             rules,
             grace: Duration::ZERO,
+            tun: TunSettings::new(),
             starts: 0,
             running: None,
             shared: None,
@@ -81,6 +83,13 @@ impl<S: Service> DaemonHost<S> {
         self
     }
 
+    /// What the TUN device of its configuration is like.
+    #[must_use]
+    pub const fn tun(mut self, tun: TunSettings) -> Self {
+        self.tun = tun;
+        self
+    }
+
     /// Machines share something: when all are gone, it is held as often as at the start.
     #[must_use]
     pub fn shares(mut self, holders: impl Fn() -> usize + 'static) -> Self {
@@ -91,7 +100,8 @@ impl<S: Service> DaemonHost<S> {
 
     fn start(&mut self, cx: &mut Cx<'_>) {
         let service = Arc::clone(&self.service);
-        let running = Running::start(cx, service, self.rules, self.starts);
+        let settings = (self.rules, self.tun);
+        let running = Running::start(cx, service, settings, self.starts);
         self.starts += 1;
         self.running = Some(running);
         if let Some(shared) = &mut self.shared {
@@ -125,6 +135,7 @@ impl<S: Service> Host for DaemonHost<S> {
             }
             // The kernels of some systems tell of it at the next call.
             HostInput::Icmp { socket, .. } => running.net.ways.on_error(socket),
+            HostInput::Packet(packet) => running.packet(cx, &packet),
             HostInput::Resolved(query, found) => running.net.ways.on_found(query, found),
         }
         running.run(cx);
@@ -152,7 +163,7 @@ impl<S: Service> Host for DaemonHost<S> {
         }
         let shared = self.shared.as_ref()?;
         let (now, before) = ((shared.holders)(), shared.before);
-        (now != before).then(|| format!("shared by {now}, at first by {before}"))
+        (now > before).then(|| format!("shared by {now}, at first by {before}"))
     }
 
     fn waiting(&self) -> Option<String> {

@@ -9,12 +9,14 @@
 //! | file | holds |
 //! |---|---|
 //! | `sockets` | what drives hold, and who is woken for what |
+//! | `device` | the kernel's side of a TUN device: packets of a site to frames, and back |
 //! | `driver` | the network for one turn of one drive |
 //! | `running` | a process: its drives, their births and turns |
 //! | `stop` | its end |
 //! | `account` | what is known of one drive from outside, and must hold of it |
 //! | `host` | [`DaemonHost`]: a process that can crash and start again |
 mod account;
+mod device;
 mod driver;
 mod host;
 mod running;
@@ -23,4 +25,5 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
+pub use device::TunSettings;
 pub use host::{DaemonHost, plan};

@@ -3,6 +3,7 @@ mod checks;
 
 use super::{
     account::{Account, Kind},
+    device::{Device, TunSettings},
     driver::{Net, OneTurn, wall_clock},
     sockets::{Datagrams, Graves, Held, Stream, Virtual, Ways},
     stop::Stage,
@@ -11,6 +12,7 @@ use crate::{
     check::Invariant,
     drive::Rules,
     host::{Cx, SocketId, UdpId},
+    net::packet::Packet,
     rng::StreamId,
     transcript::{Detail, Tag},
 };
@@ -23,8 +25,10 @@ use sansbox_engine::{
     counters,
     drive::{Birth, CarrierDrive, Clients, Delivery, Drive, Pool, Service, SessionBirth, Turn},
     ids::InboundId,
+    machine::Wanted,
     timer::TimerQueue,
 };
+use sansbox_stack::drops::Dropped;
 use slab::Slab;
 use std::{
     collections::BTreeSet,
@@ -89,6 +93,9 @@ pub(super) struct Running<S: Service> {
     listeners: Vec<(InboundId, SocketAddr)>,
     receptions: Vec<Reception>,
     handshakes: TimerQueue<(usize, u32)>,
+    device: Option<Device>,
+    /// Packets that the stack of the device has dropped, by reason.
+    drops: Vec<Dropped>,
     rung: Receiver<usize>,
     bell: Sender<usize>,
     pub(super) stage: Stage,
@@ -104,7 +111,8 @@ pub(super) struct Running<S: Service> {
 
 impl<S: Service> Running<S> {
     /// A process that listens on everything; the n-th of its host.
-    pub(super) fn start(cx: &mut Cx<'_>, service: Arc<S>, rules: Rules, nth: u64) -> Self {
+    pub(super) fn start(cx: &mut Cx<'_>, service: Arc<S>, settings: (Rules, TunSettings), nth: u64) -> Self {
+        let (rules, tun) = settings;
         let (bell, rung) = channel();
         let name = format!("{}/daemon", cx.name());
         let mut running = Self {
@@ -121,6 +129,8 @@ impl<S: Service> Running<S> {
             listeners: Vec::new(),
             receptions: Vec::new(),
             handshakes: TimerQueue::default(),
+            device: None,
+            drops: Vec::new(),
             rung,
             bell,
             stage: Stage::Serving,
@@ -132,6 +142,7 @@ impl<S: Service> Running<S> {
             service,
         };
         running.listen(cx);
+        running.open_devices(cx, tun);
         running
     }
 
@@ -198,7 +209,7 @@ impl<S: Service> Running<S> {
         match kind {
             Kind::Carrier => {}
             Kind::Association => self.pool.tally.associations.add(1),
-            Kind::Session => {
+            Kind::Session | Kind::Records => {
                 self.pool.tally.accepted.add(1);
                 let by = cx.now() + self.net.rules.handshake_max;
                 let warnings = if cx.is_exact() { 0 } else { WARNINGS };
@@ -238,6 +249,13 @@ impl<S: Service> Running<S> {
             let client = Stream::new(Held::Socket(socket), this.net.graves.clone());
             Work::Session(Drive::session(machine, number, client))
         });
+    }
+
+    /// A packet came to the device.
+    pub(super) fn packet(&mut self, cx: &mut Cx<'_>, packet: &Packet) {
+        if let Some(device) = &self.device {
+            device.take(cx, packet);
+        }
     }
 
     /// A datagram came to one of the sockets.
@@ -282,6 +300,26 @@ impl<S: Service> Running<S> {
     fn make_carrier(&self, cx: &Cx<'_>, whose: Whose) -> Option<Box<dyn Carrier>> {
         let (seed, now) = (self.next_seed(), cx.now());
         self.service.carrier(whose, seed, now, wall_clock(cx))
+    }
+
+    /// Opens the TUN device of the configuration, if it has one.
+    fn open_devices(&mut self, cx: &mut Cx<'_>, settings: TunSettings) {
+        for (inbound, tun) in self.service.devices() {
+            let facts = settings.facts(tun.mtu);
+            let (seed, now) = (self.next_seed(), cx.now());
+            let Some(machine) = self.service.device(inbound, facts, seed, now) else {
+                return cx.violate(Invariant::Expected, format!("no carrier for {facts:?}"));
+            };
+            let numbers = cx.stream("tun");
+            let who = format_args!("the carrier of a device");
+            self.admit(cx, Kind::Carrier, (who, None), |number, this| {
+                let device = Device::new(settings, facts, number, numbers);
+                this.device = Some(device.clone());
+                let device = (device, facts);
+                let drive = CarrierDrive::device(machine, number, inbound, device, &this.pool);
+                Work::Carrier(Box::new(drive))
+            });
+        }
     }
 
     /// The carrier of an inbound has its socket.
@@ -338,7 +376,11 @@ impl<S: Service> Running<S> {
         let (inbound, peer, wanted) = (birth.inbound, birth.peer, birth.wanted.clone());
         if let Some(machine) = self.service.carried(inbound, peer, wanted, seed, now) {
             let who = format_args!("a stream of {}", peer.remote);
-            self.admit(cx, Kind::Session, (who, None), |number, _| {
+            let kind = match birth.wanted {
+                Wanted::Connection(_) => Kind::Session,
+                Wanted::Datagrams => Kind::Records,
+            };
+            self.admit(cx, kind, (who, None), |number, _| {
                 Work::Session(Drive::carried(machine, number, birth))
             });
         }
@@ -346,7 +388,8 @@ impl<S: Service> Running<S> {
 
     /// When something is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let timers = [self.pool.timers.next(), self.handshakes.next()];
+        let device = self.device.as_ref().and_then(Device::poll_timeout);
+        let timers = [self.pool.timers.next(), self.handshakes.next(), device];
         timers
             .into_iter()
             .chain([self.stage_timeout()])
@@ -356,6 +399,9 @@ impl<S: Service> Running<S> {
 
     /// Looks for handshakes that took too long; drives look after themselves.
     pub(super) fn time_out(&mut self, cx: &mut Cx<'_>) {
+        if let Some(owner) = self.device.as_ref().and_then(|d| d.poll(cx.now())) {
+            self.net.ways.wake(owner);
+        }
         while let Some((number, warnings)) = self.handshakes.pop_due(cx.now()) {
             let Some(resident) = self.residents.get_mut(number) else {
                 continue;

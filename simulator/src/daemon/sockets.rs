@@ -26,7 +26,7 @@ impl Sockets for Virtual {
     type Datagrams = Datagrams;
     type Lookup = Lookup;
     type Conduit = Conduit;
-    type Device = core::convert::Infallible;
+    type Device = super::device::Device;
 }
 
 /// What a dropped handle stood for, to be closed as soon as somebody has the network at hand.

@@ -13,7 +13,7 @@ const OTHERWISE: &[&str] = &[
 ];
 
 /// How scenarios begin that have no choice of hosts.
-const NO_PLAN: &[&str] = &["carried_", "daemon_", "quic_", "tls_", "planted_"];
+const NO_PLAN: &[&str] = &["carried_", "daemon_", "quic_", "tls_", "planted_", "tun_"];
 
 #[test]
 fn every_scenario_holds_on_the_engines_own_loop() {

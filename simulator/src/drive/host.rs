@@ -369,7 +369,7 @@ impl Host for MachineHost {
             HostInput::Writable(socket) => self.ready(cx, socket, false),
             HostInput::Datagram { socket, from, data } => self.datagram(cx, socket, from, data),
             // No machine asks for what a runtime's error queue says.
-            HostInput::Icmp { .. } => {}
+            HostInput::Icmp { .. } | HostInput::Packet(_) => {}
             HostInput::Resolved(query, answer) => {
                 if let Some((number, id)) = self.routes.queries.remove(&query) {
                     let prepare = |driver: &mut Driver, _: &mut Cx<'_>| {

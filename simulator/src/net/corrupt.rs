@@ -64,7 +64,7 @@ impl Corruption {
     pub(super) fn apply(self, cx: &mut HopCx<'_>, packet: &mut Packet) -> bool {
         let id = packet.id;
         let data = match &mut packet.body {
-            Body::Udp(data) => data,
+            Body::Udp(data) | Body::Raw(data) => data,
             Body::Tcp(segment) => &mut segment.data,
             Body::Icmp(_) => return false,
         };

@@ -187,8 +187,10 @@ pub enum Body {
     Udp(BytesMut),
     /// A TCP segment.
     Tcp(Segment),
-    /// An ICMP message.
+    /// An ICMP message about a packet.
     Icmp(Icmp),
+    /// A whole IP packet of which the world knows the addresses alone; ports are 0.
+    Raw(BytesMut),
 }
 
 /// An IP packet.
@@ -212,6 +214,9 @@ impl Packet {
     /// Octets with all headers.
     #[must_use]
     pub fn len(&self) -> usize {
+        if let Body::Raw(packet) = &self.body {
+            return packet.len();
+        }
         let ip = if self.destination.is_ipv4() {
             IPV4_HEADER_LEN
         } else {
@@ -221,6 +226,7 @@ impl Packet {
             Body::Udp(data) => UDP_HEADER_LEN + data.len(),
             Body::Tcp(segment) => TCP_HEADER_LEN + segment.options.len() + segment.data.len(),
             Body::Icmp(_) => ICMP_HEADER_LEN + ip + UDP_HEADER_LEN,
+            Body::Raw(_) => 0,
         }
     }
 
@@ -230,21 +236,22 @@ impl Packet {
         false
     }
 
-    /// TCP or UDP; of an ICMP message, that of the packet it is about.
+    /// TCP or UDP; of an ICMP message, that of the packet it is about. What is not known counts as
+    /// UDP: nobody knows where it begins and ends.
     #[must_use]
     pub const fn transport(&self) -> Transport {
         match &self.body {
-            Body::Udp(_) => Transport::Udp,
+            Body::Udp(_) | Body::Raw(_) => Transport::Udp,
             Body::Tcp(_) => Transport::Tcp,
             Body::Icmp(icmp) => icmp.transport,
         }
     }
 
-    /// The transport's payload; nothing of an ICMP message.
+    /// The transport's payload; nothing of an ICMP message, all of a raw packet.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         match &self.body {
-            Body::Udp(data) => data,
+            Body::Udp(data) | Body::Raw(data) => data,
             Body::Tcp(segment) => &segment.data,
             Body::Icmp(_) => &[],
         }

@@ -34,12 +34,15 @@ impl Core {
 
     /// Is there no hop between a host and an address?
     pub(crate) fn is_direct(&self, host: HostId, to: IpAddr) -> bool {
-        if !self.sites.has_hops() {
+        let site = self.site(host);
+        if !self.sites.has_hops() && self.sites.gateway(site).is_none() {
             return true;
         }
-        let site = self.site(host);
         if self.neighbour(site, to).is_some() {
             return true;
+        }
+        if self.sites.gateway(site).is_some() {
+            return false;
         }
         if !self.sites.hops(site).is_empty() || self.sites.owner(to).is_some() {
             return false;
@@ -58,6 +61,31 @@ impl Core {
     pub(crate) fn launch(&mut self, at: Instant, stage: Stage, packet: Packet) {
         let key = self.packets.insert(Flight { packet, stage });
         self.queue.push(at, Event::Packet(key as u32));
+    }
+
+    /// A host sends a packet, into the site that it is the way out of where there is one.
+    pub(crate) fn send_packet(
+        &mut self,
+        host: HostId,
+        (source, destination): (SocketAddr, SocketAddr),
+        body: Body,
+    ) {
+        let packet = Packet {
+            id: self.new_packet_id(),
+            source,
+            destination,
+            ecn: Ecn::NotEct,
+            may_fragment: true,
+            body,
+        };
+        let stage = match self.sites.behind_gateway(host) {
+            Some(site) => {
+                self.note_packet(Place::Host(host), Tag::PacketSent, &packet);
+                Stage::Enter(site)
+            }
+            None => Stage::Leave(host),
+        };
+        self.launch(self.now, stage, packet);
     }
 
     /// A reset that nobody sent enters the site of its receiver, which expects the byte at
@@ -109,7 +137,9 @@ impl Net {
                     let site = self.core.site(host);
                     // An address that the host has lost, or a machine that is gone.
                     let source = packet.source.ip();
-                    if self.core.is_deaf(host) || !self.core.has_address(host, source) {
+                    let is_own = matches!(packet.body, Body::Raw(_))
+                        || self.core.has_address(host, source);
+                    if self.core.is_deaf(host) || !is_own {
                         self.lose_crossing(site, &packet, Lost::Down);
                         return None;
                     }
@@ -119,6 +149,9 @@ impl Net {
                     self.core.sites.first_out(site)
                 }
                 Stage::Cross(from) => {
+                    if let Some(gateway) = self.core.sites.gateway(from) {
+                        return self.hand_over(gateway, packet);
+                    }
                     let Some(site) = self.core.site_of(packet.destination.ip()) else {
                         self.lose_crossing(from, &packet, Lost::NoHost);
                         return None;
@@ -195,7 +228,7 @@ impl Net {
     fn crossing(&mut self, packet: &Packet) -> Option<(Duration, Option<Duration>)> {
         match &packet.body {
             Body::Udp(data) => self.udp.crossing(&mut self.core, packet, data.len()),
-            Body::Tcp(_) | Body::Icmp(_) => Some((self.tcp.crossing(&mut self.core, packet), None)),
+            Body::Tcp(_) | Body::Icmp(_) | Body::Raw(_) => Some((self.tcp.crossing(&mut self.core, packet), None)),
         }
     }
 
@@ -211,6 +244,18 @@ impl Net {
         };
         let text = format_args!("{why:?}");
         self.core.note_at(place, Tag::PacketLost, packet.id.0, text);
+    }
+
+    /// A packet reaches the host that is the way out of its site.
+    fn hand_over(&mut self, gateway: HostId, packet: Packet) -> Option<(HostId, HostInput)> {
+        let place = Place::Host(gateway);
+        if self.core.is_deaf(gateway) {
+            let text = format_args!("{:?}", Lost::Down);
+            self.core.note_at(place, Tag::PacketLost, packet.id.0, text);
+            return None;
+        }
+        self.core.note_packet(place, Tag::PacketArrived, &packet);
+        Some((gateway, HostInput::Packet(packet)))
     }
 
     /// A packet reaches the host that has its address.
@@ -244,6 +289,7 @@ impl Net {
                 let socket = self.udp.receiver(host, icmp.about_source)?;
                 Some((host, HostInput::Icmp { socket, icmp }))
             }
+            Body::Raw(_) => Some((host, HostInput::Packet(packet))),
             Body::Tcp(_) | Body::Icmp(_) => {
                 self.tcp.handle_packet(&mut self.core, host, packet);
                 None

@@ -20,6 +20,8 @@ struct Site {
     name: Box<str>,
     /// Inside first.
     hops: Vec<HopId>,
+    /// The host that gets all that leaves the site, in place of the world.
+    gateway: Option<HostId>,
 }
 
 struct Placed {
@@ -75,8 +77,26 @@ impl Sites {
         self.sites.push(Site {
             name: name.into(),
             hops: Vec::new(),
+            gateway: None,
         });
         id
+    }
+
+    pub(crate) fn set_gateway(&mut self, site: SiteId, host: HostId) {
+        if let Some(site) = self.sites.get_mut(site.0 as usize) {
+            site.gateway = Some(host);
+        }
+    }
+
+    /// The host that is the only way out of a site.
+    pub(crate) fn gateway(&self, site: SiteId) -> Option<HostId> {
+        self.sites.get(site.0 as usize)?.gateway
+    }
+
+    /// The site that a host is the only way out of.
+    pub(crate) fn behind_gateway(&self, host: HostId) -> Option<SiteId> {
+        let at = self.sites.iter().position(|s| s.gateway == Some(host))?;
+        Some(SiteId(number(at)))
     }
 
     /// One more hop on the outside of a site; `class`: the class of faults that put it there.

@@ -152,6 +152,7 @@ fn packet(head: &Head) -> String {
     }
     match carries {
         Carries::Udp => format!("{ends},\"transport\":\"udp\"}}"),
+        Carries::Raw => format!("{ends},\"transport\":\"raw\"}}"),
         Carries::Tcp { flags, offset, ack } => format!(
             "{ends},\"transport\":\"tcp\",\"flags\":\"{}\",\"offset\":{offset},\"ack\":{ack}}}",
             names(*flags)

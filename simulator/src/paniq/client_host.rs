@@ -386,6 +386,7 @@ impl Host for ClientHost {
                 self.resolved(cx, found);
             }
             HostInput::Command(_)
+            | HostInput::Packet(_)
             | HostInput::Icmp { .. }
             | HostInput::Accepted { .. }
             | HostInput::Dialed(..)

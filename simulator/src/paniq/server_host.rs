@@ -290,6 +290,7 @@ impl Host for ServerHost {
             }
             HostInput::Datagram { from, data, .. } => self.receive(cx, from, data),
             HostInput::Command(_)
+            | HostInput::Packet(_)
             | HostInput::Icmp { .. }
             | HostInput::Accepted { .. }
             | HostInput::Dialed(..)

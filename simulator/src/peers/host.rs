@@ -6,7 +6,7 @@ use crate::{
 };
 use bytes::BytesMut;
 use core::{net::SocketAddr, time::Duration};
-use sansbox_core::Instant;
+use sansbox_core::{Instant, Refusal};
 use std::collections::BTreeMap;
 
 /// Nobody dials before everybody listens.
@@ -27,6 +27,8 @@ struct Planned {
     at: Instant,
     to: Option<SocketAddr>,
     script: Script,
+    fails: Option<Refusal>,
+    patience: Option<Duration>,
 }
 
 /// Scripted clients and servers on one host.
@@ -36,9 +38,11 @@ pub struct ScriptHost {
     listeners: Vec<Listener>,
     echoes: Vec<SocketAddr>,
     echo_sockets: Vec<UdpId>,
+    /// When dials are given up.
+    given_up: Vec<(Instant, DialId)>,
     actors: BTreeMap<usize, Actor>,
     next_actor: usize,
-    dials: BTreeMap<DialId, usize>,
+    dials: BTreeMap<DialId, (usize, Option<Refusal>)>,
     sockets: BTreeMap<SocketId, usize>,
     udp: BTreeMap<UdpId, usize>,
 }
@@ -63,6 +67,34 @@ impl ScriptHost {
             at: Instant::ZERO + after + BOOT,
             to: Some(to),
             script,
+            fails: None,
+            patience: None,
+        });
+        self
+    }
+
+    /// Dials `to` at a time after the start, which must fail so.
+    #[must_use]
+    pub fn dial_fails(mut self, after: Duration, to: SocketAddr, why: Refusal) -> Self {
+        self.planned.push(Planned {
+            at: Instant::ZERO + after + BOOT,
+            to: Some(to),
+            script: Script::new(),
+            fails: Some(why),
+            patience: None,
+        });
+        self
+    }
+
+    /// Dials `to` at a time after the start, and gives up when `patience` is over.
+    #[must_use]
+    pub fn dial_given_up(mut self, after: Duration, to: SocketAddr, patience: Duration) -> Self {
+        self.planned.push(Planned {
+            at: Instant::ZERO + after + BOOT,
+            to: Some(to),
+            script: Script::new(),
+            fails: None,
+            patience: Some(patience),
         });
         self
     }
@@ -74,6 +106,8 @@ impl ScriptHost {
             at: Instant::ZERO + after + BOOT,
             to: None,
             script,
+            fails: None,
+            patience: None,
         });
         self
     }
@@ -133,7 +167,11 @@ impl ScriptHost {
             let actor = self.admit("client", planned.script);
             match planned.to {
                 Some(to) => {
-                    self.dials.insert(cx.dial(to), actor);
+                    let dial = cx.dial(to);
+                    self.dials.insert(dial, (actor, planned.fails));
+                    if let Some(patience) = planned.patience {
+                        self.given_up.push((now + patience, dial));
+                    }
                 }
                 None => self.run(cx, actor),
             }
@@ -182,8 +220,48 @@ impl ScriptHost {
         self.run(cx, number);
     }
 
+    fn dialed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        number: usize,
+        outcome: Result<SocketId, Refusal>,
+        fails: Option<Refusal>,
+    ) {
+        match outcome {
+            Ok(socket) => {
+                if let Some(why) = fails {
+                    let what = format!("client {number} connected in spite of {why}");
+                    cx.violate(Invariant::ScriptHolds, what);
+                }
+                self.connected(cx, number, socket);
+            }
+            Err(why) if cx.is_exact() && fails != Some(why) => {
+                let what = format!("client {number} could not connect: {why}");
+                cx.violate(Invariant::ScriptHolds, what);
+            }
+            Err(_) => {
+                self.actors.remove(&number);
+            }
+        }
+    }
+
+    /// Gives up the dials that took too long.
+    fn give_up(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now();
+        let dials = &mut self.dials;
+        self.given_up.retain(|(at, dial)| {
+            let is_due = *at <= now;
+            if is_due && let Some((actor, _)) = dials.remove(dial) {
+                cx.cancel_dial(*dial);
+                self.actors.remove(&actor);
+            }
+            !is_due
+        });
+    }
+
     fn fire(&mut self, cx: &mut Cx<'_>) {
         self.begin_due(cx);
+        self.give_up(cx);
         let now = cx.now();
         let is_due = |actor: &Actor| actor.poll_timeout().is_some_and(|at| at <= now);
         let due: Vec<usize> = self
@@ -217,21 +295,14 @@ impl Host for ScriptHost {
         match input {
             HostInput::Start => self.start(cx),
             HostInput::Timer => self.fire(cx),
-            HostInput::Command(_) | HostInput::Resolved(..) | HostInput::Icmp { .. } => {}
+            HostInput::Command(_)
+            | HostInput::Resolved(..)
+            | HostInput::Packet(_)
+            | HostInput::Icmp { .. } => {}
             HostInput::Accepted { socket, local, .. } => self.accept(cx, socket, local),
             HostInput::Dialed(dial, outcome) => {
-                let Some(number) = self.dials.remove(&dial) else {
-                    return;
-                };
-                match outcome {
-                    Ok((socket, _)) => self.connected(cx, number, socket),
-                    Err(_) if !cx.is_exact() => {
-                        self.actors.remove(&number);
-                    }
-                    Err(why) => {
-                        let what = format!("client {number} could not connect: {why}");
-                        cx.violate(Invariant::ScriptHolds, what);
-                    }
+                if let Some((number, fails)) = self.dials.remove(&dial) {
+                    self.dialed(cx, number, outcome.map(|(socket, _)| socket), fails);
                 }
             }
             HostInput::Readable(socket) | HostInput::Writable(socket) => {
@@ -246,7 +317,8 @@ impl Host for ScriptHost {
     fn poll_timeout(&self) -> Option<Instant> {
         let planned = self.planned.iter().map(|planned| planned.at);
         let actors = self.actors.values().filter_map(Actor::poll_timeout);
-        planned.chain(actors).min()
+        let given_up = self.given_up.iter().map(|(at, _)| *at);
+        planned.chain(actors).chain(given_up).min()
     }
 
     fn crashed(&mut self, cx: &mut Cx<'_>) {

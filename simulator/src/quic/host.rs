@@ -423,6 +423,7 @@ impl Host for QuicHost {
             HostInput::Datagram { from, data, .. } => self.receive(cx, from, data),
             HostInput::Command(_)
             | HostInput::Accepted { .. }
+            | HostInput::Packet(_)
             | HostInput::Icmp { .. }
             | HostInput::Dialed(..)
             | HostInput::Readable(_)

@@ -52,19 +52,19 @@ macro_rules! profile {
     };
 }
 
-const SERVER_PROFILE: &str = profile!(
+pub(super) const SERVER_PROFILE: &str = profile!(
     r#""server_private_key": "fQ6Bfo0+GBxnFf6byAC3it7mQma3DOkFkh9FapymZ1E=",
        "server_public_key": "7vMDYFcucE2021+SsxNYZd/3fLvgX36SYdazu2zrmA4=","#
 );
-const CLIENT_PROFILE: &str =
+pub(super) const CLIENT_PROFILE: &str =
     profile!(r#""server_public_key": "7vMDYFcucE2021+SsxNYZd/3fLvgX36SYdazu2zrmA4=","#);
 /// The private key, as it must never be told.
-const PRIVATE_KEY: &str = "fQ6Bfo0+GBxnFf6byAC3it7mQma3DOkFkh9FapymZ1E=";
+pub(super) const PRIVATE_KEY: &str = "fQ6Bfo0+GBxnFf6byAC3it7mQma3DOkFkh9FapymZ1E=";
 
 /// Where the server is.
-const SERVER: &str = "10.9.0.1";
+pub(super) const SERVER: &str = "10.9.0.1";
 /// When both daemons are told to stop, where nothing else is said: tunnels live for ever.
-const STOP_AT: Duration = Duration::from_secs(1800);
+pub(super) const STOP_AT: Duration = Duration::from_secs(1800);
 /// A target that answers nobody.
 const BLACK_HOLE: &str = "10.0.0.5:80";
 /// A target that refuses.

@@ -3,7 +3,7 @@
 use crate::{
     World,
     check::{Closed, Invariant, Violation},
-    daemon::{self, DaemonHost},
+    daemon::{self, DaemonHost, TunSettings},
     drive::{MachineHost, Rules, plan},
     host::HostId,
     net::SiteId,
@@ -104,8 +104,19 @@ pub(super) fn daemon_in(
     addresses: &[&str],
     json: &str,
 ) -> Result<HostId, Violation> {
+    daemon_with(world, site, (name, addresses), json, TunSettings::new())
+}
+
+/// The same with a TUN device that is not as usual.
+pub(super) fn daemon_with(
+    world: &mut World,
+    site: SiteId,
+    (name, addresses): (&str, &[&str]),
+    json: &str,
+    tun: TunSettings,
+) -> Result<HostId, Violation> {
     let plan = daemon::plan(json).map_err(|why| bad_config(world, name, why))?;
-    let host = DaemonHost::of_plan(Rules::default(), &plan);
+    let host = DaemonHost::of_plan(Rules::default(), &plan, tun);
     Ok(world.host_in(site, name, &ips(addresses), host))
 }
 

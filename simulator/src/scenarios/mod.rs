@@ -25,6 +25,7 @@ mod reset;
 mod route;
 mod stop;
 mod tls;
+mod tun;
 mod udp;
 mod upstream;
 mod vanish;
@@ -39,7 +40,7 @@ macro_rules! scenarios {
         $(#[sometimes($($mark:literal),+)])?
         fn $name:ident($world:ident) $body:block
     )+) => {
-        pub(super) const ALL: &[$crate::scenario::Scenario] = &[$(
+        pub(in crate::scenarios) const ALL: &[$crate::scenario::Scenario] = &[$(
             $crate::scenario::Scenario {
                 name: stringify!($name),
                 about: concat!($($about),+),
@@ -96,4 +97,8 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     daemon::ALL,
     carried::ALL,
     paniq::ALL,
+    tun::relay::ALL,
+    tun::ends::ALL,
+    tun::datagrams::ALL,
+    tun::junk::ALL,
 ];

@@ -107,6 +107,7 @@ impl Host for Relay {
                 }
             }
             HostInput::Timer
+            | HostInput::Packet(_)
             | HostInput::Icmp { .. }
             | HostInput::Command(_)
             | HostInput::Accepted { .. }

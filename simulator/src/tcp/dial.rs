@@ -46,7 +46,10 @@ impl Tcp {
             self.refuse_dial(core, host, id);
             return id;
         }
-        let reach = self.reach.get(&to).copied().unwrap_or(Reach::Open);
+        // Behind a device it is the gateway that reaches somebody or not.
+        let is_behind = core.sites.gateway(core.site(host)).is_some();
+        let reach = self.reach.get(&to).copied().filter(|_| !is_behind);
+        let reach = reach.unwrap_or(Reach::Open);
         let nth = self.dialed.entry((host, to)).or_default();
         let name = format!("tcp/{}->{to}#{nth}", core.host_name(host));
         *nth += 1;

@@ -9,7 +9,7 @@ mod crash;
 mod dial;
 pub mod ideal;
 mod over;
-mod packet;
+pub(crate) mod packet;
 mod routed;
 mod sketch;
 pub mod stack;

@@ -186,6 +186,7 @@ impl Host for TlsHost {
             HostInput::Readable(socket) | HostInput::Writable(socket) => self.run(cx, socket),
             HostInput::Command(_)
             | HostInput::Datagram { .. }
+            | HostInput::Packet(_)
             | HostInput::Icmp { .. }
             | HostInput::Resolved(..) => {}
         }

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Bounded queues: [`InterfaceConfig::queue_max`] packets and
-//! [`InterfaceConfig::queue_bytes_max`] bytes wait for the device, as many events to be polled.
+//! [`InterfaceConfig::queue_bytes_max`] bytes wait for the device, as many events to be polled
+//! (with as many bytes of echo requests).
 //! Datagrams of clients do not wait here: they are handed over at once, and who opens the
 //! association keeps them until it stands.
 mod config;
@@ -46,10 +47,10 @@ drop_reasons! {
     pub enum Drop, Drops {
         ToMany => "to_many": "A datagram to a multicast or broadcast address; those are for the device's own network.",
         PortZero => "port_zero": "A datagram from or to port 0.",
-        HopLimit => "hop_limit": "A datagram or echo request whose hop limit ends here; the sender is told.",
+        HopLimit => "hop_limit": "A datagram, or an echo request to carry, whose hop limit ends here; the sender is told.",
         OtherProtocol => "other_protocol": "Neither TCP, UDP nor ICMP; the sender is told.",
         NoSession => "no_session": "An ICMP error of a client about no mapping.",
-        EventsFull => "events_full": "A new client while too many events wait to be polled.",
+        EventsFull => "events_full": "News of a client, with its packet, while too many events wait to be polled.",
         QueueFull => "queue_full": "A packet for the device while too many wait.",
         WrongFamily => "wrong_family": "A reply of another family than the client's.",
         TooLong => "too_long": "A reply longer than a packet.",
@@ -130,6 +131,8 @@ pub struct Interface {
     ids: Identification,
     budget: Budget,
     events: VecDeque<InterfaceEvent>,
+    /// Bytes of echo requests among the events.
+    event_bytes: usize,
     out: Outbox,
     /// What the terminator left of the batch.
     others: Vec<Other>,
@@ -166,6 +169,7 @@ impl Interface {
             ids: Identification::new(seed.derive("stack/interface")),
             budget,
             events: VecDeque::new(),
+            event_bytes: 0,
             out: Outbox::new(config.queue_max, config.queue_bytes_max, config.pool_max),
             others: Vec::new(),
             faulty: Vec::new(),
@@ -272,12 +276,16 @@ impl Interface {
         self.stack.retain(packets);
     }
 
-    /// The next event, in order.
+    /// The next event: those of mappings and echo in order, then those of TCP in order. To be
+    /// polled until there is none after each batch and each timeout.
     pub fn poll_event(&mut self) -> Option<InterfaceEvent> {
-        match self.events.pop_front() {
-            Some(event) => Some(event),
-            None => self.stack.poll_event().map(InterfaceEvent::Tcp),
+        let Some(event) = self.events.pop_front() else {
+            return self.stack.poll_event().map(InterfaceEvent::Tcp);
+        };
+        if let InterfaceEvent::Echo(request) = &event {
+            self.event_bytes = self.event_bytes.saturating_sub(request.data.len());
         }
+        Some(event)
     }
 
     /// When [`Self::handle_timeout`] has something to do.

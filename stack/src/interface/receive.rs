@@ -255,7 +255,9 @@ impl Interface {
     fn relay_echo(&mut self, now: Instant, packet: &[u8], header: &Header, echo: Echo) {
         let client = SocketAddr::new(header.source, echo.identifier);
         let remote = SocketAddr::new(header.destination, 0);
-        if !self.has_room_for_events(2) {
+        let data = packet.get(echo.data).unwrap_or_default();
+        let bytes = self.event_bytes + data.len();
+        if !self.has_room_for_events(2) || bytes > self.config.queue_bytes_max {
             self.drops.count(Drop::EventsFull);
             return;
         }
@@ -266,7 +268,7 @@ impl Interface {
             self.events
                 .push_back(InterfaceEvent::EchoEnded(QueryId(closed.id)));
         }
-        let data = packet.get(echo.data).unwrap_or_default();
+        self.event_bytes = bytes;
         self.events.push_back(InterfaceEvent::Echo(EchoRequest {
             query: QueryId(outbound.id),
             client: header.source,

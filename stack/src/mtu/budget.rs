@@ -1,6 +1,6 @@
 //! What fits, and what happens to what does not.
 use super::{
-    CARRIED_LEN_MIN, DEFAULT_MSS_V4, DEFAULT_MSS_V6, Drop, IPV6_MTU_MIN, PEER_MSS_MIN, TUN_MTU_MIN,
+    CARRIED_LEN_MIN, Drop, IPV6_MTU_MIN, MSS_DEFAULT_V4, MSS_DEFAULT_V6, TUN_MTU_MIN,
     UDP_PAYLOAD_MAX,
 };
 use crate::ip::{Header, IPV4_HEADER_LEN, IPV6_HEADER_LEN, UDP_HEADER_LEN};
@@ -134,23 +134,6 @@ impl Budget {
         self.egress_mtu.saturating_sub(self.overhead)
     }
 
-    /// The MSS to advertise to clients whose TCP ends here. The egress MTU has no part in it.
-    #[must_use]
-    pub const fn advertised_mss(&self, is_v6: bool) -> u16 {
-        self.tun_mtu.saturating_sub(tcp_headers(is_v6))
-    }
-
-    /// Payload of segments to a client whose TCP ends here; also the size for segmentation
-    /// offload. `peer_mss` is from its SYN, `options_len` what each segment has in options.
-    #[must_use]
-    pub fn segment_size(&self, peer_mss: Option<u16>, is_v6: bool, options_len: u16) -> u16 {
-        let peer = peer_mss
-            .unwrap_or_else(|| default_mss(is_v6))
-            .max(PEER_MSS_MIN);
-        peer.min(self.advertised_mss(is_v6))
-            .saturating_sub(options_len.min(40))
-    }
-
     /// The MSS for both ends of TCP that passes through; see [`super::clamp_mss`].
     #[must_use]
     pub const fn clamped_mss(&self, is_v6: bool) -> u16 {
@@ -238,8 +221,8 @@ const fn tcp_headers(is_v6: bool) -> u16 {
 /// The MSS of a peer that names none.
 pub(super) const fn default_mss(is_v6: bool) -> u16 {
     if is_v6 {
-        DEFAULT_MSS_V6
+        MSS_DEFAULT_V6
     } else {
-        DEFAULT_MSS_V4
+        MSS_DEFAULT_V4
     }
 }

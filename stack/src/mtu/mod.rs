@@ -1,9 +1,8 @@
 //! Two MTUs: packets from the TUN may be up to 65,535 bytes long, what leaves for the Internet
 //! mostly 1280 or 1420. [`Budget`] says what fits and what to do with what does not.
 //!
-//! * TCP that ends here: the client's MSS follows the TUN's MTU alone
-//!   ([`Budget::advertised_mss`], [`Budget::segment_size`]); the operating system cuts what
-//!   leaves.
+//! * TCP that ends here: the client's MSS follows the TUN's MTU alone, which is the business of
+//!   [`crate::Stack`]; the operating system cuts what leaves.
 //! * TCP that passes through: [`clamp_mss`] lowers the MSS in SYN and SYN-ACK to what the tunnel
 //!   carries ([`Budget::clamped_mss`]).
 //! * Datagrams and packets: [`Budget::datagram`] and [`Budget::packet`] say carry, cut, or answer
@@ -14,7 +13,9 @@ mod mss;
 #[cfg(test)]
 mod tests;
 
-pub use crate::config::{BATCH_SIZE, TCP_RX_BUFFER_SIZE, TCP_TX_BUFFER_SIZE, TUN_MTU_MIN};
+pub use crate::config::{
+    BATCH_SIZE, MSS_DEFAULT_V4, MSS_DEFAULT_V6, TCP_RX_BUFFER_SIZE, TCP_TX_BUFFER_SIZE, TUN_MTU_MIN,
+};
 pub use budget::{BadMtu, Budget, Carrier, Verdict};
 pub use config::{CHANNEL_SIZE, DEFAULT_MSS_CLAMP, PrismConfig, TUN_ADDRESS, TX_POOL_MAX_SIZE};
 pub use mss::{Rewrite, clamp_mss};
@@ -25,12 +26,6 @@ use crate::drops::drop_reasons;
 pub const CARRIED_LEN_MIN: u16 = 576;
 /// Least MTU of IPv6 (RFC 8200 section 5).
 pub const IPV6_MTU_MIN: u16 = 1280;
-/// MSS of a peer that names none, over IPv4 (RFC 9293 section 3.7.1).
-pub const DEFAULT_MSS_V4: u16 = 536;
-/// MSS of a peer that names none, over IPv6.
-pub const DEFAULT_MSS_V6: u16 = 1220;
-/// A smaller MSS is taken for this one (Linux `TCP_MIN_SND_MSS`).
-pub const PEER_MSS_MIN: u16 = 48;
 /// Longest UDP payload that any carrier takes: what IPv4 has room for.
 pub const UDP_PAYLOAD_MAX: usize = 65_507;
 

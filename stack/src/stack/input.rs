@@ -1,7 +1,7 @@
 //! Packets in.
 use sansbox_core::Instant;
 
-use super::Stack;
+use super::{AHEAD, Stack};
 use crate::batch::{Faulty, Other, RxPacket};
 use crate::config::TIME_WAIT;
 use crate::counters::DropReason;
@@ -10,6 +10,9 @@ use crate::tcp::flow::{Bare, flag};
 use crate::tcp::refuse::Control;
 use crate::tcp::time_wait::TimeWait;
 use crate::wire::parse::{ACK, FIN, Parsed, RST, SYN, Segment, Wrong, parse};
+
+/// A segment, and where the table has its connection.
+type Hashed<'a> = (Segment<'a>, u64);
 
 impl Stack {
     /// Takes a batch of packets. Payload is not copied: until [`Stack::retain`] the caller finds
@@ -24,24 +27,44 @@ impl Stack {
         );
         self.others.clear();
         self.faulty.clear();
-        for (index, packet) in (0_u32..).zip(packets) {
-            self.context.counters.packets_in += 1;
-            match parse(index, packet) {
-                Ok(Parsed::Tcp(segment)) => {
-                    self.handle_segment(now, &segment, packet.segment_size);
+        let mut index = 0;
+        for packets in packets.chunks(AHEAD) {
+            let mut segments = [const { None }; AHEAD];
+            for (packet, segment) in packets.iter().zip(&mut segments) {
+                *segment = self.parse(index, packet);
+                index += 1;
+            }
+            let found = segments.iter().flatten();
+            self.touch(found.filter_map(|(segment, hash)| self.table.find(&segment.key, *hash)));
+            for (packet, segment) in packets.iter().zip(&segments) {
+                if let Some((segment, hash)) = segment {
+                    self.handle_segment(now, segment, *hash, packet.segment_size);
                 }
-                Ok(Parsed::Other(other)) => {
-                    self.context.counters.others += 1;
-                    self.others.push(other);
+            }
+        }
+    }
+
+    /// Reads one packet, and counts it.
+    fn parse<'a>(&mut self, index: u32, packet: &RxPacket<'a>) -> Option<Hashed<'a>> {
+        self.context.counters.packets_in += 1;
+        match parse(index, packet) {
+            Ok(Parsed::Tcp(segment)) => Some((segment, self.table.hash(&segment.key))),
+            Ok(Parsed::Other(other)) => {
+                self.context.counters.others += 1;
+                self.others.push(other);
+                None
+            }
+            Err(Wrong::Tcp(reason)) => {
+                self.context.counters.drop(reason);
+                None
+            }
+            Err(Wrong::Ip(refused)) => {
+                self.context.counters.ip.count(refused.reason);
+                if let Some(problem) = refused.problem {
+                    let packet = index;
+                    self.faulty.push(Faulty { packet, problem });
                 }
-                Err(Wrong::Tcp(reason)) => self.context.counters.drop(reason),
-                Err(Wrong::Ip(refused)) => {
-                    self.context.counters.ip.count(refused.reason);
-                    if let Some(problem) = refused.problem {
-                        let packet = index;
-                        self.faulty.push(Faulty { packet, problem });
-                    }
-                }
+                None
             }
         }
     }
@@ -66,8 +89,8 @@ impl Stack {
         core::mem::swap(&mut self.faulty, faulty);
     }
 
-    fn handle_segment(&mut self, now: Instant, segment: &Segment<'_>, size: u16) {
-        let Some(index) = self.table.find(&segment.key) else {
+    fn handle_segment(&mut self, now: Instant, segment: &Segment<'_>, hash: u64, size: u16) {
+        let Some(index) = self.table.find(&segment.key, hash) else {
             self.handle_stray(now, segment);
             return;
         };

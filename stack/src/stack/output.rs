@@ -1,10 +1,9 @@
 //! Packets and deadlines out.
 use sansbox_core::Instant;
 
-use super::Stack;
+use super::{AHEAD, Stack};
 use crate::batch::TxBatch;
 use crate::table::Entry;
-use crate::tcp::flow::Flow;
 use crate::wire::emit;
 
 /// Packets of one flow before it is another one's turn.
@@ -22,7 +21,13 @@ impl Stack {
             batch.commit();
             self.control.pop_front();
         }
+        let mut touched = 0;
         while !batch.is_full() {
+            if touched == 0 {
+                touched = AHEAD;
+                self.touch(self.dirty.iter().copied().take(AHEAD));
+            }
+            touched -= 1;
             let Some(index) = self.dirty.pop_front() else {
                 break;
             };
@@ -85,25 +90,41 @@ impl Stack {
 
     /// Acts on all deadlines until `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(index) = self.wheel.expire(now) {
-            match self.table.get(index).map(|place| &place.entry) {
-                Some(Entry::HalfOpen(_)) => self.expire_half_open(now, index),
-                Some(Entry::TimeWait(_)) => self.remove_wait(index),
-                Some(Entry::Open(..)) => {
-                    let deadline = self.flow(index).map_or(Instant::FAR, Flow::deadline);
-                    if deadline > now {
-                        self.wheel.set(index, deadline);
-                        continue;
-                    }
-                    let Some((flow, context)) = self.flow_mut(index) else {
-                        continue;
-                    };
-                    let after = flow.handle_timeout(context, now);
-                    self.mark_dirty(index);
-                    self.conclude(now, index, after);
+        loop {
+            let due: [Option<u32>; AHEAD] = std::array::from_fn(|_| self.wheel.expire(now));
+            self.touch(due.into_iter().flatten());
+            // What one of them does may remove another one, and give its place away.
+            let due = due.map(|index| index.map(|index| self.table.id(index)));
+            for flow in due.into_iter().flatten() {
+                if let Some(index) = self.table.resolve(flow) {
+                    self.expire(now, index);
                 }
-                Some(Entry::Vacant) | None => {}
             }
+            if due.last().is_none_or(Option::is_none) {
+                return;
+            }
+        }
+    }
+
+    /// Acts on the deadline of one entry.
+    fn expire(&mut self, now: Instant, index: u32) {
+        match self.table.get(index).map(|place| &place.entry) {
+            Some(Entry::HalfOpen(_)) => self.expire_half_open(now, index),
+            Some(Entry::TimeWait(_)) => self.remove_wait(index),
+            Some(Entry::Open(..)) => {
+                let Some((flow, context)) = self.flow_mut(index) else {
+                    return;
+                };
+                let deadline = flow.deadline();
+                if deadline > now {
+                    self.wheel.set(index, deadline);
+                    return;
+                }
+                let after = flow.handle_timeout(context, now);
+                self.mark_dirty(index);
+                self.conclude(now, index, after);
+            }
+            Some(Entry::Vacant) | None => {}
         }
     }
 }

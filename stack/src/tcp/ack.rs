@@ -1,8 +1,11 @@
 //! Acknowledgements in: what arrived, what is lost, and how much may follow.
+use std::time::Duration;
+
 use sansbox_core::Instant;
 
 use super::context::Context;
 use super::flow::{AckDue, After, Alarm, Flow, State, flag, news};
+use super::rtt::micros;
 use super::scoreboard::{Phase, Scoreboard};
 use super::seq::{after, before, distance, earlier, later};
 use crate::config::RETRANSMITS_MAX;
@@ -100,11 +103,12 @@ impl Flow {
         }
         self.duplicates = 0;
         self.backoff = 0;
-        self.burst = self.burst.saturating_add(acked).min(u32::from(u16::MAX));
+        let acked_short = u16::try_from(acked).unwrap_or(u16::MAX);
+        self.burst = self.burst.saturating_add(acked_short);
         if self.has(flag::TIMING) && !before(ack, self.timed_seq) {
             self.unset(flag::TIMING);
-            self.rtt
-                .sample(now.saturating_duration_since(self.timed_at));
+            let trip = micros(now).wrapping_sub(self.timed_at);
+            self.rtt.sample(Duration::from_micros(u64::from(trip)));
         }
         if self.has(flag::PROBING) && !before(ack, self.probe) {
             self.unset(flag::PROBING);

@@ -4,7 +4,7 @@ use sansbox_core::Instant;
 use super::congestion::Window;
 use super::context::Context;
 use super::half_open::HalfOpen;
-use super::rtt::Rtt;
+use super::rtt::{Rtt, micros};
 use super::scoreboard::Scoreboard;
 use crate::config::{FIRST_FLIGHT_PAYLOAD, WINDOW_SHIFT};
 use crate::event::ResetReason;
@@ -96,21 +96,25 @@ pub(crate) mod flag {
     pub(crate) const BROKEN: u16 = 1 << 11;
 }
 
+/// Three cache lines, which is most of what a packet costs with many flows: what a segment in
+/// order reads and writes, what sending does, and what only losses and measurements need.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Flow {
-    pub(crate) state: State,
-    pub(crate) flags: u16,
-    pub(crate) news: u8,
-    pub(crate) broken: ResetReason,
-
     // Receiving.
+    pub(crate) state: State,
+    pub(crate) news: u8,
+    pub(crate) flags: u16,
+    pub(crate) ack: AckDue,
+    /// Segments with payload since the last acknowledgement.
+    pub(crate) unacked: u8,
+    pub(crate) held_len: u8,
+    pub(crate) rcv_shift: u8,
     pub(crate) rcv_nxt: u32,
     /// The right edge of the window as the peer knows it; never moves back.
     pub(crate) rcv_edge: u32,
     /// The last acknowledgement sent.
     pub(crate) rcv_acked: u32,
-    /// Sequence number of the peer's FIN, with `FIN_SEEN`.
-    pub(crate) rcv_fin: u32,
     /// Bytes in order that the caller did not consume.
     pub(crate) unread: u32,
     /// Those of them that the caller took already.
@@ -121,18 +125,14 @@ pub(crate) struct Flow {
     pub(crate) committed: u32,
     /// Bytes consumed since `tuned_at`.
     pub(crate) tuned_bytes: u32,
-    pub(crate) tuned_at: Instant,
+    /// Payload per segment, options not counted.
+    pub(crate) mss: u16,
+    /// Payload of one packet, as far as the peer has shown that it can take it.
+    pub(crate) burst: u16,
     pub(crate) received: Queue,
-    pub(crate) held: Queue,
-    /// Where the segment begins that was held last.
-    pub(crate) held_last: u32,
-    pub(crate) held_len: u8,
-    pub(crate) rcv_shift: u8,
-    /// Segments with payload since the last acknowledgement.
-    pub(crate) unacked: u8,
-    pub(crate) ack: AckDue,
+    /// In microseconds; wraps, and then one window may be doubled too early.
+    pub(crate) tuned_at: u32,
     pub(crate) ack_at: Instant,
-    pub(crate) challenged_at: Instant,
 
     // Sending.
     pub(crate) snd_una: u32,
@@ -147,14 +147,10 @@ pub(crate) struct Flow {
     pub(crate) snd_wnd_max: u32,
     pub(crate) snd_wl1: u32,
     pub(crate) snd_wl2: u32,
-    /// Where the tail loss probe on its way ends, with `PROBING`.
-    pub(crate) probe: u32,
     pub(crate) chunks: Queue,
-    /// The chunk that held the end of what was sent last, or [`NIL`].
-    pub(crate) cursor: u32,
+    pub(crate) retransmit_at: Instant,
+    pub(crate) silent_at: Instant,
     pub(crate) chunks_len: u16,
-    /// Payload per segment, options not counted.
-    pub(crate) mss: u16,
     pub(crate) snd_shift: u8,
     pub(crate) duplicates: u8,
     /// Timeouts in a row.
@@ -162,18 +158,33 @@ pub(crate) struct Flow {
     /// Keep-alive probes in a row.
     pub(crate) probes: u8,
     pub(crate) alarm: Alarm,
-    /// Payload of one packet, as far as the peer has shown that it can take it.
-    pub(crate) burst: u32,
+    pub(crate) broken: ResetReason,
+
+    // Losses and measurements.
+    /// Only after a loss.
+    pub(crate) scoreboard: Option<Box<Scoreboard>>,
     pub(crate) congestion: Window,
     pub(crate) rtt: Rtt,
     /// What measures the round trip, with `TIMING`.
     pub(crate) timed_seq: u32,
-    pub(crate) timed_at: Instant,
-    pub(crate) retransmit_at: Instant,
-    pub(crate) silent_at: Instant,
-    /// Only after a loss.
-    pub(crate) scoreboard: Option<Box<Scoreboard>>,
+    /// In microseconds; wraps long after what is timed was sent again.
+    pub(crate) timed_at: u32,
+    /// The chunk that held the end of what was sent last, or [`NIL`].
+    pub(crate) cursor: u32,
+    /// Where the tail loss probe on its way ends, with `PROBING`.
+    pub(crate) probe: u32,
+    pub(crate) held: Queue,
+    /// Where the segment begins that was held last.
+    pub(crate) held_last: u32,
+    /// Sequence number of the peer's FIN, with `FIN_SEEN`.
+    pub(crate) rcv_fin: u32,
+    pub(crate) challenged_at: Instant,
 }
+
+const _: () = assert!(
+    size_of::<Option<Flow>>() == 192,
+    "a flow is three cache lines"
+);
 
 impl Flow {
     /// The connection whose handshake `half` was, and which the peer's ACK completes at `now`.
@@ -184,28 +195,25 @@ impl Flow {
         let mss = half.send_mss(&context.config);
         let mut flow = Self {
             state: State::Established,
-            flags: if half.sack() { flag::SACK } else { 0 },
             news: 0,
-            broken: ResetReason::Peer,
+            flags: if half.sack() { flag::SACK } else { 0 },
+            ack: AckDue::No,
+            unacked: 0,
+            held_len: 0,
+            rcv_shift: half.shift.map_or(0, |_| WINDOW_SHIFT),
             rcv_nxt,
             rcv_edge: rcv_nxt.wrapping_add(window),
             rcv_acked: rcv_nxt,
-            rcv_fin: 0,
             unread: 0,
             taken: 0,
             window_limit: window,
             committed: 0,
             tuned_bytes: 0,
-            tuned_at: now,
+            mss,
+            burst: FIRST_FLIGHT_PAYLOAD,
             received: Queue::default(),
-            held: Queue::default(),
-            held_last: 0,
-            held_len: 0,
-            rcv_shift: half.shift.map_or(0, |_| WINDOW_SHIFT),
-            unacked: 0,
-            ack: AckDue::No,
+            tuned_at: micros(now),
             ack_at: Instant::FAR,
-            challenged_at: Instant::ZERO,
             snd_una: snd_nxt,
             snd_nxt,
             snd_max: snd_nxt,
@@ -214,24 +222,27 @@ impl Flow {
             snd_wnd_max: u32::from(half.window),
             snd_wl1: half.irs,
             snd_wl2: half.iss,
-            probe: 0,
             chunks: Queue::default(),
-            cursor: NIL,
+            retransmit_at: Instant::FAR,
+            silent_at: Instant::FAR,
             chunks_len: 0,
-            mss,
             snd_shift: half.shift.unwrap_or(0),
             duplicates: 0,
             backoff: 0,
             probes: 0,
             alarm: Alarm::None,
-            burst: FIRST_FLIGHT_PAYLOAD,
+            broken: ResetReason::Peer,
+            scoreboard: None,
             congestion: Window::new(context.config.congestion, mss),
             rtt: Rtt::default(),
             timed_seq: 0,
-            timed_at: now,
-            retransmit_at: Instant::FAR,
-            silent_at: Instant::FAR,
-            scoreboard: None,
+            timed_at: 0,
+            cursor: NIL,
+            probe: 0,
+            held: Queue::default(),
+            held_last: 0,
+            rcv_fin: 0,
+            challenged_at: Instant::ZERO,
         };
         if let Some(trip) = half.round_trip(now) {
             flow.rtt.sample(trip);
@@ -268,6 +279,11 @@ impl Flow {
 
     pub(crate) const fn is_finished(&self) -> bool {
         matches!(self.state, State::Finished)
+    }
+
+    /// Reads from each of its cache lines, so that they are on their way when they are needed.
+    pub(crate) const fn touch(&self) -> u32 {
+        self.rcv_nxt ^ self.snd_una ^ self.timed_seq
     }
 
     /// Could [`Flow::transmit`] have something to send?

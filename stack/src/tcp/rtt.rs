@@ -1,7 +1,14 @@
 //! Round-trip time and the retransmission timeout (RFC 6298).
 use std::time::Duration;
 
+use sansbox_core::Instant;
+
 use crate::config::{RTO_MAX, RTO_MIN, RTO_START};
+
+/// A time in microseconds that wraps after 71 minutes, for what is measured meanwhile.
+pub(crate) const fn micros(now: Instant) -> u32 {
+    (now.as_nanos() / 1000 % (1 << 32)) as u32
+}
 
 /// The estimate, in microseconds.
 #[derive(Clone, Copy, Debug, Default)]

@@ -3,6 +3,7 @@ use sansbox_core::Instant;
 
 use super::context::Context;
 use super::flow::{AckDue, Alarm, Bare, Flow, State, flag};
+use super::rtt::micros;
 use super::scoreboard::Phase;
 use super::seq::{after, before, distance, earlier, later};
 use crate::batch::TxPacket;
@@ -65,10 +66,10 @@ impl Flow {
         let headers = u32::try_from(ip_header_len(key) + 20).unwrap_or(0) + options_len;
         let whole = u32::from(context.config.segmentation_max).saturating_sub(headers);
         let packet = if whole > segment {
-            let burst = whole.min(self.burst.max(segment));
+            let burst = whole.min(u32::from(self.burst).max(segment));
             burst - burst % segment
         } else {
-            segment.min(self.burst)
+            segment.min(u32::from(self.burst))
         };
         Sizes {
             options,
@@ -223,7 +224,7 @@ impl Flow {
         if new && !self.has(flag::TIMING) && self.scoreboard.is_none() {
             self.set(flag::TIMING);
             self.timed_seq = end;
-            self.timed_at = now;
+            self.timed_at = micros(now);
         }
         if let Some(board) = &mut self.scoreboard
             && board.phase == Phase::Fast

@@ -6,6 +6,7 @@ use sansbox_core::Instant;
 
 use super::context::{Context, Received};
 use super::flow::{AckDue, Flow, State};
+use super::rtt::micros;
 use crate::config::{WINDOW_FLOOR, WINDOW_SHIFT};
 
 /// The shortest time in which a window that was consumed counts as consumed fast, because
@@ -69,7 +70,9 @@ impl Flow {
         self.tuned_bytes = self.tuned_bytes.saturating_add(taken);
         let trip = self.rtt.smoothed().unwrap_or_default();
         let fast = (2 * trip).max(TUNING_MIN);
-        let late = now.saturating_duration_since(self.tuned_at) > fast;
+        let now = micros(now);
+        let since = Duration::from_micros(now.wrapping_sub(self.tuned_at).into());
+        let late = since > fast;
         if late {
             // What was taken now had longer than that to come.
             self.tuned_at = now;

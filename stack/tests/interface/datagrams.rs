@@ -2,7 +2,8 @@
 use core::time::Duration;
 
 use sansbox_stack::{
-    Config, InterfaceConfig, InterfaceEvent,
+    Config, InterfaceConfig, InterfaceEvent, RxPacket, Verified,
+    mtu::Carrier,
     nat::{self, Filtering, Why},
 };
 
@@ -211,4 +212,48 @@ fn events_that_nobody_polls_are_bounded() {
     // Those that have a mapping go on, and timers wait for room.
     bench.wait_until(1000 * SECOND);
     assert_eq!(bench.events.len(), 18);
+}
+
+#[test]
+fn a_device_that_segments_udp_hands_over_several_datagrams() {
+    let mut bench = Bench::new(InterfaceConfig {
+        carrier: Carrier::Datagrams,
+        ..InterfaceConfig::default()
+    });
+    let (client, remote) = families()[0];
+    let packet = udp(
+        client,
+        remote,
+        &[[1; 1200], [2; 1200], [3; 1200]].concat()[..3000],
+    );
+    let joined = RxPacket {
+        data: &packet,
+        verified: Verified::Trusted,
+        segment_size: 1200,
+    };
+    let mut got = Vec::new();
+    let now = bench.now();
+    bench.interface.recv_batch(now, &[joined], &mut |received| {
+        got.push((received.data[0], received.data.len()));
+    });
+    bench.interface.retain(&[joined]);
+    assert_eq!(got, [(1, 1200), (2, 1200), (3, 600)]);
+    assert_eq!((bench.dropped_in_all(), bench.sent().len()), (0, 0));
+}
+
+#[test]
+fn stun_and_dtls_are_known_on_any_port() {
+    let stun = b"\x00\x01\x00\x00\x21\x12\xa4\x42transaction!";
+    let dtls = b"\x16\xfe\xff\x00\x00";
+    let mut quic = *stun;
+    quic[0] = 0xc0;
+    for (data, seconds) in [(&stun[..], 120), (dtls, 120), (&quic, 300)] {
+        let mut bench = Bench::new(InterfaceConfig::default());
+        let (client, remote) = families()[1];
+        bench.say(client, remote, data);
+        bench.wait_until(seconds * SECOND);
+        assert_eq!(bench.interface.mappings(), 1);
+        bench.wait_until(seconds * SECOND + 1);
+        assert_eq!(bench.interface.mappings(), 0);
+    }
 }

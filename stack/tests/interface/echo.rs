@@ -123,3 +123,32 @@ fn a_long_request_in_fragments_has_an_answer_in_fragments() {
         assert_eq!(joined.len(), packet.len());
     }
 }
+
+#[test]
+fn requests_that_nobody_polls_are_bounded() {
+    let mut bench = Bench::new(InterfaceConfig {
+        echo: EchoMode::Relay,
+        queue_bytes_max: 10_000,
+        ..InterfaceConfig::default()
+    });
+    let batch: Vec<Vec<u8>> = (0..30)
+        .map(|n| echo(V4.0, V4.1, 8, 1, n, &[0; 1000]))
+        .collect();
+    bench.turn(&batch);
+    assert_eq!(
+        (
+            bench.events.len(),
+            bench.dropped("interface", "events_full")
+        ),
+        (10, 20)
+    );
+    // Polled, there is room again.
+    bench.turn(&batch[..10]);
+    assert_eq!(
+        (
+            bench.events.len(),
+            bench.dropped("interface", "events_full")
+        ),
+        (20, 20)
+    );
+}

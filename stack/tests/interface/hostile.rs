@@ -140,3 +140,29 @@ fn may_wait(packet: &[u8]) -> bool {
         _ => false,
     }
 }
+
+/// The same packets at the same times: the same packets out, the same news, the same counts.
+#[test]
+fn what_happens_depends_on_nothing_but_the_input() {
+    let run = || {
+        let mut bench = Bench::new(InterfaceConfig::default());
+        let mut all = Vec::new();
+        for (n, packet) in (0_u8..).zip(kinds().iter().cycle().take(200)) {
+            let spoilt = changed(packet.clone(), |bytes| {
+                let at = usize::from(n) % bytes.len();
+                bytes[at] ^= n & 3;
+            });
+            all.extend(bench.turn(&[spoilt, packet.clone()]));
+            if let Some(got) = bench.got.last() {
+                let (now, mapping, from) = (bench.now(), got.mapping, got.to);
+                bench.interface.send_datagram(now, mapping, from, &[n; 300]);
+            }
+            all.extend(bench.wait_until(bench.now + 500));
+        }
+        let drops: Vec<_> = bench.interface.drops().collect();
+        (all, bench.got, bench.events, drops)
+    };
+    let first = run();
+    assert!(first.0.len() > 100 && first.1.len() > 20);
+    assert_eq!(first, run());
+}

@@ -72,6 +72,35 @@ fn p12_the_handshake_changes_at_run_time() {
     assert_eq!(read(&bench.sent()[0]).3[13], 0x12);
 }
 
+/// A client's MSS follows from the device's MTU, whatever the way out takes, and a client that
+/// names none gets what RFC 9293 says.
+#[test]
+fn p10_the_egress_mtu_has_no_part_in_tcp_that_ends_here() {
+    for (client, remote, head, default) in [
+        ("10.0.0.2:4000", "192.0.2.9:80", 40, 536),
+        ("[fd00::2]:4000", "[2001:db8::9]:80", 60, 1220),
+    ] {
+        for tun_mtu in [1500, 65_535] {
+            let mut config = InterfaceConfig::default();
+            config.stack.tun_mtu = tun_mtu;
+            let mut bench = Bench::new(config);
+            let (client, remote) = (address(client), address(remote));
+            let sent = bench.turn(&[tcp::segment(client, remote, "S", 100, 0, b"")]);
+            let answer = read(&sent[0]).3;
+            let mss = u16::from_be_bytes([answer[22], answer[23]]);
+            assert_eq!((answer[20], mss), (2, tun_mtu - head));
+            let next = u32::from_be_bytes(*answer[4..].first_chunk().unwrap()).wrapping_add(1);
+            bench.turn(&[tcp::segment(client, remote, "A", 101, next, b"")]);
+            let Some(InterfaceEvent::Tcp(Event::Open { flow, .. })) = bench.events.pop() else {
+                panic!("not open");
+            };
+            let stack = bench.interface.stack_mut();
+            stack.write(flow, vec![1; 3000].into()).unwrap();
+            assert_eq!(bench.sent()[0].len(), usize::from(head) + default);
+        }
+    }
+}
+
 #[test]
 fn impossible_mtus_are_refused() {
     let mut config = InterfaceConfig::default();

@@ -14,6 +14,7 @@ import (
 func main() {
 	listen := flag.String("listen", "", "serve at this address")
 	connect := flag.String("connect", "", "connect to this address")
+	from := flag.String("from", "127.0.0.1:0", "connect from this address")
 	var settings tunnel.Settings
 	flag.StringVar(&settings.ALPN, "alpn", tunnel.ALPN, "application protocol")
 	flag.DurationVar(&settings.Keepalive, "keepalive", 20*time.Second, "0 for none")
@@ -34,7 +35,7 @@ func main() {
 	if err != nil {
 		tunnel.Fail("resolve", err)
 	}
-	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	socket, err := net.ListenPacket("udp", *from)
 	if err != nil {
 		tunnel.Fail("bind", err)
 	}

@@ -3,7 +3,7 @@ use super::{super::Event, super::Stream, frame::Batch};
 use bytes::{Bytes, BytesMut};
 use sansbox_core::{End, Instant, Pipe, Progress, Refusal};
 use sansbox_stack::{Event as News, FlowId, Piece, Stack};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Bytes that go to the stack as one chunk.
 const CHUNK: usize = 64 * 1024;
@@ -30,6 +30,9 @@ struct Flow {
 #[derive(Debug, Default)]
 pub(super) struct Flows {
     flows: Vec<Option<Flow>>,
+    /// Streams whose connections ended in order, and that were not told yet: the place of such a
+    /// connection may have a new one.
+    ended: BTreeSet<Stream>,
 }
 
 const fn stream_of(id: FlowId) -> Stream {
@@ -75,7 +78,8 @@ impl Flows {
     pub(super) fn is_open(&self, stream: Stream) -> bool {
         let flow = self.flows.get(place_of(stream));
         let flow = flow.and_then(Option::as_ref);
-        flow.is_some_and(|flow| stream_of(flow.id) == stream)
+        let is_alive = flow.is_some_and(|flow| stream_of(flow.id) == stream);
+        is_alive || self.ended.contains(&stream)
     }
 
     /// News of the stack, but for a new connection.
@@ -101,6 +105,7 @@ impl Flows {
             News::Closed(id) => {
                 let stream = stream_of(id);
                 if self.remove(stream).is_some() {
+                    self.ended.insert(stream);
                     events.push_back(Event::Ready(stream));
                 }
             }
@@ -144,6 +149,7 @@ impl Flows {
     }
 
     pub(super) fn abandon(&mut self, stack: &mut Stack, stream: Stream) {
+        self.ended.remove(&stream);
         if let Some(flow) = self.remove(stream) {
             stack.abort(flow.id);
         }
@@ -153,6 +159,7 @@ impl Flows {
         for flow in self.flows.drain(..).flatten() {
             stack.abort(flow.id);
         }
+        self.ended.clear();
     }
 
     pub(super) fn exchange(
@@ -164,6 +171,10 @@ impl Flows {
         received: &mut Pipe,
         to_send: &mut Pipe,
     ) -> Progress {
+        if self.ended.remove(&stream) {
+            // All that the client sent was taken, and then its FIN came; ours was sent before.
+            return received.finish();
+        }
         let Some(flow) = self.get(stream).filter(|flow| !flow.is_broken) else {
             self.remove(stream);
             return over(received, to_send);

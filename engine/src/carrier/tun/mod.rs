@@ -92,12 +92,6 @@ impl Client {
         })
     }
 
-    /// The machine for its packets, for counters.
-    #[must_use]
-    pub const fn interface(&self) -> &Interface {
-        &self.interface
-    }
-
     /// Takes what the interface tells.
     fn follow(&mut self, now: Instant) {
         while let Some(event) = self.interface.poll_event() {
@@ -178,6 +172,10 @@ impl Carrier for Client {
 
     fn take_lost(&mut self) -> u64 {
         self.mappings.take_overflowed()
+    }
+
+    fn interface(&self) -> Option<&Interface> {
+        Some(&self.interface)
     }
 
     fn poll_event(&mut self) -> Option<Event> {

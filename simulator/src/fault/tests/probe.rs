@@ -289,7 +289,10 @@ impl Host for Client {
             }
             HostInput::Datagram { data, .. } => self.heard_datagram(cx, &data),
             HostInput::Icmp { icmp, .. } => self.heard.borrow_mut().icmp.push(icmp.kind),
-            HostInput::Command(_) | HostInput::Accepted { .. } | HostInput::Resolved(..) => {}
+            HostInput::Command(_)
+            | HostInput::Packet(_)
+            | HostInput::Accepted { .. }
+            | HostInput::Resolved(..) => {}
         }
         if self.is_over()
             && let Some(udp) = self.udp.take()
@@ -371,6 +374,7 @@ impl Host for Origin {
             | HostInput::Command(_)
             | HostInput::Dialed(..)
             | HostInput::Resolved(..)
+            | HostInput::Packet(_)
             | HostInput::Icmp { .. } => {}
         }
     }

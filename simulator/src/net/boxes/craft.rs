@@ -44,7 +44,7 @@ pub(super) fn reset_for(cx: &mut HopCx<'_>, about: &Packet) -> Option<Packet> {
             let answer = segment.reset()?;
             Some(packet(cx, about.destination, about.source, answer))
         }
-        Body::Udp(_) | Body::Icmp(_) => None,
+        Body::Udp(_) | Body::Icmp(_) | Body::Raw(_) => None,
     }
 }
 

@@ -228,7 +228,7 @@ impl Hop for Firewall {
         self.expire(cx.now());
         let transport = packet.transport();
         let flags = match &packet.body {
-            Body::Udp(_) => None,
+            Body::Udp(_) | Body::Raw(_) => None,
             Body::Tcp(segment) => Some(segment.flags),
             Body::Icmp(icmp) => {
                 // An error about a packet of a known flow belongs to it; it came the other way.

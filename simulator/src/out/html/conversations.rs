@@ -57,7 +57,7 @@ impl Conversations {
         let ends = (head.source, head.destination);
         match head.carries {
             Carries::Udp => self.datagrams.read(ends, payload).map(Part::Datagram),
-            Carries::Icmp(_) => None,
+            Carries::Icmp(_) | Carries::Raw => None,
             Carries::Tcp { flags, offset, .. } => {
                 if flags.syn && !flags.ack {
                     let number = self.dialogues.len();

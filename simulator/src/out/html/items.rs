@@ -225,6 +225,7 @@ fn transport(head: Option<&Head>) -> (String, u64, i64) {
     match head.map(|head| head.carries) {
         None => (String::new(), 0, -1),
         Some(Carries::Udp) => ("transport\tUDP".into(), 0, -1),
+        Some(Carries::Raw) => ("transport\tan IP packet".into(), 0, -1),
         Some(Carries::Icmp(icmp)) => (format!("transport\tICMP {icmp:?}"), 0, -1),
         Some(Carries::Tcp { flags, offset, ack }) => {
             let text = format!("transport\tTCP {}", names(flags));
@@ -253,6 +254,7 @@ fn label(head: Option<&Head>, id: u64, len: usize, offset: u64, all: &Conversati
             parts.extend(set.map(|(_, name)| (*name).to_owned()));
         }
         Some(Carries::Icmp(icmp)) => parts.push(format!("ICMP {:?}", icmp.kind)),
+        Some(Carries::Raw) => parts.push("IP packet".into()),
         Some(Carries::Udp) | None => {}
     }
     let unkept = head.map_or(0, |head| head.unkept);

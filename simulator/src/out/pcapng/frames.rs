@@ -25,6 +25,7 @@ pub(super) fn frames(head: &Head, payload: &[u8]) -> Vec<Vec<u8>> {
         Carries::Udp => payload.get(..PAYLOAD_LEN_MAX).unwrap_or(payload),
         Carries::Tcp { .. } => payload,
         Carries::Icmp(_) => &[],
+        Carries::Raw => return vec![payload.to_vec()],
     };
     // A segment without payload is a packet as well.
     let parts = whole.chunks(PAYLOAD_LEN_MAX);
@@ -57,6 +58,7 @@ fn frame(head: &Head, payload: &[u8]) -> Option<Vec<u8>> {
     let ip = ip(source.ip(), destination.ip())?;
     let mut out = Vec::with_capacity(payload.len() + 64);
     let written = match carries {
+        Carries::Raw => return Some(payload.to_vec()),
         Carries::Udp => ip.udp(from, to).write_to_vec(&mut out, payload),
         Carries::Tcp { flags, offset, ack } => {
             let step = segment(ip, (from, to), *flags, (*offset, *ack));

@@ -24,6 +24,8 @@ mod device;
 mod tests;
 mod wire;
 
+pub(crate) use wire::Numbers;
+
 use super::{
     stack::{ConnId, Stack, StackCx},
     table::{Owner, Pair, Table},
@@ -118,7 +120,7 @@ impl Stack for PacketTcp {
         match packet.body {
             Body::Tcp(segment) => self.segment(cx, pair, segment, listens),
             Body::Icmp(icmp) => self.conns.handle_icmp(cx, &icmp),
-            Body::Udp(_) => {}
+            Body::Udp(_) | Body::Raw(_) => {}
         }
     }
 

@@ -20,7 +20,7 @@ const HOP_LIMIT: u8 = 64;
 
 /// How one end counts.
 #[derive(Debug)]
-pub(super) struct Numbers {
+pub(crate) struct Numbers {
     /// Sequence number of the own SYN, once it was seen, and of the other end's.
     own_first: u32,
     their_first: u32,
@@ -42,7 +42,7 @@ const fn raw(number: TcpSeqNumber) -> u32 {
 }
 
 impl Numbers {
-    pub(super) const fn new(their_first: u32) -> Self {
+    pub(crate) const fn new(their_first: u32) -> Self {
         Self {
             own_first: 0,
             their_first,
@@ -60,7 +60,7 @@ impl Numbers {
     }
 
     /// A packet of smoltcp's as a segment; `None` for what is no whole TCP segment.
-    pub(super) fn leave(&mut self, packet: &[u8]) -> Option<Segment> {
+    pub(crate) fn leave(&mut self, packet: &[u8]) -> Option<Segment> {
         let (source, destination, transport): (IpAddress, IpAddress, &[u8]) =
             match packet.first()? >> 4 {
                 4 => {
@@ -121,7 +121,7 @@ impl Numbers {
     }
 
     /// A segment as an IP packet with fresh checksums, for smoltcp.
-    pub(super) fn arrive(
+    pub(crate) fn arrive(
         &mut self,
         segment: &Segment,
         from: SocketAddr,

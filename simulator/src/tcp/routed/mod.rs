@@ -121,7 +121,7 @@ impl Stack for Routed {
         match packet.body {
             Body::Tcp(_) => self.segment(cx, packet, listens),
             Body::Icmp(icmp) => self.conns.handle_icmp(cx, &icmp),
-            Body::Udp(_) => {}
+            Body::Udp(_) | Body::Raw(_) => {}
         }
     }
 

@@ -154,7 +154,7 @@ impl Censor {
         let begins = match &packet.body {
             Body::Tcp(segment) => opens(segment.flags),
             Body::Udp(_) => true,
-            Body::Icmp(_) => false,
+            Body::Icmp(_) | Body::Raw(_) => false,
         };
         let lives = |flow: &Flow| {
             let is_reused =

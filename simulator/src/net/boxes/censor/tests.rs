@@ -87,7 +87,7 @@ fn an_on_path_censor_resets_both_ends_behind_the_packet() {
     assert_eq!((to(1), to(2)), ((client, server), (server, client)));
     let offset = |n: usize| match &seen.forwarded[n].1.body {
         Body::Tcp(segment) => segment.offset,
-        Body::Udp(_) | Body::Icmp(_) => unreachable!(),
+        Body::Udp(_) | Body::Icmp(_) | Body::Raw(_) => unreachable!(),
     };
     assert_eq!((offset(1), offset(2)), (hello.len() as u64, 5));
     let late: Vec<Duration> = seen

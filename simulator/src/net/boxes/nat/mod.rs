@@ -232,7 +232,7 @@ impl Nat {
 const fn flags(packet: &Packet) -> Option<Flags> {
     match &packet.body {
         Body::Tcp(segment) => Some(segment.flags),
-        Body::Udp(_) | Body::Icmp(_) => None,
+        Body::Udp(_) | Body::Icmp(_) | Body::Raw(_) => None,
     }
 }
 

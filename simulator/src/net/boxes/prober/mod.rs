@@ -285,6 +285,7 @@ impl Host for Prober {
             }
             HostInput::Readable(socket) | HostInput::Writable(socket) => self.work(cx, socket),
             HostInput::Datagram { socket, data, .. } => self.datagram(socket, &data),
+            HostInput::Packet(_) => {}
             HostInput::Icmp { socket, .. } => self.end(cx, Place::Udp(socket), Ending::Reset),
             HostInput::Start
             | HostInput::Command(_)

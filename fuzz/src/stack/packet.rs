@@ -15,7 +15,7 @@ use sansbox_stack::{
 /// Frames with a `virtio_net_hdr`, one after the other: each has its length in two octets (little
 /// endian) and the seconds that pass before it in one. Judged by a sum of its own over every
 /// packet that comes out, by lengths, and by the bounds of every table.
-pub fn stack_packets(data: &[u8]) {
+pub fn stack_packet(data: &[u8]) {
     let mut stack = Stack::new();
     let mut rest = data;
     while let Some(([low, high, wait], more)) = rest.split_first_chunk() {

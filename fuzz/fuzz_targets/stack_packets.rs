@@ -1,3 +1,0 @@
-#![no_main]
-//! See `sansbox_fuzz::stack_packets`.
-libfuzzer_sys::fuzz_target!(|data: &[u8]| sansbox_fuzz::stack_packets(data));

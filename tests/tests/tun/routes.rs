@@ -1,0 +1,146 @@
+//! The routes that the program makes, and takes away.
+use crate::{
+    ends::short,
+    hosted,
+    net::{Net, TARGETS},
+    program::{config_with_routes, has_own_options, start},
+    tools::run,
+};
+use sansbox_tests::{
+    body,
+    peers::need,
+    process::{Process, START_TIMEOUT, Signal},
+    proxy::{Proxy, STARTED, binary},
+    temp::TempDir,
+};
+use std::{
+    io,
+    net::{Shutdown, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Rules, and the routes of every table but those that the kernel keeps by itself.
+fn tables(net: &Net) -> String {
+    let ip = need("ip").expect("there are namespaces");
+    let mut all = String::new();
+    for what in [
+        "-4 rule show",
+        "-6 rule show",
+        "-4 route show table all",
+        "-6 route show table all",
+    ] {
+        let said = run(&net.client, &ip, what, TIMEOUT);
+        assert!(said.success, "{what}: {}", said.text);
+        let own = said
+            .text
+            .lines()
+            .filter(|line| !line.contains("table local"));
+        let mut own: Vec<_> = own.map(str::trim).collect();
+        own.sort_unstable();
+        all += &format!("{what}\n{}\n", own.join("\n"));
+    }
+    all
+}
+
+/// Machines whose client reaches the server by its default routes.
+fn machines() -> Option<Net> {
+    let net = Net::new()?;
+    net.default_routes();
+    Some(net)
+}
+
+/// Everything goes into the device, and what the program sends leaves by the wire.
+fn assert_serves(net: &Net, proxy: &Proxy) {
+    for ip in TARGETS {
+        let server = hosted::tcp(&net.server, ip, |mut stream| {
+            let mut writer = stream.try_clone().expect("clone");
+            let _ = io::copy(&mut stream, &mut writer);
+            let _ = writer.shutdown(Shutdown::Write);
+        });
+        let addr = server.addr();
+        let before = net.packets_into_device();
+        net.client.enter(|| short(addr, &body::bytes(500_000)));
+        let packets = net.packets_into_device() - before;
+        assert!(packets > 5, "{packets} packets\n{}", proxy.log());
+        assert_eq!(server.accepted(), 1, "{}", proxy.log());
+    }
+}
+
+/// Waits until all is as it was: interfaces go a moment after their program.
+fn assert_restored(net: &Net, before: &str) {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let now = tables(net);
+        if now == before {
+            return;
+        }
+        assert!(Instant::now() < deadline, "before:\n{before}\nnow:\n{now}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn routes_are_made_and_removed_at_the_end() {
+    let Some(net) = machines() else { return };
+    let before = tables(&net);
+    for signal in [Signal::Term, Signal::Int] {
+        let proxy = start(&net, &config_with_routes(true));
+        assert_ne!(tables(&net), before);
+        assert_serves(&net, &proxy);
+        let (status, log) = proxy.stop(signal);
+        assert!(status.success(), "{log}");
+        assert_restored(&net, &before);
+    }
+}
+
+#[test]
+fn routes_that_a_killed_program_left_are_removed_by_the_next() {
+    let Some(net) = machines() else { return };
+    let before = tables(&net);
+    let proxy = start(&net, &config_with_routes(true));
+    assert_serves(&net, &proxy);
+    let (status, log) = proxy.stop(Signal::Kill);
+    assert!(!status.success(), "{log}");
+    let proxy = start(&net, &config_with_routes(true));
+    assert_serves(&net, &proxy);
+    let (status, log) = proxy.stop(Signal::Term);
+    assert!(status.success(), "{log}");
+    assert_restored(&net, &before);
+}
+
+/// Packets that a loop may take before somebody sees that it is one.
+const PACKETS_OF_A_LOOP: u64 = 5_000;
+
+/// Own traffic that would come in again is refused, at the start or at the first connection.
+#[test]
+fn a_loop_is_refused_and_explained() {
+    if !has_own_options() {
+        return;
+    }
+    let Some(net) = machines() else { return };
+    let server = hosted::tcp(&net.server, TARGETS[0], drop);
+    let dir = TempDir::new();
+    let path = dir.write("config.json", config_with_routes(false).to_string());
+    let mut command = net.client.command(binary());
+    command.arg("run").arg("-c").arg(path);
+    let mut program = Process::spawn("sansbox", &mut command);
+    let deadline = Instant::now() + START_TIMEOUT;
+    while program.is_running() && !program.log().contains(STARTED) {
+        assert!(Instant::now() < deadline, "{}", program.log());
+        thread::sleep(Duration::from_millis(20));
+    }
+    if program.is_running() {
+        let addr = server.addr();
+        let connect = || TcpStream::connect_timeout(&addr, TIMEOUT);
+        let connected = net.client.enter(connect);
+        thread::sleep(Duration::from_secs(1));
+        let packets = net.packets_into_device();
+        assert!(packets < PACKETS_OF_A_LOOP, "{packets} packets");
+        drop(connected);
+    }
+    let log = program.log();
+    assert!(log.contains("auto_detect_interface"), "{log}");
+}
