@@ -20,7 +20,7 @@ use sansbox_engine::{
     machine::Wanted,
     record::CloseReason,
 };
-use sansbox_stack::TxBatch;
+use sansbox_stack::{Interface, TxBatch};
 use std::collections::BTreeMap;
 
 impl Origin {
@@ -254,6 +254,10 @@ impl<T: Tape> Carrier for TappedDevice<T> {
         self.machine.take_lost()
     }
 
+    fn interface(&self) -> Option<&Interface> {
+        self.machine.interface()
+    }
+
     fn poll_event(&mut self) -> Option<Event> {
         let event = self.machine.poll_event();
         match (&event, &mut self.whole) {
@@ -292,6 +296,9 @@ impl<T: Tape> Carrier for TappedDevice<T> {
     fn answer(&mut self, now: Instant, stream: Stream, answer: Result<SocketAddr, Refusal>) {
         let has_content = self.begin(now, 0);
         let told = answer.map(|bound| has_content.then_some(bound));
+        if answer.is_err() {
+            self.streams.remove(&stream);
+        }
         self.tell(DeviceEntry::Answered(stream, told));
         self.machine.answer(now, stream, answer);
     }

@@ -62,6 +62,11 @@ impl Levels {
         let taken = self.to_send.saturating_sub(to_send.len());
         [put as u64, taken as u64]
     }
+
+    /// What came into `received` since it was so.
+    pub fn come(self, received: &Pipe) -> impl Iterator<Item = &[u8]> {
+        behind(received, self.received)
+    }
 }
 
 /// What a pipe holds behind its first `n` bytes.
@@ -196,7 +201,7 @@ impl Outputs {
             self.scratch.extend_from_slice(&number.to_le_bytes());
         }
         self.bytes.update(&self.scratch);
-        for piece in behind(received, before.received) {
+        for piece in before.come(received) {
             self.bytes.update(piece);
         }
         self.counts.bytes += moved[0];

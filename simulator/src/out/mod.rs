@@ -8,6 +8,8 @@
 //! | [`html()`] | a timeline to look at: one file that needs nothing else |
 //! | [`sequence()`] | a sequence chart for a document (SVG) |
 //!
+//! [`IpPacket`] says in a few words what a whole packet is.
+//!
 //! All of them are functions of a [`Story`]: the same run gives the same bytes.
 mod decode;
 mod html;
@@ -19,6 +21,7 @@ mod sequence;
 #[cfg(test)]
 mod tests;
 
+pub use decode::IpPacket;
 pub use html::html;
 pub use jsonl::{FORMAT as JSONL_FORMAT, jsonl};
 pub use pcapng::pcapng;
