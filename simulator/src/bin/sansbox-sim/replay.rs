@@ -162,10 +162,12 @@ fn draw(order: &Order, path: &Path, picture: Picture, what: &str) -> Result<(), 
 }
 
 fn log_id(track: &Track<'_>) -> String {
-    let begin = track.begin.as_ref();
-    begin.map_or_else(String::new, |(_, begin)| {
-        format!(", {} in the log", begin.log_id)
-    })
+    let begin = track.begin.as_ref().map(|(_, begin)| begin);
+    match begin.map(|begin| (begin.kind, begin.log_id)) {
+        None => String::new(),
+        Some((MachineKind::Device(_), _)) => ", a TUN device".to_owned(),
+        Some((_, id)) => format!(", {id} in the log"),
+    }
 }
 
 /// What became of a machine; after a panic, how many inputs it had.

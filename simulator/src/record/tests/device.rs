@@ -44,7 +44,7 @@ fn a_device_replays_bit_for_bit() {
         assert!(matches!(verdict, Verdict::Identical(_)), "{verdict:?}");
         assert!(!track.is_open(), "{name}: it was dropped");
         let all = (frames, packets, written);
-        assert!(frames > 5 && packets > 5 && written > 1, "{name}: {all:?}");
+        assert!(frames > 2 && packets > 2 && written > 2, "{name}: {all:?}");
     }
 }
 
