@@ -153,10 +153,10 @@ impl<'a> Entry<'a> {
     /// Whether it is something that the machine was told.
     #[must_use]
     pub const fn is_input(&self) -> bool {
-        match self {
-            Self::Device(entry) => entry.is_input(),
-            _ => matches!(self.kind() & !CONTENT, 2..=9),
+        if let Self::Device(entry) = self {
+            return entry.is_input();
         }
+        matches!(self.kind() & !CONTENT, 2..=9)
     }
 
     /// Appends the kind.

@@ -77,7 +77,17 @@ impl Feed {
                     return Ok(false);
                 }
             }
-            _ => return Ok(true),
+            Entry::Begin(_)
+            | Entry::Received { .. }
+            | Entry::Drained(..)
+            | Entry::Ended(..)
+            | Entry::Datagram { .. }
+            | Entry::Done(..)
+            | Entry::Relayed(..)
+            | Entry::Asked(_)
+            | Entry::Produced { .. }
+            | Entry::Cut
+            | Entry::End { .. } => return Ok(true),
         }
         while let Some(event) = self.machine.poll_event() {
             out(Out::Event(event));
@@ -253,7 +263,17 @@ impl Ears<'_> {
                 };
                 self.compare_end(recorded, *digest)?;
             }
-            _ => {
+            Entry::Begin(_)
+            | Entry::Received { .. }
+            | Entry::Drained(..)
+            | Entry::Ended(..)
+            | Entry::Datagram { .. }
+            | Entry::Done(..)
+            | Entry::Relayed(..)
+            | Entry::Asked(_)
+            | Entry::Tick
+            | Entry::Stop
+            | Entry::Device(_) => {
                 self.inputs += u64::from(entry.is_input());
                 self.is_closed |= matches!(entry, Entry::Stop);
                 self.show(EventKind::Input(entry));

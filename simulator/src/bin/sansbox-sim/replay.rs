@@ -247,13 +247,13 @@ fn packet_text(packet: &[u8]) -> String {
 
 /// Octets in front of each packet that a device gives.
 const fn front_of(track: &Track<'_>) -> usize {
-    match &track.begin {
-        Some((_, begin)) => match begin.kind {
-            MachineKind::Device(facts) if facts.has_offload => HEADER_LEN,
-            _ => 0,
-        },
-        None => 0,
+    if let Some((_, begin)) = &track.begin
+        && let MachineKind::Device(facts) = begin.kind
+        && facts.has_offload
+    {
+        return HEADER_LEN;
     }
+    0
 }
 
 fn head(path: &Path, recording: &Recording) -> Result<(), Failure> {
