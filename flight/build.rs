@@ -11,7 +11,7 @@ use std::{
 };
 
 /// What decides the outputs of machines, from the root of the workspace.
-const DECIDES: [&str; 4] = ["Cargo.lock", "protocols", "engine", "flight"];
+const DECIDES: [&str; 5] = ["Cargo.lock", "protocols", "stack", "engine", "flight"];
 
 fn main() -> io::Result<()> {
     let root = Path::new("..");

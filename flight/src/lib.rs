@@ -10,6 +10,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`tap`] | [`Tapped`], [`Tape`]: a machine whose inputs are written down |
+//! | [`device`] | [`TappedDevice`]: the same for the carrier of a TUN device |
 //! | [`outputs`] | [`Outputs`]: the digest of what a machine does |
 //! | [`ring`] | [`Ring`], [`Snapshot`]: the last records of one worker |
 //! | [`wire`] | records as bytes |
@@ -20,17 +21,21 @@
 //!
 //! Nothing here reads a clock, draws entropy or opens a file: the caller brings all three.
 pub mod build;
+pub mod device;
 pub mod file;
 pub mod keys;
 pub mod outputs;
 pub mod ring;
 pub mod tap;
 pub mod track;
+mod whole;
 pub mod wire;
 
+pub use device::TappedDevice;
 pub use file::{Header, Mode, Preamble, Reason, Recording};
 pub use keys::{KeyPair, PrivateKey, PublicKey};
 pub use outputs::Outputs;
 pub use ring::{Ring, Snapshot};
 pub use tap::{Origin, Tape, Tapped};
 pub use track::{Track, TrackId};
+pub use whole::HEAD_BYTES_MAX;

@@ -1,10 +1,17 @@
 //! The digest of what a machine does.
-use crate::wire::put_action;
+use crate::wire::{put_action, put_end, put_event};
+use sansbox_core::Pipe;
 use sansbox_engine::{
+    carrier::{Event, Stream},
     ids::Slot,
     machine::{Action, SlotPipes},
 };
+use sansbox_stack::{Checksum, TxPacket};
 use sha2::{Digest as _, Sha256};
+
+/// In front of a packet of a carrier, and of an exchange, among the bytes that are hashed.
+const PACKET: u8 = 1;
+const EXCHANGE: u8 = 2;
 
 /// A running digest of all that came out of one machine: actions as they were polled, and bytes
 /// as they were drained.
@@ -22,10 +29,54 @@ pub struct Outputs {
 /// How much came out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Actions.
+    /// Actions, or events of a carrier.
     pub actions: u64,
-    /// Bytes drained from transmit pipes.
+    /// Bytes drained from transmit pipes; those of a carrier's packets, and what it had for
+    /// sessions.
     pub bytes: u64,
+}
+
+/// How many bytes the two pipes of a carrier's stream hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Levels {
+    /// What the session has not taken.
+    pub received: usize,
+    /// What the carrier has not taken.
+    pub to_send: usize,
+}
+
+impl Levels {
+    /// Those of two pipes.
+    #[must_use]
+    pub const fn of(received: &Pipe, to_send: &Pipe) -> Self {
+        Self {
+            received: received.len(),
+            to_send: to_send.len(),
+        }
+    }
+
+    /// Bytes that a carrier put into `received` and took out of `to_send` since they were so.
+    #[must_use]
+    pub const fn moved(self, received: &Pipe, to_send: &Pipe) -> [u64; 2] {
+        let put = received.len().saturating_sub(self.received);
+        let taken = self.to_send.saturating_sub(to_send.len());
+        [put as u64, taken as u64]
+    }
+
+    /// What came into `received` since it was so.
+    pub fn come(self, received: &Pipe) -> impl Iterator<Item = &[u8]> {
+        behind(received, self.received)
+    }
+}
+
+/// What a pipe holds behind its first `n` bytes.
+pub(crate) fn behind(pipe: &Pipe, n: usize) -> impl Iterator<Item = &[u8]> {
+    let mut skip = n;
+    pipe.segments().filter_map(move |segment| {
+        let from = skip.min(segment.len());
+        skip -= from;
+        segment.get(from..).filter(|rest| !rest.is_empty())
+    })
 }
 
 /// A machine's transmit pipe holds less than was taken from it.
@@ -98,6 +149,63 @@ impl Outputs {
         }
         self.counts.bytes += n;
         Ok(())
+    }
+
+    /// Adds an event of a carrier, as if it were an action.
+    pub fn event(&mut self, event: &Event) {
+        self.scratch.clear();
+        put_event(&mut self.scratch, event);
+        let encoded = core::mem::take(&mut self.scratch);
+        self.encoded(&encoded);
+        self.scratch = encoded;
+    }
+
+    /// Adds packets that a carrier has for its device.
+    pub fn packets(&mut self, packets: &[TxPacket]) {
+        for packet in packets {
+            let (partial, start, offset) = match packet.checksum() {
+                Checksum::Full => (0_u8, 0, 0),
+                Checksum::Partial { start, offset } => (1, start, offset),
+            };
+            let len = packet.len() as u64;
+            self.bytes.update([PACKET, partial]);
+            self.bytes.update(len.to_le_bytes());
+            for number in [packet.segment_size(), start, offset] {
+                self.bytes.update(number.to_le_bytes());
+            }
+            self.bytes.update(packet.header());
+            for piece in packet.payload() {
+                self.bytes.update(piece);
+            }
+            self.counts.bytes += len;
+        }
+    }
+
+    /// Adds what an exchange of a carrier's did: `before` is how its pipes were, and `is_open`
+    /// whether the stream is not over. Says how many bytes were moved to the session, and from it.
+    pub fn exchanged(
+        &mut self,
+        stream: Stream,
+        before: Levels,
+        received: &Pipe,
+        to_send: &Pipe,
+        is_open: bool,
+    ) -> [u64; 2] {
+        let moved = before.moved(received, to_send);
+        self.scratch.clear();
+        self.scratch.push(EXCHANGE);
+        put_end(&mut self.scratch, received.end());
+        put_end(&mut self.scratch, to_send.end());
+        self.scratch.push(is_open.into());
+        for number in [stream.0, moved[0], moved[1]] {
+            self.scratch.extend_from_slice(&number.to_le_bytes());
+        }
+        self.bytes.update(&self.scratch);
+        for piece in before.come(received) {
+            self.bytes.update(piece);
+        }
+        self.counts.bytes += moved[0];
+        moved
     }
 
     /// How much came out so far.

@@ -1,7 +1,7 @@
 //! A machine whose inputs are written down before it sees them.
 use crate::{
     file::Mode,
-    outputs::Outputs,
+    whole::Whole,
     wire::{Asked, Begin, Content, Entry, MachineKind},
 };
 use sansbox_core::{Instant, Seed, Target};
@@ -12,9 +12,6 @@ use sansbox_engine::{
     machine::{Action, Input, Machine, SlotPipes},
     record,
 };
-
-/// Bytes of input that [`Mode::Head`] keeps of one machine: more than any handshake has.
-pub const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Where records go: the ring of a worker.
 pub trait Tape {
@@ -42,6 +39,27 @@ pub struct Origin {
     pub now: Instant,
 }
 
+impl Origin {
+    /// What stands for it in a recording.
+    pub(crate) fn begin(self, log_id: u32, mode: Mode) -> Begin {
+        let Self {
+            kind,
+            inbound,
+            peer,
+            seed,
+            target,
+            now: _,
+        } = self;
+        let content = Content { peer, seed, target };
+        Begin {
+            kind,
+            inbound,
+            log_id,
+            content: mode.has_content().then_some(content),
+        }
+    }
+}
+
 /// A machine whose inputs are written down, and whose outputs are hashed where a replay can have
 /// them.
 #[derive(Debug)]
@@ -63,17 +81,6 @@ struct Tap<T> {
     has_actions: bool,
 }
 
-/// What only a recording with content needs.
-#[derive(Debug)]
-struct Whole {
-    outputs: Outputs,
-    /// Bytes of input that are still kept.
-    left: usize,
-    /// Actions when the last checkpoint was written.
-    checked: u64,
-    is_changed: bool,
-}
-
 impl<M: Machine, T: Tape> Tapped<M, T> {
     /// Wraps a machine that was just made from `origin`. `record` says where it keeps what it
     /// knows of itself.
@@ -85,33 +92,10 @@ impl<M: Machine, T: Tape> Tapped<M, T> {
         origin: Origin,
     ) -> Self {
         let number = tape.next_number();
-        let Origin {
-            kind,
-            inbound,
-            peer,
-            seed,
-            target,
-            now,
-        } = origin;
-        let has_content = mode.has_content();
-        let begin = Begin {
-            kind,
-            inbound,
-            log_id: record(&machine).id,
-            content: has_content.then_some(Content { peer, seed, target }),
-        };
+        let now = origin.now;
+        let begin = origin.begin(record(&machine).id, mode);
         tape.write(now, number, &Entry::Begin(begin));
-        let whole = has_content.then(|| {
-            Box::new(Whole {
-                outputs: Outputs::default(),
-                left: match mode {
-                    Mode::Full => usize::MAX,
-                    Mode::Head | Mode::Shape => HEAD_BYTES_MAX,
-                },
-                checked: 0,
-                is_changed: false,
-            })
-        });
+        let whole = Whole::of(mode);
         let tap = Tap {
             tape,
             number,
@@ -139,7 +123,7 @@ impl<T: Tape> Tap<T> {
         self.last = now;
         self.has_actions = true;
         if let Some(whole) = &mut self.whole
-            && !whole.follow(machine, input)
+            && !follow(whole, machine, input)
         {
             self.whole = None;
             self.tape.write(now, self.number, &Entry::Cut);
@@ -160,17 +144,9 @@ impl<T: Tape> Tap<T> {
 
     /// Everything that the machine wanted is done.
     fn checkpoint(&mut self) {
-        let Some(whole) = self.whole.as_mut().filter(|whole| whole.is_changed) else {
-            return;
-        };
-        whole.is_changed = false;
-        let actions = whole.outputs.counts().actions;
-        let entry = Entry::Produced {
-            actions: actions - whole.checked,
-            digest: whole.outputs.short_digest(),
-        };
-        whole.checked = actions;
-        self.tape.write(self.last, self.number, &entry);
+        if let Some(entry) = self.whole.as_mut().and_then(|whole| whole.checkpoint()) {
+            self.tape.write(self.last, self.number, &entry);
+        }
     }
 
     fn end(&mut self, record: &record::Record) {
@@ -189,30 +165,21 @@ impl<T: Tape> Tap<T> {
     }
 }
 
-impl Whole {
-    /// Takes an input into account; false when its bytes are too many to be kept.
-    fn follow(&mut self, machine: &impl Machine, input: &Input<'_>) -> bool {
-        let bytes = match input {
-            Input::Received(_, bytes) => bytes.len(),
-            Input::Datagram { data, .. } => data.len(),
-            Input::Drained(slot, n) => {
-                // A driver never drains more than there is, and if it did the replay would say so.
-                let drained = self.outputs.drained(*slot, *n as u64, machine.pipes(*slot));
-                self.is_changed |= drained.is_ok();
-                0
-            }
-            Input::Tick | Input::Ended(..) | Input::Done(..) | Input::Relayed(..) | Input::Stop => {
-                0
-            }
-        };
-        match self.left.checked_sub(bytes) {
-            Some(left) => {
-                self.left = left;
-                true
-            }
-            None => false,
+/// Takes an input into account; false when its bytes are too many to be kept.
+fn follow(whole: &mut Whole, machine: &impl Machine, input: &Input<'_>) -> bool {
+    let bytes = match input {
+        Input::Received(_, bytes) => bytes.len(),
+        Input::Datagram { data, .. } => data.len(),
+        Input::Drained(slot, n) => {
+            // A driver never drains more than there is, and if it did the replay would say so.
+            let pipes = machine.pipes(*slot);
+            let drained = whole.outputs.drained(*slot, *n as u64, pipes);
+            whole.is_changed |= drained.is_ok();
+            0
         }
-    }
+        Input::Tick | Input::Ended(..) | Input::Done(..) | Input::Relayed(..) | Input::Stop => 0,
+    };
+    whole.spend(bytes)
 }
 
 impl<M: Machine, T: Tape> Machine for Tapped<M, T> {

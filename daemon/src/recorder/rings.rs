@@ -1,4 +1,5 @@
-//! One ring for each worker.
+//! One ring for each worker, and one for each queue of a TUN device: packets are so many that they
+//! would push everything else out.
 //!
 //! Only its worker writes to a ring, so its lock is free unless a recording is being made, and
 //! that holds it no longer than it takes to copy one chunk.
@@ -19,12 +20,13 @@ const STEP: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Handle(Arc<Mutex<Ring>>);
 
-/// The rings of all workers, made as workers come.
+/// The rings of all workers and devices, made as they come.
 #[derive(Debug)]
 pub(crate) struct Rings {
     pub(crate) mode: Mode,
     limits: Limits,
-    rings: Mutex<Vec<(ThreadId, Handle)>>,
+    /// Those of devices belong to no thread.
+    rings: Mutex<Vec<(Option<ThreadId>, Handle)>>,
     /// When the clock of the machines began.
     epoch: OnceLock<std::time::Instant>,
 }
@@ -73,19 +75,33 @@ impl Rings {
 
     /// The ring of the calling worker, whose machines' clock shows `now`.
     pub(crate) fn of_this_thread(&self, now: Instant) -> Handle {
+        let id = thread::current().id();
+        let mut rings = self.lock(now);
+        if let Some((_, ring)) = rings.iter().find(|(owner, _)| *owner == Some(id)) {
+            return ring.clone();
+        }
+        self.add(&mut rings, Some(id))
+    }
+
+    /// A ring for a queue of a device, in a worker whose machines' clock shows `now`.
+    pub(crate) fn of_device(&self, now: Instant) -> Handle {
+        let mut rings = self.lock(now);
+        self.add(&mut rings, None)
+    }
+
+    fn lock(&self, now: Instant) -> MutexGuard<'_, Vec<(Option<ThreadId>, Handle)>> {
         self.epoch.get_or_init(|| {
             let here = std::time::Instant::now();
             let since = now.saturating_duration_since(Instant::ZERO);
             here.checked_sub(since).unwrap_or(here)
         });
-        let id = thread::current().id();
-        let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, ring)) = rings.iter().find(|(owner, _)| *owner == id) {
-            return ring.clone();
-        }
+        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, rings: &mut Vec<(Option<ThreadId>, Handle)>, owner: Option<ThreadId>) -> Handle {
         let worker = u16::try_from(rings.len()).unwrap_or(u16::MAX);
         let ring = Handle(Arc::new(Mutex::new(Ring::new(worker, self.limits))));
-        rings.push((id, ring.clone()));
+        rings.push((owner, ring.clone()));
         ring
     }
 
@@ -132,6 +148,23 @@ mod tests {
             let records: u64 = snapshot.chunks.iter().map(|chunk| chunk.span.records).sum();
             assert_eq!(records, 3);
         }
+    }
+
+    #[test]
+    fn a_device_has_a_ring_of_its_own() {
+        let rings = Rings::new(Mode::Shape, Limits::default());
+        for _ in 0..2 {
+            let of_worker = rings.of_this_thread(Instant::ZERO);
+            of_worker.write(Instant::ZERO, of_worker.next_number(), &Entry::Tick);
+        }
+        for _ in 0..2 {
+            let of_device = rings.of_device(Instant::ZERO);
+            assert_eq!(of_device.next_number(), 0);
+            of_device.write(Instant::ZERO, 0, &Entry::Tick);
+        }
+        let snapshots = rings.snapshots();
+        let numbers: Vec<_> = snapshots.iter().map(|snapshot| snapshot.worker).collect();
+        assert_eq!(numbers, [0, 1, 2]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use sansbox_engine::{
     ids::{InboundId, OutboundId},
     machine::Wanted,
 };
-use sansbox_flight::{Origin, Tapped, wire::MachineKind};
+use sansbox_flight::{Origin, Tapped, TappedDevice, wire::MachineKind};
 use std::{sync::Arc, time::Duration};
 
 /// A service whose machines write to the ring of their worker.
@@ -97,7 +97,11 @@ impl<S: Service> Service for Recording<S> {
         seed: Seed,
         now: Instant,
     ) -> Option<Box<dyn Carrier>> {
-        self.service.device(inbound, device, seed, now)
+        let machine = self.service.device(inbound, device, seed, now)?;
+        let origin = Origin::of_device(inbound, device, seed, now);
+        let ring = self.rings.of_device(now);
+        let mode = self.rings.mode;
+        Some(Box::new(TappedDevice::new(machine, ring, mode, origin)))
     }
 
     fn carried(

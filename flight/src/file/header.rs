@@ -17,7 +17,7 @@ const WHAT: &str = "the header";
 pub enum Mode {
     /// Times, sizes and kinds: no bytes, no addresses, no names.
     Shape,
-    /// Everything until a machine has had [`HEAD_BYTES_MAX`](crate::tap::HEAD_BYTES_MAX) bytes,
+    /// Everything until a machine has had [`HEAD_BYTES_MAX`](crate::HEAD_BYTES_MAX) bytes,
     /// sizes after that.
     Head,
     /// Everything.

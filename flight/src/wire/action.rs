@@ -125,7 +125,7 @@ fn put_answer(out: &mut Vec<u8>, answer: &Result<SocketAddr, Refusal>) {
     }
 }
 
-fn put_families(out: &mut Vec<u8>, families: Families) {
+pub(super) fn put_families(out: &mut Vec<u8>, families: Families) {
     out.put_u8(match families {
         Families::Any => 0,
         Families::V4 => 4,

@@ -1,6 +1,6 @@
 //! What a record says.
 use super::{
-    Answer, Asked, Begin, Cursor, Malformed, no,
+    Answer, Asked, Begin, Cursor, DeviceEntry, Malformed, no,
     parts::{action, slot},
     put_bytes, put_end, put_number, put_refusal, put_socket_addr,
 };
@@ -14,14 +14,14 @@ use sansbox_engine::{
 };
 
 /// Bit of the kind: content follows. Without it a record holds sizes and numbers only.
-const CONTENT: u8 = 0x80;
+pub(super) const CONTENT: u8 = 0x80;
 
 /// What is told of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry<'a> {
     /// It was made.
     Begin(Begin),
-    /// [`Input::Tick`].
+    /// [`Input::Tick`]; of a carrier, that its deadlines are to be handled.
     Tick,
     /// [`Input::Received`].
     Received {
@@ -49,8 +49,10 @@ pub enum Entry<'a> {
     Done(ActionId, Answer<'a>),
     /// [`Input::Relayed`].
     Relayed(Slot, u64),
-    /// [`Input::Stop`].
+    /// [`Input::Stop`]; of a carrier, that it is to close.
     Stop,
+    /// What only the carrier of a device is told.
+    Device(DeviceEntry<'a>),
     /// It asked for something. Only where the actions cannot be had by a replay.
     Asked(Asked),
     /// All it wanted so far was done: how many actions since the last such record, and the first
@@ -116,6 +118,7 @@ impl<'a> Entry<'a> {
             Self::Produced { .. } => 11,
             Self::Cut => 12,
             Self::End { digest, .. } => 13 | flag(digest.is_some()),
+            Self::Device(entry) => entry.kind(),
         }
     }
 
@@ -130,6 +133,7 @@ impl<'a> Entry<'a> {
                 content: Some((_, bytes)),
                 ..
             } => bytes.len(),
+            Self::Device(entry) => entry.content_len(),
             Self::Begin(_)
             | Self::Tick
             | Self::Received { .. }
@@ -149,6 +153,9 @@ impl<'a> Entry<'a> {
     /// Whether it is something that the machine was told.
     #[must_use]
     pub const fn is_input(&self) -> bool {
+        if let Self::Device(entry) = self {
+            return entry.is_input();
+        }
         matches!(self.kind() & !CONTENT, 2..=9)
     }
 
@@ -192,6 +199,7 @@ impl<'a> Entry<'a> {
                 answer.emit(out);
             }
             Self::Asked(asked) => asked.emit(out),
+            Self::Device(entry) => entry.emit(out),
             Self::Produced { actions, digest } => {
                 put_number(out, *actions);
                 out.put_slice(digest);
@@ -261,12 +269,12 @@ impl<'a> Entry<'a> {
                     None
                 },
             },
-            value => return Err(no("kind of record", value)),
+            _ => Self::Device(DeviceEntry::parse(kind, from)?),
         })
     }
 }
 
-const fn flag(content: bool) -> u8 {
+pub(super) const fn flag(content: bool) -> u8 {
     if content { CONTENT } else { 0 }
 }
 

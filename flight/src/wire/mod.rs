@@ -3,14 +3,18 @@
 //! Integers are LEB128 (seven bits in each byte, the lowest first), so that a small record of a
 //! ring is four to eight bytes.
 mod action;
+mod device;
 mod entry;
+mod event;
 mod parts;
 mod record;
 #[cfg(test)]
 mod tests;
 
 pub use action::put_action;
+pub use device::{DeviceEntry, Way};
 pub use entry::Entry;
+pub use event::put_event;
 pub use parts::{Answer, Asked, Begin, Content, MachineKind};
 pub(crate) use record::put as put_record;
 pub use record::{Chunk, Record, Records};

@@ -7,6 +7,7 @@ use core::net::{IpAddr, SocketAddr};
 use sansbox_core::{End, Refusal, Seed, Target};
 use sansbox_engine::{
     Peer,
+    carrier::tun::Device,
     ids::{ActionId, InboundId, Slot},
     machine::{Action, Outcome, Wanted},
 };
@@ -23,6 +24,8 @@ pub enum MachineKind {
     Carried,
     /// The same, for datagrams.
     CarriedDatagrams,
+    /// [`tun::Client`](sansbox_engine::carrier::tun::Client), for a device that can do this.
+    Device(Device),
 }
 
 impl MachineKind {
@@ -34,6 +37,38 @@ impl MachineKind {
             Wanted::Connection(target) => (Self::Carried, Some(target.clone())),
             Wanted::Datagrams => (Self::CarriedDatagrams, None),
         }
+    }
+
+    fn emit(self, out: &mut Vec<u8>) {
+        out.put_u8(match self {
+            Self::Session => 0,
+            Self::Association => 1,
+            Self::Carried => 2,
+            Self::CarriedDatagrams => 3,
+            Self::Device(_) => 4,
+        });
+        if let Self::Device(Device { mtu, has_offload }) = self {
+            put_number(out, mtu.into());
+            out.put_u8(has_offload.into());
+        }
+    }
+
+    fn parse(from: &mut Cursor<'_>) -> Result<Self, Malformed> {
+        Ok(match from.byte("kind of machine")? {
+            0 => Self::Session,
+            1 => Self::Association,
+            2 => Self::Carried,
+            3 => Self::CarriedDatagrams,
+            4 => Self::Device(Device {
+                mtu: from.number_as("MTU")?,
+                has_offload: match from.byte("offload")? {
+                    0 => false,
+                    1 => true,
+                    value => return Err(no("offload", value)),
+                },
+            }),
+            value => return Err(no("kind of machine", value)),
+        })
     }
 }
 
@@ -114,12 +149,7 @@ pub(super) fn action(from: &mut Cursor<'_>) -> Result<ActionId, Malformed> {
 
 impl Begin {
     pub(super) fn emit(&self, out: &mut Vec<u8>) {
-        out.put_u8(match self.kind {
-            MachineKind::Session => 0,
-            MachineKind::Association => 1,
-            MachineKind::Carried => 2,
-            MachineKind::CarriedDatagrams => 3,
-        });
+        self.kind.emit(out);
         put_number(out, self.inbound.0.into());
         out.put_u32_le(self.log_id);
         if let Some(Content { peer, seed, target }) = &self.content {
@@ -133,13 +163,7 @@ impl Begin {
     }
 
     pub(super) fn parse(from: &mut Cursor<'_>, content: bool) -> Result<Self, Malformed> {
-        let kind = match from.byte("kind of machine")? {
-            0 => MachineKind::Session,
-            1 => MachineKind::Association,
-            2 => MachineKind::Carried,
-            3 => MachineKind::CarriedDatagrams,
-            value => return Err(no("kind of machine", value)),
-        };
+        let kind = MachineKind::parse(from)?;
         let inbound = InboundId(from.number_as("inbound")?);
         let log_id = u32::from_le_bytes(from.fixed("log id")?);
         let content = if content {
@@ -147,9 +171,10 @@ impl Begin {
             let seed = Seed::new(from.fixed("seed")?);
             let target = match kind {
                 MachineKind::Carried => Some(from.target()?),
-                MachineKind::Session | MachineKind::Association | MachineKind::CarriedDatagrams => {
-                    None
-                }
+                MachineKind::Session
+                | MachineKind::Association
+                | MachineKind::CarriedDatagrams
+                | MachineKind::Device(_) => None,
             };
             Some(Content {
                 peer: Peer { remote, local },

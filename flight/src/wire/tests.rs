@@ -58,6 +58,10 @@ fn beginnings() -> Vec<Entry<'static>> {
             target,
         })
     };
+    let device = |mtu, has_offload| {
+        let facts = sansbox_engine::carrier::tun::Device { mtu, has_offload };
+        MachineKind::Device(facts)
+    };
     let name = Domain::parse(b"a.test").expect("a name");
     let name = Target::new(Host::Domain(name), 443);
     let address = Target::from(SocketAddr::from(V6));
@@ -69,7 +73,32 @@ fn beginnings() -> Vec<Entry<'static>> {
         begin(MachineKind::Carried, content(Some(name))),
         begin(MachineKind::CarriedDatagrams, None),
         begin(MachineKind::CarriedDatagrams, content(None)),
+        begin(device(1500, true), None),
+        begin(device(u16::MAX, false), content(None)),
     ]
+}
+
+/// What is told of devices.
+fn of_devices() -> Vec<Entry<'static>> {
+    use sansbox_engine::carrier::Stream;
+    let stream = Stream(7 << 32 | 300);
+    let (frames, bytes, packets) = (64, 1 << 22, 3);
+    let all = [
+        DeviceEntry::Frame(b"a frame"),
+        DeviceEntry::Batch { frames, bytes },
+        DeviceEntry::Polled,
+        DeviceEntry::Sent { packets, bytes },
+        DeviceEntry::Answered(stream, Ok(None)),
+        DeviceEntry::Answered(stream, Ok(Some(V4))),
+        DeviceEntry::Answered(Stream(0), Err(Refusal::Loop)),
+        DeviceEntry::Abandoned(stream),
+        DeviceEntry::Taken(stream, 70_000),
+        DeviceEntry::Written(stream, b"a segment"),
+        DeviceEntry::Ended(stream, Way::Received, End::Reset),
+        DeviceEntry::Ended(stream, Way::ToSend, End::Fin),
+        DeviceEntry::Exchanged(Stream(u64::MAX)),
+    ];
+    all.map(Entry::Device).to_vec()
 }
 
 /// One entry of each kind, with and without content.
@@ -91,6 +120,7 @@ fn entries() -> Vec<Entry<'static>> {
     let received = |len, bytes| Entry::Received { slot, len, bytes };
     let datagram = |len, content| Entry::Datagram { slot, len, content };
     let mut entries = beginnings();
+    entries.extend(of_devices());
     entries.extend([
         Entry::Tick,
         received(70_000, None),

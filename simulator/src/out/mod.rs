@@ -9,6 +9,8 @@
 //! | [`sequence()`] | a sequence chart for a document (SVG) |
 //! | [`ladders()`] | connections packet by packet, on lanes, for a document (SVG) |
 //!
+//! [`IpPacket`] says in a few words what a whole packet is.
+//!
 //! All of them are functions of a [`Story`]: the same run gives the same bytes.
 mod decode;
 mod html;
@@ -21,6 +23,7 @@ mod sequence;
 #[cfg(test)]
 mod tests;
 
+pub use decode::IpPacket;
 pub use html::html;
 pub use jsonl::{FORMAT as JSONL_FORMAT, jsonl};
 pub use ladder::{Ladder, ladders};

@@ -4,8 +4,10 @@
 //! | file | holds |
 //! |---|---|
 //! | `replay` | [`replay`]: one machine, compared with its digests |
+//! | `device` | the same for the carrier of a TUN device |
 //! | `picture` | [`Picture`]: connections as a story that [`out`](crate::out) draws |
 //! | `promote` | [`promote`], [`bless`]: one machine as a file of its own, to be kept as a test |
+mod device;
 mod picture;
 mod promote;
 mod replay;

@@ -1,5 +1,6 @@
 //! One recorded machine as a file of its own: open, self-contained, to be kept as a test.
 use super::{
+    device::{self, Feed},
     plan,
     replay::{input, machine},
     tracks,
@@ -7,12 +8,12 @@ use super::{
 use crate::drive::Subject;
 use core::time::Duration;
 use sansbox_core::Instant;
-use sansbox_engine::{Plan, machine::Machine as _};
+use sansbox_engine::{Plan, carrier::tun, machine::Machine as _};
 use sansbox_flight::{
-    Origin, Preamble, Reason, Recording, Ring, Tape, Tapped, Track, TrackId,
+    Origin, Preamble, Reason, Recording, Ring, Tape, Tapped, TappedDevice, Track, TrackId,
     file::{WriteError, write},
     ring::Limits,
-    wire::{Begin, Content, Entry},
+    wire::{Begin, Content, Entry, MachineKind},
 };
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
@@ -98,9 +99,13 @@ pub fn bless(recording: &Recording) -> Result<Vec<u8>, PromoteError> {
     let plan = plan(recording)?;
     let desk = Desk::new(0);
     for (id, track) in tracks(recording) {
-        let machine = track.begin.as_ref();
-        let machine =
-            machine.and_then(|(at, begin)| machine_of(&plan, begin, *at, &desk, recording));
+        let (at, begin) = track.begin.as_ref().ok_or(PromoteError::Partial(id))?;
+        if let MachineKind::Device(facts) = begin.kind {
+            let feed = device_of(&plan, (*at, begin, facts), &desk, recording);
+            tell_device_again(feed.ok_or(PromoteError::Partial(id))?, id, &track)?;
+            continue;
+        }
+        let machine = machine_of(&plan, begin, *at, &desk, recording);
         let mut machine = machine.ok_or(PromoteError::Partial(id))?;
         tell_again(&mut machine, id, &track)?;
     }
@@ -139,6 +144,33 @@ fn machine_of(
         recording.header.mode,
         origin,
     ))
+}
+
+fn device_of(
+    plan: &Arc<Plan>,
+    (now, begin, facts): (Instant, &Begin, tun::Device),
+    desk: &Desk,
+    recording: &Recording,
+) -> Option<Feed> {
+    let machine = device::machine(plan, begin, facts, now)?;
+    let seed = begin.content.as_ref()?.seed;
+    let origin = Origin::of_device(begin.inbound, facts, seed, now);
+    let mode = recording.header.mode;
+    let tapped = TappedDevice::new(machine, desk.clone(), mode, origin);
+    Some(Feed::new(Box::new(tapped)))
+}
+
+fn tell_device_again(mut feed: Feed, id: TrackId, track: &Track<'_>) -> Result<(), PromoteError> {
+    for (at, entry) in &track.entries {
+        if matches!(entry, Entry::Cut) {
+            break;
+        }
+        let told = feed.tell(*at, entry, &mut |_| {});
+        if !told.map_err(|_| PromoteError::Outgrown(id))? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn tell_again(machine: &mut Again, id: TrackId, track: &Track<'_>) -> Result<(), PromoteError> {

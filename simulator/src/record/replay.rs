@@ -1,10 +1,12 @@
 //! One recorded machine, made again and told the same.
+use super::device;
 use crate::drive::Subject;
 use bytes::BytesMut;
 use core::fmt;
 use sansbox_core::Instant;
 use sansbox_engine::{
     Association, Plan, Session,
+    carrier::{self, Stream},
     ids::Slot,
     machine::{Action, Input, Outcome, Wanted},
     record::CloseReason,
@@ -80,6 +82,25 @@ pub enum Difference {
         /// How many.
         source: TooFew,
     },
+    /// A session took more of a stream than was there.
+    #[error("stream {:#x}: {source}", .stream.0)]
+    Stream {
+        /// Which.
+        stream: Stream,
+        /// How many bytes.
+        source: TooFew,
+    },
+    /// A session wrote to a stream that is over now.
+    #[error("stream {:#x} is over, and was written to", .0.0)]
+    StreamOver(Stream),
+    /// A batch of frames is not whole, or longer than a carrier takes.
+    #[error("a batch of {recorded} frames was recorded, {found} are there")]
+    Batch {
+        /// How many it had.
+        recorded: u64,
+        /// How many there are.
+        found: u64,
+    },
     /// Another end.
     #[error("it ended otherwise: recorded {recorded}, replayed {replayed}")]
     End {
@@ -142,6 +163,13 @@ pub enum EventKind<'e> {
     Action(&'e Action),
     /// These bytes leave a slot's transmit pipe; the segments belong together.
     Sent(Slot, &'e [&'e [u8]]),
+    /// The carrier of a device tells something.
+    Told(&'e carrier::Event),
+    /// A packet leaves for the device, without a header in front. A checksum may be left to the
+    /// device.
+    Packet(&'e [u8]),
+    /// What one exchange had for a session; the segments belong together.
+    Received(Stream, &'e [&'e [u8]]),
 }
 
 /// Replays one machine on `plan`, and tells `watch` of everything that happens.
@@ -149,6 +177,9 @@ pub fn replay(plan: &Arc<Plan>, track: &Track<'_>, watch: &mut dyn FnMut(Event<'
     let Some((at, begin)) = &track.begin else {
         return Verdict::Partial;
     };
+    if let MachineKind::Device(facts) = begin.kind {
+        return device::replay(plan, (*at, begin, facts), &track.entries, watch);
+    }
     let Some(machine) = machine(plan, begin, *at) else {
         return Verdict::NoContent;
     };
@@ -178,7 +209,7 @@ pub fn replay(plan: &Arc<Plan>, track: &Track<'_>, watch: &mut dyn FnMut(Event<'
 }
 
 /// The recorded machine as it was in the beginning; `None` without content, and when the plan
-/// has no such inbound.
+/// has no such inbound. Not for carriers.
 pub(super) fn machine(plan: &Arc<Plan>, begin: &Begin, at: Instant) -> Option<Box<dyn Subject>> {
     let Content { peer, seed, target } = begin.content.as_ref()?;
     let (peer, seed) = (*peer, *seed);
@@ -199,6 +230,7 @@ pub(super) fn machine(plan: &Arc<Plan>, begin: &Begin, at: Instant) -> Option<Bo
         MachineKind::Association => Box::new(Association::new(plan, begin.inbound, peer, seed, at)),
         MachineKind::Carried => carried(plan, Wanted::Connection(target.clone()?)),
         MachineKind::CarriedDatagrams => carried(plan, Wanted::Datagrams),
+        MachineKind::Device(_) => return None,
     })
 }
 
@@ -229,6 +261,7 @@ pub(super) fn input<'e>(entry: &'e Entry<'_>) -> Option<Input<'e>> {
         Entry::Relayed(slot, n) => Input::Relayed(*slot, *n),
         Entry::Stop => Input::Stop,
         Entry::Begin(_)
+        | Entry::Device(_)
         | Entry::Asked(_)
         | Entry::Produced { .. }
         | Entry::Cut
@@ -270,7 +303,7 @@ impl Player<'_> {
                 self.compare_end(recorded, *digest)?;
             }
             // Without content there is nothing to say of a machine that is made.
-            Entry::Begin(_) | Entry::Asked(_) => {}
+            Entry::Begin(_) | Entry::Device(_) | Entry::Asked(_) => {}
             Entry::Tick
             | Entry::Received { .. }
             | Entry::Drained(..)

@@ -1,5 +1,6 @@
 //! Every scenario is recorded and replayed, and every way in which a replay can differ is planted.
 mod carried;
+mod device;
 mod service;
 
 use super::{promote::Desk, *};
@@ -12,12 +13,13 @@ use core::ptr;
 use sansbox_core::Instant;
 use sansbox_engine::{
     Peer,
+    carrier::Carrier,
     ids::{InboundId, Slot},
     machine::{Action, Input, Machine, SlotPipes},
     record::Record,
 };
 use sansbox_flight::{
-    KeyPair, Origin, Preamble, Reason, Tapped,
+    KeyPair, Origin, Preamble, Reason, Tapped, TappedDevice,
     file::{Configuration, Key, write},
     ring::Snapshot,
     wire::{Entry, MachineKind},
@@ -84,13 +86,7 @@ pub(crate) fn tape<M: Subject>(
 
 /// The same for a machine of any origin.
 pub(crate) fn tape_of<M: Subject>(machine: M, plan: &Arc<Plan>, origin: Origin) -> Maybe<M> {
-    let found = DESKS.with_borrow(|desks| {
-        let Desks { mode, desks } = desks.as_ref()?;
-        let found = desks.iter().find(|(of, _)| ptr::eq(&**of, &**plan));
-        let (_, desk) = found.expect("plans are expected before their machines come");
-        Some((*mode, desk.clone()))
-    });
-    let Some((mode, desk)) = found else {
+    let Some((mode, desk)) = desk_of(plan) else {
         return Maybe::Bare(machine);
     };
     let taped = Tapped::new(
@@ -101,6 +97,28 @@ pub(crate) fn tape_of<M: Subject>(machine: M, plan: &Arc<Plan>, origin: Origin) 
         origin,
     );
     Maybe::Taped(Box::new(taped))
+}
+
+/// The same for the carrier of a device.
+pub(crate) fn tape_of_device(
+    machine: Box<dyn Carrier>,
+    plan: &Arc<Plan>,
+    origin: Origin,
+) -> Box<dyn Carrier> {
+    match desk_of(plan) {
+        Some((mode, desk)) => Box::new(TappedDevice::new(machine, desk, mode, origin)),
+        None => machine,
+    }
+}
+
+/// Where the machines of a plan are recorded to, and how much of them.
+fn desk_of(plan: &Arc<Plan>) -> Option<(Mode, Desk)> {
+    DESKS.with_borrow(|desks| {
+        let Desks { mode, desks } = desks.as_ref()?;
+        let found = desks.iter().find(|(of, _)| ptr::eq(&**of, &**plan));
+        let (_, desk) = found.expect("plans are expected before their machines come");
+        Some((*mode, desk.clone()))
+    })
 }
 
 impl<M: Machine> Maybe<M> {

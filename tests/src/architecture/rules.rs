@@ -60,7 +60,7 @@ pub const RULES: &[Rule] = &[
     rule(
         "sansbox-flight",
         Kind::Pure,
-        &["sansbox-core", "sansbox-engine"],
+        &["sansbox-core", "sansbox-stack", "sansbox-engine"],
     ),
     rule("sansbox-simulator", Kind::Simulator, PURE),
     rule("sansbox-tripwire", Kind::Tool, &["sansbox-simulator"]),

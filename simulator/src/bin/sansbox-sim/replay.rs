@@ -6,11 +6,16 @@ use crate::{
 };
 use lexopt::Arg;
 use sansbox_engine::Plan;
-use sansbox_flight::{Mode, PrivateKey, Reason, Recording, Track, TrackId, wire::Entry};
+use sansbox_flight::{
+    Mode, PrivateKey, Reason, Recording, Track, TrackId,
+    wire::{DeviceEntry, Entry, MachineKind},
+};
 use sansbox_simulator::{
+    out::IpPacket,
     record::{self, Event, EventKind, Picture, Replayed, Verdict},
     transcript::hex,
 };
+use sansbox_stack::vnet::HEADER_LEN;
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -157,10 +162,12 @@ fn draw(order: &Order, path: &Path, picture: Picture, what: &str) -> Result<(), 
 }
 
 fn log_id(track: &Track<'_>) -> String {
-    let begin = track.begin.as_ref();
-    begin.map_or_else(String::new, |(_, begin)| {
-        format!(", {} in the log", begin.log_id)
-    })
+    let begin = track.begin.as_ref().map(|(_, begin)| begin);
+    match begin.map(|begin| (begin.kind, begin.log_id)) {
+        None => String::new(),
+        Some((MachineKind::Device(_), _)) => ", a TUN device".to_owned(),
+        Some((_, id)) => format!(", {id} in the log"),
+    }
 }
 
 /// What became of a machine; after a panic, how many inputs it had.
@@ -171,6 +178,7 @@ fn perform(
     picture: &mut Picture,
 ) -> Result<Verdict, u64> {
     let mut inputs = 0;
+    let front = front_of(track);
     let is_drawn = order.pictures.are_wanted();
     let mut drawn = is_drawn.then(|| picture.connection(track));
     let watch = &mut |event: Event<'_>| {
@@ -180,7 +188,7 @@ fn perform(
         }
         if order.trace {
             // Nobody who would read it is left when it cannot be written.
-            let _ = line(&event);
+            let _ = line(&event, front);
         }
     };
     let found = catch_unwind(AssertUnwindSafe(|| record::replay(plan, track, watch)));
@@ -190,7 +198,8 @@ fn perform(
     found.map_err(|_| inputs)
 }
 
-fn line(event: &Event<'_>) -> Result<(), Failure> {
+/// One thing that happens; frames of devices have `front` octets in front.
+fn line(event: &Event<'_>, front: usize) -> Result<(), Failure> {
     let at = event.at;
     match &event.kind {
         EventKind::Input(Entry::Received { slot, len, bytes }) => {
@@ -200,13 +209,51 @@ fn line(event: &Event<'_>) -> Result<(), Failure> {
                 slot.0
             ))
         }
+        EventKind::Input(Entry::Device(DeviceEntry::Frame(frame))) => {
+            let packet = frame.get(front..).unwrap_or_default();
+            say(format_args!("  {at} < {}", packet_text(packet)))
+        }
+        EventKind::Input(Entry::Device(DeviceEntry::Written(stream, bytes))) => {
+            let (number, len, bytes) = (stream.0, bytes.len(), hex(bytes));
+            say(format_args!(
+                "  {at} < stream {number:#x}, {len} bytes: {bytes}"
+            ))
+        }
         EventKind::Input(entry) => say(format_args!("  {at} < {entry:?}")),
         EventKind::Action(action) => say(format_args!("  {at}   > {action:?}")),
         EventKind::Sent(slot, segments) => {
             let bytes = hex(&segments.concat());
             say(format_args!("  {at}   > slot {}: {bytes}", slot.0))
         }
+        EventKind::Told(told) => say(format_args!("  {at}   > {told:?}")),
+        EventKind::Packet(packet) => say(format_args!("  {at}   > {}", packet_text(packet))),
+        EventKind::Received(stream, segments) => {
+            let (number, bytes) = (stream.0, hex(&segments.concat()));
+            say(format_args!("  {at}   > stream {number:#x}: {bytes}"))
+        }
     }
+}
+
+/// A packet of a device in one line.
+fn packet_text(packet: &[u8]) -> String {
+    IpPacket::read(packet).map_or_else(
+        || format!("no IP packet: {}", hex(packet)),
+        |packet| {
+            let (from, to, text) = (packet.source, packet.destination, packet.text);
+            format!("{from} > {to} {text}")
+        },
+    )
+}
+
+/// Octets in front of each packet that a device gives.
+const fn front_of(track: &Track<'_>) -> usize {
+    if let Some((_, begin)) = &track.begin
+        && let MachineKind::Device(facts) = begin.kind
+        && facts.has_offload
+    {
+        return HEADER_LEN;
+    }
+    0
 }
 
 fn head(path: &Path, recording: &Recording) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 mod datagram;
 mod dialogue;
 mod http;
+mod ip;
 mod socks;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,7 @@ mod tls;
 
 pub(super) use datagram::Datagrams;
 pub(super) use dialogue::Dialogue;
+pub use ip::Packet as IpPacket;
 
 /// One protocol message.
 #[derive(Clone, Debug, PartialEq, Eq)]

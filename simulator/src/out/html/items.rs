@@ -2,6 +2,7 @@
 use super::{Story, conversations::Conversations};
 use crate::{
     out::{
+        IpPacket,
         jsonl::names,
         packets::{self, Packet},
     },
@@ -174,7 +175,7 @@ fn packet_item(
     if let Some(lost) = packet.lost {
         tell(story, &mut facts, "lost", lost);
     }
-    let (transport, offset, ack) = transport(head.as_ref());
+    let (transport, offset, ack) = transport(head.as_ref(), payload);
     facts += &transport;
     let draws = packet.sent.map_or(0..0, |index| story.decisions(index));
     Some(Item {
@@ -192,7 +193,7 @@ fn packet_item(
         entries: (first, last),
         end: end.map_or(at, |entry| entry.at.as_nanos()),
         number: packet.id,
-        label: label(head.as_ref(), packet.id, payload.len(), offset, all),
+        label: label(head.as_ref(), packet.id, payload, offset, all),
         facts,
         flow: head.map_or_else(String::new, |h| format!("{} → {}", h.source, h.destination)),
         packet: Some(packet.id),
@@ -221,11 +222,11 @@ fn tell(story: &Story<'_>, facts: &mut String, what: &str, index: usize) {
 }
 
 /// The transport as a fact, the offset, and what is acknowledged, or -1.
-fn transport(head: Option<&Head>) -> (String, u64, i64) {
+fn transport(head: Option<&Head>, payload: &[u8]) -> (String, u64, i64) {
     match head.map(|head| head.carries) {
         None => (String::new(), 0, -1),
         Some(Carries::Udp) => ("transport\tUDP".into(), 0, -1),
-        Some(Carries::Raw) => ("transport\tan IP packet".into(), 0, -1),
+        Some(Carries::Raw) => (format!("transport\t{}", raw(payload)), 0, -1),
         Some(Carries::Icmp(icmp)) => (format!("transport\tICMP {icmp:?}"), 0, -1),
         Some(Carries::Tcp { flags, offset, ack }) => {
             let text = format!("transport\tTCP {}", names(flags));
@@ -239,8 +240,14 @@ fn octets(len: u64) -> String {
     format!("{len} byte{ending}")
 }
 
+/// What a whole packet is.
+fn raw(packet: &[u8]) -> String {
+    IpPacket::read(packet).map_or_else(|| "not an IP packet".into(), |packet| packet.text)
+}
+
 /// What stands on a packet's arrow.
-fn label(head: Option<&Head>, id: u64, len: usize, offset: u64, all: &Conversations) -> String {
+fn label(head: Option<&Head>, id: u64, payload: &[u8], offset: u64, all: &Conversations) -> String {
+    let len = payload.len();
     let mut parts: Vec<String> = Vec::new();
     match head.map(|head| head.carries) {
         Some(Carries::Tcp { flags, .. }) => {
@@ -254,7 +261,7 @@ fn label(head: Option<&Head>, id: u64, len: usize, offset: u64, all: &Conversati
             parts.extend(set.map(|(_, name)| (*name).to_owned()));
         }
         Some(Carries::Icmp(icmp)) => parts.push(format!("ICMP {:?}", icmp.kind)),
-        Some(Carries::Raw) => parts.push("IP packet".into()),
+        Some(Carries::Raw) => return raw(payload),
         Some(Carries::Udp) | None => {}
     }
     let unkept = head.map_or(0, |head| head.unkept);

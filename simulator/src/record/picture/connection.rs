@@ -36,7 +36,7 @@ const RST: Flags = Flags {
 
 /// Which way a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     In,
     Out,
 }
@@ -84,7 +84,7 @@ enum Wanted {
 /// One connection while it is drawn.
 #[derive(Debug)]
 pub struct Connection<'p> {
-    ink: &'p mut Ink,
+    pub(super) ink: &'p mut Ink,
     number: u64,
     names: BTreeMap<IpAddr, String>,
     wanted: BTreeMap<ActionId, Wanted>,
@@ -94,6 +94,8 @@ pub struct Connection<'p> {
     has_begun: bool,
     /// Are events of a replay drawn, and not records alone?
     is_replayed: bool,
+    /// Octets in front of each frame of a device.
+    pub(super) front: usize,
 }
 
 impl<'p> Connection<'p> {
@@ -107,6 +109,7 @@ impl<'p> Connection<'p> {
             relays: BTreeMap::new(),
             has_begun: false,
             is_replayed: false,
+            front: 0,
         };
         new.begin(track);
         new
@@ -117,6 +120,10 @@ impl<'p> Connection<'p> {
         let at = track.begin.as_ref().map(|(at, _)| *at).or(first);
         let begin = track.begin.as_ref().map(|(_, begin)| begin);
         let at = at.unwrap_or_default();
+        if let Some(MachineKind::Device(facts)) = begin.map(|begin| begin.kind) {
+            self.begin_device(at, facts);
+            return;
+        }
         let peer = begin.and_then(|b| b.content.as_ref()).map(|c| c.peer);
         let [_, client, _] = PLACEHOLDERS;
         let far = peer.map_or_else(|| self.placeholder(client), |peer| peer.remote);
@@ -159,6 +166,15 @@ impl<'p> Connection<'p> {
                 self.ink.note(event.at, (Tag::Written, number), &bytes);
                 let load = Load::Bytes(&bytes);
                 self.segment(event.at, *slot, Way::Out, (Flags::ACK, load));
+            }
+            EventKind::Told(told) => {
+                self.note(event.at, Tag::Action, format!("{told:?}").as_bytes());
+            }
+            EventKind::Packet(packet) => self.device_packet(event.at, Way::Out, packet),
+            EventKind::Received(stream, segments) => {
+                let len: usize = segments.iter().map(|segment| segment.len()).sum();
+                let text = format!("{len} bytes for the session of stream {:#x}", stream.0);
+                self.note(event.at, Tag::Action, text.as_bytes());
             }
         }
     }
@@ -242,6 +258,7 @@ impl<'p> Connection<'p> {
             Entry::Stop => self.told(at, entry),
             Entry::Cut => self.note(at, Tag::Input, b"from here on only sizes were recorded"),
             Entry::Asked(asked) => self.asked(at, *asked),
+            Entry::Device(entry) => self.device_record(at, *entry),
             Entry::Tick
             | Entry::Drained(..)
             | Entry::Begin(_)
@@ -251,7 +268,7 @@ impl<'p> Connection<'p> {
         self.has_begun = true;
     }
 
-    fn note(&mut self, at: Instant, tag: Tag, text: &[u8]) {
+    pub(super) fn note(&mut self, at: Instant, tag: Tag, text: &[u8]) {
         self.ink.note(at, (tag, self.number), text);
     }
 

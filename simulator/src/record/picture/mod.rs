@@ -5,6 +5,7 @@
 //! read came in one packet, what a socket took left in one, and a connection that was made began
 //! with its handshake. All of them stand at the time at which the machines' host saw them.
 mod connection;
+mod device;
 mod ink;
 #[cfg(test)]
 mod tests;

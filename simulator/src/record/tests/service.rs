@@ -1,5 +1,5 @@
 //! A plan whose machines are recorded where a test wants that.
-use super::{Maybe, expect, tape, tape_of};
+use super::{Maybe, expect, tape, tape_of, tape_of_device};
 use crate::drive::Newcomer;
 use core::time::Duration;
 use sansbox_core::{Instant, Seed};
@@ -99,7 +99,9 @@ impl Service for Taped {
         seed: Seed,
         now: Instant,
     ) -> Option<Box<dyn Carrier>> {
-        self.0.device(inbound, device, seed, now)
+        let machine = self.0.device(inbound, device, seed, now)?;
+        let origin = Origin::of_device(inbound, device, seed, now);
+        Some(tape_of_device(machine, &self.0, origin))
     }
 
     fn carried(

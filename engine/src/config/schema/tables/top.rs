@@ -113,9 +113,9 @@ static SANSBOX: Object = Object {
 static RECORDER: Object = Object {
     title: "`sansbox.recorder`",
     doc: "Not of sing-box. The flight recorder keeps the last inputs of all connections in \
-          memory, one ring for each worker, and writes them to an `.sbx` file when a thread \
-          panics, when connections have to be cut at the end, and on `SIGUSR2`. See \
-          `docs/flight-recorder.md`.",
+          memory, one ring for each worker and for each queue of a TUN device, and writes them \
+          to an `.sbx` file when a thread panics, when connections have to be cut at the end, \
+          and on `SIGUSR2`. See `docs/flight-recorder.md`.",
     groups: &[own(&[
         yes(
             "mode",
@@ -129,7 +129,7 @@ static RECORDER: Object = Object {
             "size",
             Kind::Integer,
             "`8388608`",
-            "Bytes of each worker's ring, from 262144 to 536870912.",
+            "Bytes of each ring, from 262144 to 536870912.",
         ),
         yes(
             "keep",

@@ -1,0 +1,379 @@
+//! The recorded carrier of a TUN device, made again and told the same.
+use super::replay::{Difference, Divergence, Ending, Event, EventKind, Replayed, Verdict};
+use bytes::BytesMut;
+use sansbox_core::{End, Instant, Pipe};
+use sansbox_engine::{
+    Plan,
+    carrier::{self, Carrier, Stream, tun},
+    drive::Service as _,
+    record::CloseReason,
+};
+use sansbox_flight::{
+    Outputs,
+    outputs::{Levels, TooFew},
+    wire::{Begin, DeviceEntry, Entry, Way, put_event},
+};
+use sansbox_stack::{TxBatch, TxPacket, config::BATCH_SIZE};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+/// The recorded carrier as it was in the beginning; `None` without content, and when the plan has
+/// no such inbound.
+pub(super) fn machine(
+    plan: &Arc<Plan>,
+    begin: &Begin,
+    facts: tun::Device,
+    at: Instant,
+) -> Option<Box<dyn Carrier>> {
+    let seed = begin.content.as_ref()?.seed;
+    plan.device(begin.inbound, facts, seed, at)
+}
+
+/// What comes out of a carrier.
+pub(super) enum Out<'o> {
+    Event(carrier::Event),
+    Packets(&'o [TxPacket]),
+    /// Both pipes after an exchange, how they were before, and whether the stream is not over.
+    Exchanged(Stream, Levels, &'o Pipe, &'o Pipe, bool),
+}
+
+/// A carrier, and the pipes of its streams: told what a recording says.
+pub(super) struct Feed {
+    machine: Box<dyn Carrier>,
+    streams: BTreeMap<Stream, [Pipe; 2]>,
+    frames: Vec<BytesMut>,
+    /// Frames of a batch that are too many to be given to a carrier.
+    excess: u64,
+    batch: TxBatch,
+}
+
+impl Feed {
+    pub(super) fn new(machine: Box<dyn Carrier>) -> Self {
+        Self {
+            machine,
+            streams: BTreeMap::new(),
+            frames: Vec::new(),
+            excess: 0,
+            batch: TxBatch::default(),
+        }
+    }
+
+    /// Tells the carrier what an entry says, and `out` of what comes of it. False: only sizes were
+    /// recorded.
+    pub(super) fn tell(
+        &mut self,
+        at: Instant,
+        entry: &Entry<'_>,
+        out: &mut dyn FnMut(Out<'_>),
+    ) -> Result<bool, Difference> {
+        match entry {
+            Entry::Tick => self.machine.handle_timeout(at),
+            Entry::Stop => self.machine.close(at),
+            Entry::Device(entry) => {
+                if !self.tell_device(at, *entry, out)? {
+                    return Ok(false);
+                }
+            }
+            Entry::Begin(_)
+            | Entry::Received { .. }
+            | Entry::Drained(..)
+            | Entry::Ended(..)
+            | Entry::Datagram { .. }
+            | Entry::Done(..)
+            | Entry::Relayed(..)
+            | Entry::Asked(_)
+            | Entry::Produced { .. }
+            | Entry::Cut
+            | Entry::End { .. } => return Ok(true),
+        }
+        while let Some(event) = self.machine.poll_event() {
+            out(Out::Event(event));
+        }
+        Ok(true)
+    }
+
+    fn tell_device(
+        &mut self,
+        at: Instant,
+        entry: DeviceEntry<'_>,
+        out: &mut dyn FnMut(Out<'_>),
+    ) -> Result<bool, Difference> {
+        match entry {
+            DeviceEntry::Frame(_) if self.frames.len() >= BATCH_SIZE => self.excess += 1,
+            DeviceEntry::Frame(frame) => self.frames.push(BytesMut::from(frame)),
+            DeviceEntry::Batch { frames, .. } => self.batch(at, frames)?,
+            DeviceEntry::Polled => {
+                self.batch.clear();
+                self.machine.poll_packets(at, &mut self.batch);
+                out(Out::Packets(self.batch.packets()));
+            }
+            DeviceEntry::Sent { .. } => return Ok(false),
+            DeviceEntry::Answered(stream, answer) => {
+                // Which address it was is for the session's client, not for the carrier's.
+                let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+                let answer = answer.map(|bound| bound.unwrap_or(nowhere));
+                if answer.is_err() {
+                    self.streams.remove(&stream);
+                }
+                self.machine.answer(at, stream, answer);
+            }
+            DeviceEntry::Abandoned(stream) => self.machine.abandon(at, stream),
+            DeviceEntry::Taken(stream, n) => {
+                let [received, _] = self.pipes(stream);
+                let held = received.len() as u64;
+                if held < n {
+                    let source = TooFew { wanted: n, held };
+                    return Err(Difference::Stream { stream, source });
+                }
+                received.skip(usize::try_from(n).unwrap_or(usize::MAX));
+            }
+            DeviceEntry::Written(stream, segment) => {
+                let [_, to_send] = self.pipes(stream);
+                if to_send.end() != End::Open {
+                    return Err(Difference::StreamOver(stream));
+                }
+                to_send.push(BytesMut::from(segment));
+            }
+            DeviceEntry::Ended(stream, way, end) => {
+                let [received, to_send] = self.pipes(stream);
+                let pipe = match way {
+                    Way::Received => received,
+                    Way::ToSend => to_send,
+                };
+                let _ = match end {
+                    End::Open => return Err(Difference::StreamOver(stream)),
+                    End::Fin => pipe.finish(),
+                    End::Reset => pipe.reset(),
+                };
+            }
+            DeviceEntry::Exchanged(stream) => self.exchange(at, stream, out),
+        }
+        Ok(true)
+    }
+
+    fn batch(&mut self, at: Instant, recorded: u64) -> Result<(), Difference> {
+        let found = self.frames.len() as u64 + core::mem::take(&mut self.excess);
+        if found != recorded || found > BATCH_SIZE as u64 {
+            return Err(Difference::Batch { recorded, found });
+        }
+        self.machine.handle_packets(at, &mut self.frames);
+        self.frames.clear();
+        Ok(())
+    }
+
+    fn pipes(&mut self, stream: Stream) -> &mut [Pipe; 2] {
+        let machine = &self.machine;
+        self.streams.entry(stream).or_insert_with(|| {
+            let limits = machine.stream_limits();
+            [Pipe::new(limits.received), Pipe::new(limits.to_send)]
+        })
+    }
+
+    fn exchange(&mut self, at: Instant, stream: Stream, out: &mut dyn FnMut(Out<'_>)) {
+        self.pipes(stream);
+        let Some([received, to_send]) = self.streams.get_mut(&stream) else {
+            return;
+        };
+        let before = Levels::of(received, to_send);
+        let _ = self.machine.exchange(at, stream, received, to_send);
+        let is_open = self.machine.is_open(stream);
+        out(Out::Exchanged(stream, before, received, to_send, is_open));
+        if !is_open {
+            self.streams.remove(&stream);
+        }
+    }
+}
+
+/// What a replay has heard.
+struct Ears<'w> {
+    outputs: Outputs,
+    /// Events that the recording has not come to yet: encoded, and as text.
+    waiting: VecDeque<(Vec<u8>, String)>,
+    /// Bytes to sessions, and from them.
+    moved: [u64; 2],
+    at: Instant,
+    inputs: u64,
+    is_closed: bool,
+    watch: &'w mut dyn FnMut(Event<'_>),
+}
+
+/// Replays one carrier on `plan`: what it was made from, and what came after that.
+pub(super) fn replay(
+    plan: &Arc<Plan>,
+    (at, begin, facts): (Instant, &Begin, tun::Device),
+    entries: &[(Instant, Entry<'_>)],
+    watch: &mut dyn FnMut(Event<'_>),
+) -> Verdict {
+    let Some(machine) = machine(plan, begin, facts, at) else {
+        return Verdict::NoContent;
+    };
+    let mut feed = Feed::new(machine);
+    let mut ears = Ears {
+        outputs: Outputs::default(),
+        waiting: VecDeque::new(),
+        moved: [0; 2],
+        at,
+        inputs: 0,
+        is_closed: false,
+        watch,
+    };
+    let mut entries = entries.iter().peekable();
+    while let Some((at, entry)) = entries.next() {
+        ears.at = *at;
+        let is_last = matches!(entries.peek(), Some((_, Entry::End { .. })));
+        match ears.step(&mut feed, entry, is_last) {
+            Ok(true) => {}
+            Ok(false) => return Verdict::IdenticalUntilCut(ears.replayed()),
+            Err(what) => {
+                return Verdict::Diverged(Divergence {
+                    input: ears.inputs,
+                    at: *at,
+                    what,
+                });
+            }
+        }
+    }
+    Verdict::Identical(ears.replayed())
+}
+
+impl Ears<'_> {
+    /// Takes the next entry. False: only sizes follow.
+    fn step(
+        &mut self,
+        feed: &mut Feed,
+        entry: &Entry<'_>,
+        is_last: bool,
+    ) -> Result<bool, Difference> {
+        match entry {
+            Entry::Cut => return Ok(false),
+            Entry::Produced { actions, digest } => self.compare(*actions, *digest, is_last)?,
+            Entry::End {
+                closed,
+                bytes_up,
+                bytes_down,
+                digest,
+            } => {
+                let recorded = Ending {
+                    closed: *closed,
+                    bytes_up: *bytes_up,
+                    bytes_down: *bytes_down,
+                };
+                self.compare_end(recorded, *digest)?;
+            }
+            Entry::Begin(_)
+            | Entry::Received { .. }
+            | Entry::Drained(..)
+            | Entry::Ended(..)
+            | Entry::Datagram { .. }
+            | Entry::Done(..)
+            | Entry::Relayed(..)
+            | Entry::Asked(_)
+            | Entry::Tick
+            | Entry::Stop
+            | Entry::Device(_) => {
+                self.inputs += u64::from(entry.is_input());
+                self.is_closed |= matches!(entry, Entry::Stop);
+                self.show(EventKind::Input(entry));
+                return feed.tell(self.at, entry, &mut |out| self.hear(out));
+            }
+        }
+        Ok(true)
+    }
+
+    fn show(&mut self, kind: EventKind<'_>) {
+        let (at, input) = (self.at, self.inputs);
+        (self.watch)(Event { at, input, kind });
+    }
+
+    fn hear(&mut self, out: Out<'_>) {
+        match out {
+            Out::Event(event) => {
+                self.show(EventKind::Told(&event));
+                let mut encoded = Vec::new();
+                put_event(&mut encoded, &event);
+                self.waiting.push_back((encoded, format!("{event:?}")));
+            }
+            Out::Packets(packets) => {
+                self.outputs.packets(packets);
+                let mut whole = Vec::new();
+                for packet in packets {
+                    whole.clear();
+                    packet.copy_to(&mut whole);
+                    self.show(EventKind::Packet(&whole));
+                }
+            }
+            Out::Exchanged(stream, before, received, to_send, is_open) => {
+                let moved = self
+                    .outputs
+                    .exchanged(stream, before, received, to_send, is_open);
+                for (sum, n) in self.moved.iter_mut().zip(moved) {
+                    *sum += n;
+                }
+                let come: Vec<&[u8]> = before.come(received).collect();
+                if !come.is_empty() {
+                    self.show(EventKind::Received(stream, &come));
+                }
+            }
+        }
+    }
+
+    /// Compares what came out since the last time. Where a carrier was dropped, events may be left
+    /// that nobody asked for.
+    fn compare(&mut self, recorded: u64, digest: [u8; 8], is_last: bool) -> Result<(), Difference> {
+        let (replayed, shown) = (self.waiting.len() as u64, self.shown());
+        if replayed < recorded || (replayed > recorded && !is_last) {
+            return Err(Difference::Actions {
+                recorded,
+                replayed,
+                shown,
+            });
+        }
+        let recorded = usize::try_from(recorded).unwrap_or(usize::MAX);
+        for (encoded, _) in self.waiting.drain(..recorded) {
+            self.outputs.encoded(&encoded);
+        }
+        if self.outputs.short_digest() == digest {
+            Ok(())
+        } else {
+            Err(Difference::Digest { shown })
+        }
+    }
+
+    fn compare_end(&self, recorded: Ending, digest: Option<[u8; 32]>) -> Result<(), Difference> {
+        let [bytes_up, bytes_down] = self.moved;
+        let replayed = Ending {
+            closed: self.is_closed.then_some(CloseReason::Stopped),
+            bytes_up,
+            bytes_down,
+        };
+        if recorded != replayed {
+            return Err(Difference::End { recorded, replayed });
+        }
+        if digest.is_none_or(|digest| digest == self.outputs.digest()) {
+            Ok(())
+        } else {
+            let shown = self.shown();
+            Err(Difference::Digest { shown })
+        }
+    }
+
+    fn shown(&self) -> String {
+        let names: Vec<&str> = self.waiting.iter().map(|(_, name)| name.as_str()).collect();
+        if names.is_empty() {
+            "no event".to_owned()
+        } else {
+            names.join(", ")
+        }
+    }
+
+    fn replayed(&self) -> Replayed {
+        Replayed {
+            inputs: self.inputs,
+            outputs: self.outputs.counts(),
+            digest: self.outputs.digest(),
+        }
+    }
+}
