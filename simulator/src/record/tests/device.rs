@@ -1,4 +1,9 @@
 //! The carriers of TUN devices, recorded, replayed and drawn.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "each test looks for one kind of entry among all"
+)]
+
 use super::*;
 use crate::out::{html, jsonl, pcapng};
 use sansbox_core::End;
