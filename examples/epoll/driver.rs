@@ -55,6 +55,7 @@ impl Sockets for Epoll {
     /// No splice(2): relays copy.
     type Conduit = Infallible;
     type Device = core::convert::Infallible;
+    type Echo = core::convert::Infallible;
 }
 
 /// The driver of one turn: it knows whose turn it is.

@@ -12,6 +12,7 @@
 //! | `net` | what a runtime does for a machine that has its turn |
 //! | `listen`, `acceptor`, `reception` | binding; accepting, with back-off; datagrams of a UDP listener |
 //! | `dial`, `sockets`, `udp` | outbound sockets, options of sockets, datagrams in batches |
+//! | `echo` | sockets for echo requests |
 //! | [`tun`] | TUN devices, their routes, and where other packets leave |
 //! | `pipes`, `resolve`, `process` | kernel pipes for splice(2), the system's resolver, CPUs and files |
 //!
@@ -21,6 +22,7 @@
 mod acceptor;
 mod devices;
 mod dial;
+mod echo;
 mod listen;
 mod local;
 mod net;

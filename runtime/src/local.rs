@@ -1,6 +1,7 @@
 //! What the sessions of one worker share, and what the worker polls for each of them.
 use crate::{
     acceptor::Acceptor,
+    echo::EchoBuffer,
     net::{Datagrams, Net, Turn},
     observer::RuntimeEvent,
     pipes::KernelPipes,
@@ -40,6 +41,7 @@ pub(crate) struct Local<S: Service, R: Reactor> {
     pub(crate) pool: Pool,
     pub(crate) pipes: KernelPipes,
     pub(crate) batch: RefCell<Batch>,
+    pub(crate) echo_buffer: RefCell<EchoBuffer>,
     pub(crate) resolver: Resolver,
     /// Who can be woken: sessions by number.
     sessions: RefCell<Slab<Waker>>,
@@ -72,6 +74,7 @@ impl<S: Service, R: Reactor> Local<S, R> {
             totals,
             pipes: KernelPipes::new(pipes),
             batch: RefCell::default(),
+            echo_buffer: RefCell::default(),
             resolver: Resolver::default(),
             sessions: RefCell::default(),
             listeners: RefCell::default(),

@@ -1,6 +1,7 @@
 //! The loop around one carrier.
 use super::{
     Birth, CarrierBirth, Driver, Pool, SessionBirth, Sockets, Turn,
+    echoes::Echoes,
     joint::{Desk, Shared},
     packets::Packets,
 };
@@ -32,6 +33,7 @@ pub struct CarrierDrive<K: Sockets> {
     desk: Rc<Desk>,
     sockets: BTreeMap<Path, K::Datagrams>,
     packets: Option<Box<Packets<K>>>,
+    echoes: Echoes<K>,
     streams: BTreeMap<Stream, Rc<Shared>>,
     lookup: Option<K::Lookup>,
     timer: Option<TimerKey>,
@@ -107,6 +109,7 @@ impl<K: Sockets> CarrierDrive<K> {
             desk,
             sockets: BTreeMap::new(),
             packets: None,
+            echoes: Echoes::default(),
             streams: BTreeMap::new(),
             lookup: None,
             timer: None,
@@ -269,7 +272,7 @@ impl<K: Sockets> CarrierDrive<K> {
         if let Some(packets) = &mut self.packets {
             is_news |= packets.receive(driver, &mut *self.machine, now);
         }
-        is_news
+        is_news | self.echoes.receive(driver, &mut *self.machine, now)
     }
 
     fn transmit(&mut self, driver: &mut impl Driver<K>, pool: &Pool, now: Instant) {
@@ -302,7 +305,19 @@ impl<K: Sockets> CarrierDrive<K> {
                     Err(why) => self.machine.resolved(now, Err(why)),
                 },
                 Event::Bind(path, local) => self.bind(driver, now, path, local),
-                Event::Unbind(path) => drop(self.sockets.remove(&path)),
+                Event::Unbind(path) => {
+                    self.sockets.remove(&path);
+                    self.echoes.unbind(path);
+                }
+                Event::BindEcho(path, to, outbound) => {
+                    let bound = self.echoes.bind(driver, path, to, outbound);
+                    self.machine.bound(now, path, bound);
+                }
+                Event::Echo(path, request) => {
+                    if let Some(answer) = self.echoes.send(driver, path, &request) {
+                        self.machine.handle_echo(now, path, answer);
+                    }
+                }
                 Event::Connected(stream, bound) => {
                     if let Some(shared) = self.streams.get(&stream) {
                         shared.decide_for_session(Ok(bound));

@@ -186,6 +186,7 @@ impl Sockets for Net {
     type Lookup = ();
     type Conduit = FakePipe;
     type Device = core::convert::Infallible;
+    type Echo = core::convert::Infallible;
 }
 
 /// The event loop.

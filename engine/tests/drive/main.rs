@@ -246,6 +246,7 @@ impl Sockets for Usual {
     type Lookup = [usize; 2];
     type Conduit = Box<fake::FakePipe>;
     type Device = core::convert::Infallible;
+    type Echo = core::convert::Infallible;
 }
 
 #[test]

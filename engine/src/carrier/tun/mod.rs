@@ -4,14 +4,16 @@
 //! |---|---|
 //! | `flows.rs` | TCP connections: what their streams have to do |
 //! | `datagrams.rs` | UDP mappings: datagrams as records |
+//! | `echo.rs` | echo requests that are carried |
 //! | `frame.rs` | packets of a batch, with or without `virtio_net_hdr` |
 mod datagrams;
+mod echo;
 mod flows;
 mod frame;
 
 pub use frame::prefix;
 
-use super::{Carrier, Event, Path, Stream, StreamLimits, Transmit};
+use super::{Carrier, EchoAnswer, Event, Path, Stream, StreamLimits, Transmit};
 use crate::{
     config::model::{Network, RejectMethod, Tun},
     ids::InboundId,
@@ -26,6 +28,7 @@ use core::{
     time::Duration,
 };
 use datagrams::Mappings;
+use echo::Queries;
 use flows::Flows;
 use frame::Batch;
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed, Target};
@@ -56,6 +59,7 @@ pub struct Client {
     interface: Interface,
     flows: Flows,
     mappings: Mappings,
+    queries: Queries,
     batch: Batch,
     events: VecDeque<Event>,
     gate: Gate,
@@ -85,6 +89,7 @@ impl Client {
             interface,
             flows: Flows::default(),
             mappings: Mappings::default(),
+            queries: Queries::default(),
             batch: Batch::new(device.has_offload),
             events: VecDeque::new(),
             gate: Gate { plan, inbound },
@@ -111,8 +116,12 @@ impl Client {
                 }
                 // Of one remote only, and datagrams are lost in silence on the way back.
                 InterfaceEvent::Refused(..) => {}
-                // The configuration refuses to have them relayed.
-                InterfaceEvent::Echo(_) | InterfaceEvent::EchoEnded(_) => {}
+                InterfaceEvent::Echo(asked) => {
+                    let (interface, events) = (&mut self.interface, &mut self.events);
+                    self.queries
+                        .asked(now, &self.gate, interface, asked, events);
+                }
+                InterfaceEvent::EchoEnded(query) => self.queries.end(query, &mut self.events),
             }
         }
     }
@@ -142,8 +151,16 @@ impl Carrier for Client {
     /// It looks nothing up.
     fn resolved(&mut self, _: Instant, _: Result<&[IpAddr], Refusal>) {}
 
-    /// It has a device in place of sockets.
-    fn bound(&mut self, _: Instant, _: Path, _: Result<(), Refusal>) {}
+    /// The only sockets that it has are for echo requests.
+    fn bound(&mut self, _: Instant, path: Path, result: Result<(), Refusal>) {
+        self.queries.bound(path, result, &mut self.events);
+    }
+
+    fn handle_echo(&mut self, now: Instant, path: Path, answer: EchoAnswer) {
+        let interface = &mut self.interface;
+        self.queries.answered(now, interface, path, answer);
+        self.follow(now);
+    }
 
     fn handle_datagram(&mut self, _: Instant, _: Path, _: SocketAddr, _: BytesMut) -> bool {
         false
@@ -283,20 +300,24 @@ struct Gate {
 
 impl Gate {
     fn refuses(&self, source: SocketAddr, target: &Target) -> Option<Reject> {
-        let verdict = self.plan.route(&Metadata {
-            inbound: self.inbound,
-            network: Network::Tcp,
-            source,
-            target,
-            user: None,
-        });
-        match verdict.decision {
+        match self.decide(Network::Tcp, source, target) {
             Decision::Route(_) => None,
             Decision::Reject { method, .. } => Some(match method {
                 RejectMethod::Default => Reject::PolicyReset,
                 RejectMethod::Drop => Reject::Silent,
             }),
         }
+    }
+
+    fn decide(&self, network: Network, source: SocketAddr, target: &Target) -> Decision {
+        let verdict = self.plan.route(&Metadata {
+            inbound: self.inbound,
+            network,
+            source,
+            target,
+            user: None,
+        });
+        verdict.decision
     }
 }
 
