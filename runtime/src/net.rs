@@ -257,7 +257,12 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
     fn bind_echo(&mut self, to: IpAddr, outbound: OutboundId) -> Result<EchoSocket<R>, Refusal> {
         let shared = &self.worker.shared;
         let options = shared.service.dial(outbound).ok_or(Refusal::General)?;
-        EchoSocket::open(to, outbound, options, &shared.uplink)
+        let opened = EchoSocket::open(to, outbound, options, &shared.uplink);
+        if matches!(opened, Err(Refusal::Policy)) && shared.uplink.is_echo_news() {
+            let event = RuntimeEvent::EchoForbidden(tun::EchoForbiddenError);
+            shared.observer.runtime(&event);
+        }
+        opened
     }
 
     fn send_echo(

@@ -1,10 +1,10 @@
 //! Echo requests of clients that are carried upstream (`icmp_echo`: `relay`).
 use super::{
-    super::{EchoAnswer, EchoRequest, Event, Note, Path},
+    super::{EchoAnswer, EchoRequest, Event, Path},
     Gate,
 };
 use crate::{
-    config::model::{LogLevel, Network, RejectMethod},
+    config::model::{Network, RejectMethod},
     ids::OutboundId,
     router::Decision,
 };
@@ -16,10 +16,6 @@ use sansbox_stack::{
     interface::{EchoError, EchoRequest as Asked, QueryId},
 };
 use std::collections::{BTreeMap, VecDeque};
-
-/// What an administrator can do about a system that lets this process have no socket.
-const FORBIDDEN: &str = "echo requests are not carried: the system lets this process have no socket for ICMP; set the \
-     sysctl net.ipv4.ping_group_range to a range with its group, or give it CAP_NET_RAW";
 
 /// A socket upstream.
 #[derive(Debug)]
@@ -35,8 +31,6 @@ pub(super) struct Queries {
     paths: BTreeMap<(QueryId, OutboundId), Path>,
     sockets: BTreeMap<Path, Socket>,
     paths_given: u64,
-    /// The log has the line about what the system forbids.
-    is_told: bool,
 }
 
 impl Queries {
@@ -105,25 +99,10 @@ impl Queries {
     }
 
     /// A socket is there, or it cannot be had.
-    pub(super) fn bound(
-        &mut self,
-        path: Path,
-        result: Result<(), Refusal>,
-        events: &mut VecDeque<Event>,
-    ) {
-        let refused = result.err();
+    pub(super) fn bound(&mut self, path: Path, result: Result<(), Refusal>) {
         if let Some(socket) = self.sockets.get_mut(&path) {
-            socket.refused = refused;
+            socket.refused = result.err();
         }
-        let is_forbidden = refused == Some(Refusal::Policy);
-        if is_forbidden && !self.is_told {
-            events.push_back(Event::Log(Note {
-                level: LogLevel::Warn,
-                peer: None,
-                text: FORBIDDEN.to_owned(),
-            }));
-        }
-        self.is_told = is_forbidden || (self.is_told && refused.is_some());
     }
 
     /// Tells the client what became of its request.

@@ -24,13 +24,14 @@ use crate::{
 use bytes::BytesMut;
 use core::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 use datagrams::Mappings;
 use echo::Queries;
 use flows::Flows;
 use frame::Batch;
+use ipnet::IpNet;
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed, Target};
 use sansbox_stack::{
     Config, FlowId, Handshake, Interface, InterfaceConfig, InterfaceEvent, Reject, TxBatch,
@@ -153,7 +154,7 @@ impl Carrier for Client {
 
     /// The only sockets that it has are for echo requests.
     fn bound(&mut self, _: Instant, path: Path, result: Result<(), Refusal>) {
-        self.queries.bound(path, result, &mut self.events);
+        self.queries.bound(path, result);
     }
 
     fn handle_echo(&mut self, now: Instant, path: Path, answer: EchoAnswer) {
@@ -321,9 +322,34 @@ impl Gate {
     }
 }
 
+/// What the stack says for itself comes from: the next address in the network of the device, whose
+/// own address is mostly that of the client itself, who takes nothing from there.
+fn far_end(network: &IpNet) -> IpAddr {
+    let own = network.addr();
+    let near: [Option<IpAddr>; 2] = match own {
+        IpAddr::V4(ip) => {
+            let bits = ip.to_bits();
+            [bits.checked_add(1), bits.checked_sub(1)]
+                .map(|near| near.map(|near| Ipv4Addr::from_bits(near).into()))
+        }
+        IpAddr::V6(ip) => {
+            let bits = ip.to_bits();
+            [bits.checked_add(1), bits.checked_sub(1)]
+                .map(|near| near.map(|near| Ipv6Addr::from_bits(near).into()))
+        }
+    };
+    // A network of two addresses has no other ones.
+    let is_pair = network.max_prefix_len() - network.prefix_len() <= 1;
+    let is_host = |ip: &IpAddr| {
+        let is_edge = *ip == network.network() || *ip == network.broadcast();
+        network.contains(ip) && (is_pair || !is_edge)
+    };
+    near.into_iter().flatten().find(is_host).unwrap_or(own)
+}
+
 /// What the stack is made with for a device.
 fn interface_config(tun: &Tun, device: Device) -> InterfaceConfig {
-    let addresses = || tun.address.iter().map(ipnet::IpNet::addr);
+    let addresses = || tun.address.iter().map(far_end);
     let defaults = InterfaceConfig::default();
     InterfaceConfig {
         stack: Config {
@@ -352,5 +378,29 @@ fn interface_config(tun: &Tun, device: Device) -> InterfaceConfig {
         }),
         egress_mtu: tun.sansbox.egress_mtu,
         ..defaults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_far_end_is_another_host_of_the_network() {
+        for (network, far) in [
+            ("10.11.12.1/30", "10.11.12.2"),
+            ("10.11.12.2/30", "10.11.12.1"),
+            ("10.0.0.254/24", "10.0.0.253"),
+            ("10.0.0.6/31", "10.0.0.7"),
+            ("10.0.0.7/31", "10.0.0.6"),
+            ("10.0.0.7/32", "10.0.0.7"),
+            ("255.255.255.255/32", "255.255.255.255"),
+            ("fd00::1/126", "fd00::2"),
+            ("fd00::/127", "fd00::1"),
+            ("fd00::7/128", "fd00::7"),
+        ] {
+            let found = far_end(&network.parse().expect("a network"));
+            assert_eq!(found.to_string(), far, "{network}");
+        }
     }
 }
