@@ -54,8 +54,8 @@ impl Sockets for Epoll {
     type Datagrams = Infallible;
     /// No splice(2): relays copy.
     type Conduit = Infallible;
-    type Device = core::convert::Infallible;
-    type Echo = core::convert::Infallible;
+    type Device = Infallible;
+    type Echo = Infallible;
 }
 
 /// The driver of one turn: it knows whose turn it is.

@@ -79,7 +79,7 @@ impl Lab {
     }
 
     /// What clients were told since.
-    fn told(&mut self) -> Vec<Vec<u8>> {
+    fn told(&self) -> Vec<Vec<u8>> {
         core::mem::take(&mut self.device.borrow_mut().written)
     }
 

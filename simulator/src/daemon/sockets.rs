@@ -27,6 +27,7 @@ impl Sockets for Virtual {
     type Lookup = Lookup;
     type Conduit = Conduit;
     type Device = super::device::Device;
+    /// Echo requests are prohibited.
     type Echo = core::convert::Infallible;
 }
 
