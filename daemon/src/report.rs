@@ -102,6 +102,9 @@ impl Observer for Report {
             RuntimeEvent::Reentry(why) => {
                 return self.logger.write(Level::Error, None, format_args!("{why}"));
             }
+            RuntimeEvent::EchoForbidden(why) => {
+                return self.logger.write(Level::Warn, None, format_args!("{why}"));
+            }
             RuntimeEvent::AcceptPaused {
                 inbound,
                 error,

@@ -54,6 +54,7 @@ impl Sockets for Epoll {
     /// No splice(2): relays copy.
     type Conduit = Infallible;
     type Device = Infallible;
+    type Echo = Infallible;
 }
 
 /// The driver of one turn: it knows whose turn it is.

@@ -158,6 +158,7 @@ impl Observer for Lines {
                 self.push(LogLevel::Info, format_args!("{inbound}: {name}"));
             }
             RuntimeEvent::Reentry(why) => self.push(LogLevel::Error, format_args!("{why}")),
+            RuntimeEvent::EchoForbidden(why) => self.push(LogLevel::Warn, format_args!("{why}")),
             RuntimeEvent::AcceptPaused { inbound, error, .. } => {
                 let text = format_args!("{}: accept: {error}", self.inbound(*inbound));
                 self.push(LogLevel::Error, text);

@@ -15,7 +15,10 @@ use core::{
 use sansbox_core::{End, Instant, Pipe, Progress, Refusal, Seed};
 use sansbox_engine::{
     Peer,
-    carrier::{Carrier, Event, Path, Stream, StreamLimits, Transmit, tun::Device},
+    carrier::{
+        Carrier, EchoAnswer, Event, Path, Stream, StreamLimits, Transmit,
+        tun::{Device, Settings},
+    },
     ids::InboundId,
     machine::Wanted,
     record::CloseReason,
@@ -137,10 +140,16 @@ impl<T: Tape> TappedDevice<T> {
         if whole.spend(bytes) {
             return true;
         }
-        self.whole = None;
-        self.streams = BTreeMap::new();
-        self.write(&Entry::Cut);
+        self.cut();
         false
+    }
+
+    /// What comes from here on is not recorded as a whole.
+    fn cut(&mut self) {
+        if self.whole.take().is_some() {
+            self.streams = BTreeMap::new();
+            self.write(&Entry::Cut);
+        }
     }
 
     /// What a session did to a stream, and that it is exchanged now.
@@ -248,6 +257,22 @@ impl<T: Tape> Carrier for TappedDevice<T> {
             });
         }
         is_any
+    }
+
+    /// Not recorded: what follows cannot be had by a replay.
+    fn handle_echo(&mut self, now: Instant, path: Path, answer: EchoAnswer) {
+        self.last = now;
+        self.has_events = true;
+        self.cut();
+        self.machine.handle_echo(now, path, answer);
+    }
+
+    /// Not recorded: what follows cannot be had by a replay.
+    fn set_device(&mut self, now: Instant, settings: &Settings) {
+        self.last = now;
+        self.has_events = true;
+        self.cut();
+        self.machine.set_device(now, settings);
     }
 
     fn take_lost(&mut self) -> u64 {

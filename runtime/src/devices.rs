@@ -11,7 +11,10 @@ use sansbox_engine::{carrier::tun, config::model::Tun, drive::Service, ids::Inbo
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::fd::OwnedFd,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -109,6 +112,7 @@ impl Devices {
             found: Mutex::default(),
             ports: Mutex::default(),
             told: Mutex::default(),
+            is_echo_told: AtomicBool::new(false),
         }
     }
 
@@ -166,6 +170,8 @@ pub(crate) struct Uplink {
     ports: Mutex<BTreeMap<u16, u32>>,
     /// Addresses that were told of.
     told: Mutex<BTreeSet<IpAddr>>,
+    /// It was told that no echo requests are carried.
+    is_echo_told: AtomicBool,
 }
 
 impl Uplink {
@@ -203,6 +209,11 @@ impl Uplink {
     /// Is it the first time that a socket got this address of a device?
     pub(crate) fn is_news(&self, local: IpAddr) -> bool {
         lock(&self.told).insert(local.to_canonical())
+    }
+
+    /// Is it the first time that no socket for echo requests is to be had?
+    pub(crate) fn is_echo_news(&self) -> bool {
+        !self.is_echo_told.swap(true, Ordering::Relaxed)
     }
 
     /// Remembers the port of a UDP socket until what this returns is dropped.
@@ -257,6 +268,7 @@ mod tests {
             found: Mutex::default(),
             ports: Mutex::default(),
             told: Mutex::default(),
+            is_echo_told: AtomicBool::new(false),
         })
     }
 

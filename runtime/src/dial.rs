@@ -104,16 +104,34 @@ fn open(
 ) -> io::Result<Socket> {
     let kind = kind.nonblocking();
     let socket = Socket::new(Domain::for_address(at), kind, Some(protocol))?;
+    prepare(&socket, at, options, uplink)?;
+    Ok(socket)
+}
+
+/// Sets a socket for echo requests up.
+pub(crate) fn prepare_echo(
+    socket: &Socket,
+    to: IpAddr,
+    options: &Dial,
+    uplink: &Uplink,
+) -> io::Result<()> {
+    prepare(socket, SocketAddr::new(to, 0), options, uplink)?;
+    source(to, options).map_or(Ok(()), |source| {
+        socket.bind(&SocketAddr::new(source, 0).into())
+    })
+}
+
+fn prepare(socket: &Socket, at: SocketAddr, options: &Dial, uplink: &Uplink) -> io::Result<()> {
     // What is on this machine is never behind the default route.
     let detected = (options.auto_detect_interface && !is_loopback(at))
         .then(|| uplink.interface(at.ip()))
         .flatten();
     let interface = options.bind_interface.as_deref().or(detected.as_deref());
-    set_route_options(&socket, interface, options.routing_mark)?;
+    set_route_options(socket, interface, options.routing_mark)?;
     if options.reuse_addr {
         socket.set_reuse_address(true)?;
     }
-    Ok(socket)
+    Ok(())
 }
 
 fn source(to: IpAddr, options: &Dial) -> Option<IpAddr> {

@@ -13,6 +13,7 @@
 //! | `listen`, `acceptor`, `reception` | binding; accepting, with back-off; datagrams of a UDP listener |
 //! | `dial`, `sockets`, `udp` | outbound sockets, options of sockets, datagrams in batches |
 //! | `devices`, `steering`, `tuning` | the devices of inbounds, a queue for each worker; what may be changed while they are served |
+//! | `echo` | sockets for echo requests |
 //! | [`tun`] | TUN devices, their routes, and where other packets leave |
 //! | `pipes`, `resolve`, `process` | kernel pipes for splice(2), the system's resolver, CPUs and files |
 //!
@@ -22,6 +23,7 @@
 mod acceptor;
 mod devices;
 mod dial;
+mod echo;
 #[cfg(test)]
 #[path = "../tests-common/isolated.rs"]
 mod isolated;

@@ -2,6 +2,7 @@
 use crate::{
     acceptor::Acceptor,
     devices::Queue,
+    echo::EchoBuffer,
     net::{Datagrams, DeviceQueue, Net, Turn},
     observer::RuntimeEvent,
     pipes::KernelPipes,
@@ -48,6 +49,7 @@ pub(crate) struct Local<S: Service, R: Reactor> {
     pub(crate) pool: Pool,
     pub(crate) pipes: KernelPipes,
     pub(crate) batch: RefCell<Batch>,
+    pub(crate) echo_buffer: RefCell<EchoBuffer>,
     pub(crate) resolver: Resolver,
     /// Who can be woken: sessions by number.
     sessions: RefCell<Slab<Waker>>,
@@ -84,6 +86,7 @@ impl<S: Service, R: Reactor> Local<S, R> {
             totals,
             pipes: KernelPipes::new(pipes),
             batch: RefCell::default(),
+            echo_buffer: RefCell::default(),
             resolver: Resolver::default(),
             sessions: RefCell::default(),
             listeners: RefCell::default(),

@@ -1,6 +1,7 @@
 //! What this runtime does for a machine that has its turn.
 use crate::{
     dial,
+    echo::EchoSocket,
     local::Local,
     observer::RuntimeEvent,
     pipes::{KernelPipe, PIPE_SIZE},
@@ -25,7 +26,7 @@ use rustix::{
 };
 use sansbox_core::{Domain, End, Instant, Refusal};
 use sansbox_engine::{
-    carrier::{Note, Whose},
+    carrier::{EchoAnswer, EchoRequest, Note, Whose},
     drive::{Dialled, Driver, Face, Service, Sockets},
     ids::OutboundId,
     machine::{Families, Stage},
@@ -51,6 +52,7 @@ impl<R: Reactor> Sockets for Net<R> {
     type Lookup = Lookup;
     type Conduit = Box<KernelPipe>;
     type Device = DeviceQueue<R>;
+    type Echo = EchoSocket<R>;
 }
 
 /// The queue of a TUN device.
@@ -275,6 +277,45 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
     ) -> io::Result<()> {
         // A device never has its writer wait: it takes a frame or loses it.
         tun::Queue::write_to(&device.io, frame).map(drop)
+    }
+
+    fn bind_echo(&mut self, to: IpAddr, outbound: OutboundId) -> Result<EchoSocket<R>, Refusal> {
+        let shared = &self.worker.shared;
+        let options = shared.service.dial(outbound).ok_or(Refusal::General)?;
+        let opened = EchoSocket::open(to, outbound, options, &shared.uplink);
+        if matches!(opened, Err(Refusal::Policy)) && shared.uplink.is_echo_news() {
+            let event = RuntimeEvent::EchoForbidden(tun::EchoForbiddenError);
+            shared.observer.runtime(&event);
+        }
+        opened
+    }
+
+    fn send_echo(
+        &mut self,
+        socket: &mut EchoSocket<R>,
+        request: &EchoRequest,
+    ) -> Result<(), Refusal> {
+        let shared = &self.worker.shared;
+        if socket.is_unknown(request.to)
+            && let Some(options) = shared.service.dial(socket.outbound())
+            && let to = SocketAddr::new(request.to, 0)
+            && let Some(local) = dial::reentry(to, options, &shared.uplink)
+        {
+            socket.forget();
+            self.tell_reentry(local);
+            return Err(Refusal::Loop);
+        }
+        socket.send(request)
+    }
+
+    fn poll_echo(&mut self, socket: &mut EchoSocket<R>) -> Poll<EchoAnswer> {
+        let mut cx = Context::from_waker(self.waker);
+        let mut buffer = self.worker.echo_buffer.borrow_mut();
+        match socket.poll(&mut cx, &mut buffer) {
+            Poll::Ready(Ok(answer)) => Poll::Ready(answer),
+            // A socket that cannot be read any more has no answers.
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        }
     }
 
     fn log(&mut self, record: &Record, stage: Stage, now: Instant) {

@@ -1,5 +1,5 @@
 //! What the runtime tells the daemon. Called rarely, from the workers' threads.
-use crate::tun::ReentryError;
+use crate::tun::{EchoForbiddenError, ReentryError};
 use core::net::SocketAddr;
 use sansbox_core::Instant;
 use sansbox_engine::{
@@ -47,6 +47,9 @@ pub enum RuntimeEvent<'a> {
     /// A socket of this process would send into a TUN device of its own: what it was for is
     /// refused. Told once for each address.
     Reentry(ReentryError),
+    /// A TUN device's clients asked for echo requests to be carried, which the system does not let
+    /// this process do. Told once.
+    EchoForbidden(EchoForbiddenError),
     /// Accepting failed for want of files or memory and pauses; running sessions go on. Told once
     /// for each pause.
     AcceptPaused {

@@ -5,12 +5,16 @@
 //! asks for a session with [`Event::Request`]. Either way a [`Drive`](crate::drive::Drive) has one
 //! end of the stream and a [`CarrierDrive`](crate::drive::CarrierDrive) the other.
 //!
-//! | folder | holds |
+//! | part | holds |
 //! |---|---|
 //! | [`paniq`] | both ends of paniq |
 //! | [`tun`] | a TUN device |
+//! | `echo.rs` | echo requests and their answers |
+mod echo;
 pub mod paniq;
 pub mod tun;
+
+pub use echo::{EchoAnswer, EchoRequest};
 
 use crate::{
     config::model::LogLevel,
@@ -71,7 +75,8 @@ impl CarrierPlan {
     }
 }
 
-/// A UDP socket of a carrier's. Never used again once it was unbound.
+/// A UDP socket, or a socket for echo requests, of a carrier's. Never used again once it was
+/// unbound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path(pub u64);
 
@@ -105,6 +110,12 @@ pub enum Event {
     Bind(Path, SocketAddr),
     /// Close the path's socket.
     Unbind(Path),
+    /// Open a socket for echo requests to addresses of this one's family, with the dial options of
+    /// an outbound. Answered by [`Carrier::bound`]; [`Refusal::Policy`] means that the system lets
+    /// this process have none.
+    BindEcho(Path, IpAddr, OutboundId),
+    /// Send an echo request. What becomes of it comes by [`Carrier::handle_echo`].
+    Echo(Path, EchoRequest),
     /// A stream is open: its target is connected, from this address as the other end tells.
     Connected(Stream, SocketAddr),
     /// It is not: the stream is over.
@@ -173,6 +184,10 @@ pub trait Carrier: fmt::Debug {
         from: SocketAddr,
         data: BytesMut,
     ) -> bool;
+
+    /// Handles what became of an echo request from the socket of `path`. Only for carriers that
+    /// send such.
+    fn handle_echo(&mut self, _now: Instant, _path: Path, _answer: EchoAnswer) {}
 
     /// Fills `out`, which is cleared first, with datagrams of one size but for the last, at most
     /// `segments_max`.

@@ -1,6 +1,7 @@
 //! The loop around one carrier.
 use super::{
     Birth, CarrierBirth, Driver, Pool, SessionBirth, Sockets, Turn,
+    echoes::Echoes,
     joint::{Desk, Shared},
     packets::Packets,
 };
@@ -35,6 +36,7 @@ pub struct CarrierDrive<K: Sockets> {
     packets: Option<Box<Packets<K>>>,
     /// The device is, and with it what there is to drive.
     is_gone: bool,
+    echoes: Echoes<K>,
     streams: BTreeMap<Stream, Rc<Shared>>,
     lookup: Option<K::Lookup>,
     timer: Option<TimerKey>,
@@ -111,6 +113,7 @@ impl<K: Sockets> CarrierDrive<K> {
             sockets: BTreeMap::new(),
             packets: None,
             is_gone: false,
+            echoes: Echoes::default(),
             streams: BTreeMap::new(),
             lookup: None,
             timer: None,
@@ -278,6 +281,7 @@ impl<K: Sockets> CarrierDrive<K> {
         if strange > 0 {
             pool.tally.datagrams_dropped.add(strange);
         }
+        is_news |= self.echoes.receive(driver, &mut *self.machine, now);
         let Some(packets) = &mut self.packets else {
             return is_news;
         };
@@ -326,7 +330,19 @@ impl<K: Sockets> CarrierDrive<K> {
                     Err(why) => self.machine.resolved(now, Err(why)),
                 },
                 Event::Bind(path, local) => self.bind(driver, now, path, local),
-                Event::Unbind(path) => drop(self.sockets.remove(&path)),
+                Event::Unbind(path) => {
+                    self.sockets.remove(&path);
+                    self.echoes.unbind(path);
+                }
+                Event::BindEcho(path, to, outbound) => {
+                    let bound = self.echoes.bind(driver, path, to, outbound);
+                    self.machine.bound(now, path, bound);
+                }
+                Event::Echo(path, request) => {
+                    if let Some(answer) = self.echoes.send(driver, path, &request) {
+                        self.machine.handle_echo(now, path, answer);
+                    }
+                }
                 Event::Connected(stream, bound) => {
                     if let Some(shared) = self.streams.get(&stream) {
                         shared.decide_for_session(Ok(bound));

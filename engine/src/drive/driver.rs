@@ -1,6 +1,6 @@
 //! What a driver can do, as a trait: the seam between the engine and an event loop.
 use crate::{
-    carrier::{Note, Whose},
+    carrier::{EchoAnswer, EchoRequest, Note, Whose},
     ids::OutboundId,
     machine::{Families, Stage},
     record::Record,
@@ -28,6 +28,8 @@ pub trait Sockets {
     type Conduit: Conduit;
     /// A TUN device, or one of its queues; [`Infallible`] where there is none.
     type Device;
+    /// A socket for echo requests; [`Infallible`] where there is none.
+    type Echo;
 }
 
 /// Something in the kernel that bytes pass through unseen.
@@ -157,6 +159,28 @@ pub trait Driver<K: Sockets> {
     /// When it was lost.
     fn write_frame(&mut self, _device: &mut K::Device, _frame: &[IoSlice<'_>]) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Opens a socket for echo requests to addresses of the family of `to`, with the dial options
+    /// of `outbound`.
+    ///
+    /// # Errors
+    /// When it could not be opened; [`Refusal::Policy`] when this process may not have one.
+    fn bind_echo(&mut self, _to: IpAddr, _outbound: OutboundId) -> Result<K::Echo, Refusal> {
+        Err(Refusal::CommandUnsupported)
+    }
+
+    /// Sends an echo request.
+    ///
+    /// # Errors
+    /// When it could not be sent.
+    fn send_echo(&mut self, _socket: &mut K::Echo, _request: &EchoRequest) -> Result<(), Refusal> {
+        Err(Refusal::CommandUnsupported)
+    }
+
+    /// What became of a request.
+    fn poll_echo(&mut self, _socket: &mut K::Echo) -> Poll<EchoAnswer> {
+        Poll::Pending
     }
 
     /// A machine reached a stage.

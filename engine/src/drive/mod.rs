@@ -45,6 +45,7 @@ mod buffers;
 mod carried;
 mod clients;
 mod driver;
+mod echoes;
 mod joint;
 mod limits;
 mod link;

@@ -269,7 +269,15 @@ pub enum Path {
 impl Path {
     /// The target itself is dialled.
     pub(crate) fn is_direct(&self) -> bool {
-        matches!(self, Self::Through { proxies, .. } if proxies.is_empty())
+        self.direct().is_some()
+    }
+
+    /// Whose dial options the socket gets, where the target itself is dialled.
+    pub(crate) fn direct(&self) -> Option<OutboundId> {
+        match self {
+            Self::Through { dial, proxies } if proxies.is_empty() => Some(*dial),
+            Self::Blocked | Self::Through { .. } | Self::Carried { .. } => None,
+        }
     }
 }
 

@@ -54,7 +54,7 @@ fn every_key_becomes_a_field() {
         "include_interface": ["lan0", "lan1"], "include_uid": [0, 1000],
         "include_uid_range": "2000:0x7ff", "exclude_uid": 1001, "exclude_uid_range": ["5:6", "7:7"],
         "udp_timeout": 30, "stack": "gvisor", "endpoint_independent_nat": false,
-        "sansbox": {"egress_mtu": 1420, "handshake_mode": "auto", "icmp_echo": "reject",
+        "sansbox": {"egress_mtu": 1420, "handshake_mode": "auto", "icmp_echo": "relay",
                     "udp_filtering": "address_dependent"}"#,
     ));
     assert!(warnings.is_empty(), "{warnings:?}");
@@ -76,7 +76,7 @@ fn every_key_becomes_a_field() {
         sansbox: TunExtras {
             egress_mtu: 1420,
             handshake_mode: Handshake::Auto,
-            icmp_echo: EchoMode::Reject,
+            icmp_echo: EchoMode::Relay,
             udp_filtering: Filtering::AddressDependent,
         },
         ..Tun::new(prefixes(&["172.19.0.1/30", "fd00::1/126"]))

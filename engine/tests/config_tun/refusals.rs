@@ -148,13 +148,8 @@ const CASES: &[(&str, &str)] = &[
         r#"inbounds[0].sansbox.handshake_mode: "slow" is not `fast`, `consistent` or `auto`"#,
     ),
     (
-        "\"sansbox\": {\"icmp_echo\": «\"relay\"}",
-        "inbounds[0].sansbox.icmp_echo: icmp_echo \"relay\" is not supported yet: `reply` answers \
-         here, for every address",
-    ),
-    (
         "\"sansbox\": {\"icmp_echo\": «\"on\"}",
-        r#"inbounds[0].sansbox.icmp_echo: "on" is not `off`, `reply` or `reject`"#,
+        r#"inbounds[0].sansbox.icmp_echo: "on" is not `off`, `reply`, `relay` or `reject`"#,
     ),
     (
         "\"sansbox\": {\"udp_filtering\": «\"none\"}",

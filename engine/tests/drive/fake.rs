@@ -8,7 +8,7 @@ use core::{
 use sansbox_core::{Domain, End, Host, Instant, Refusal, Seed};
 use sansbox_engine::{
     Peer, Plan,
-    carrier::{Note, Whose},
+    carrier::{EchoAnswer, EchoRequest, Note, Whose},
     config::model::{Config, Inbound, InboundKind, Listen, Networks, Span},
     drive::{Conduit, Dialled, Drive, Driver, Service, Sockets},
     ids::{InboundId, OutboundId},
@@ -142,6 +142,21 @@ pub(crate) struct Udp {
     pub(crate) runs: Vec<(SocketAddr, usize, usize)>,
 }
 
+/// A device: frames from clients, and to them.
+#[derive(Debug, Default)]
+pub(crate) struct Frames {
+    pub(crate) incoming: VecDeque<Vec<u8>>,
+    pub(crate) written: Vec<Vec<u8>>,
+}
+
+/// A socket for echo requests.
+#[derive(Debug)]
+pub(crate) struct Echoes {
+    pub(crate) outbound: OutboundId,
+    pub(crate) sent: Vec<EchoRequest>,
+    pub(crate) answers: VecDeque<EchoAnswer>,
+}
+
 /// What a kernel pipe is elsewhere.
 #[derive(Debug, Default)]
 pub(crate) struct FakePipe(Vec<u8>);
@@ -185,7 +200,8 @@ impl Sockets for Net {
     type Datagrams = Rc<RefCell<Udp>>;
     type Lookup = ();
     type Conduit = FakePipe;
-    type Device = core::convert::Infallible;
+    type Device = Rc<RefCell<Frames>>;
+    type Echo = Rc<RefCell<Echoes>>;
 }
 
 /// The event loop.
@@ -197,6 +213,9 @@ pub(crate) struct Loop {
     pub(crate) conduits: Conduits,
     pub(crate) closed: Vec<Record>,
     pub(crate) notes: Vec<String>,
+    /// Why there are no sockets for echo requests.
+    pub(crate) echo_refusal: Option<Refusal>,
+    pub(crate) echoes: Vec<Rc<RefCell<Echoes>>>,
 }
 
 impl Loop {
@@ -312,6 +331,59 @@ impl Driver<Net> for Loop {
     ) -> u64 {
         socket.borrow_mut().runs.push((to, bytes.len(), segment));
         0
+    }
+
+    fn poll_read_frame(
+        &mut self,
+        device: &mut Rc<RefCell<Frames>>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let Some(frame) = device.borrow_mut().incoming.pop_front() else {
+            return Poll::Pending;
+        };
+        into[..frame.len()].copy_from_slice(&frame);
+        Poll::Ready(Ok(frame.len()))
+    }
+
+    fn write_frame(
+        &mut self,
+        device: &mut Rc<RefCell<Frames>>,
+        frame: &[IoSlice<'_>],
+    ) -> io::Result<()> {
+        let frame = frame.iter().flat_map(|part| part.iter().copied());
+        device.borrow_mut().written.push(frame.collect());
+        Ok(())
+    }
+
+    fn bind_echo(
+        &mut self,
+        _: IpAddr,
+        outbound: OutboundId,
+    ) -> Result<Rc<RefCell<Echoes>>, Refusal> {
+        if let Some(why) = self.echo_refusal {
+            return Err(why);
+        }
+        let socket = Rc::new(RefCell::new(Echoes {
+            outbound,
+            sent: Vec::new(),
+            answers: VecDeque::new(),
+        }));
+        self.echoes.push(Rc::clone(&socket));
+        Ok(socket)
+    }
+
+    fn send_echo(
+        &mut self,
+        socket: &mut Rc<RefCell<Echoes>>,
+        request: &EchoRequest,
+    ) -> Result<(), Refusal> {
+        socket.borrow_mut().sent.push(request.clone());
+        Ok(())
+    }
+
+    fn poll_echo(&mut self, socket: &mut Rc<RefCell<Echoes>>) -> Poll<EchoAnswer> {
+        let answer = socket.borrow_mut().answers.pop_front();
+        answer.map_or(Poll::Pending, Poll::Ready)
     }
 
     fn log(&mut self, record: &Record, stage: Stage, _: Instant) {

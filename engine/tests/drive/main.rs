@@ -4,6 +4,7 @@
     clippy::indexing_slicing,
     reason = "a failed test may panic"
 )]
+mod echo;
 mod fake;
 mod offered;
 mod opened;
@@ -246,6 +247,7 @@ impl Sockets for Usual {
     type Lookup = [usize; 2];
     type Conduit = Box<fake::FakePipe>;
     type Device = core::convert::Infallible;
+    type Echo = core::convert::Infallible;
 }
 
 #[test]

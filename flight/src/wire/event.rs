@@ -1,6 +1,6 @@
 //! Events of carriers as bytes, to be hashed: one way only.
 use super::{
-    action::put_families, put_bytes, put_number, put_refusal, put_socket_addr, put_target,
+    action::put_families, put_bytes, put_ip, put_number, put_refusal, put_socket_addr, put_target,
 };
 use bytes::BufMut as _;
 use core::net::SocketAddr;
@@ -23,6 +23,18 @@ pub fn put_event(out: &mut Vec<u8>, event: &Event) {
             put_socket_addr(out, *local);
         }
         Event::Unbind(path) => put_path(out, 3, *path),
+        Event::BindEcho(path, to, outbound) => {
+            put_path(out, 10, *path);
+            put_ip(out, *to);
+            put_number(out, outbound.0.into());
+        }
+        Event::Echo(path, request) => {
+            put_path(out, 11, *path);
+            put_ip(out, request.to);
+            put_number(out, request.sequence.into());
+            out.put_u8(request.hop_limit);
+            put_bytes(out, &request.data);
+        }
         Event::Connected(stream, bound) => {
             put_stream(out, 4, *stream);
             put_socket_addr(out, *bound);

@@ -92,6 +92,15 @@ pub enum TunError {
     },
 }
 
+/// The system lets this process have no socket for echo requests: there is neither a place for its
+/// group in `net.ipv4.ping_group_range`, nor the privilege of raw sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "echo requests are not carried: the system lets this process have no socket for ICMP; set the \
+     sysctl net.ipv4.ping_group_range to a range with its group, or give it CAP_NET_RAW"
+)]
+pub struct EchoForbiddenError;
+
 /// A connection of this process would come back into its own device, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(

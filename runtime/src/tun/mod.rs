@@ -41,7 +41,7 @@ pub use elsewhere::{Routes, default_interface};
 pub use {routes::Routes, uplink::default_interface};
 
 pub use device::{Device, Opening};
-pub use error::{ReentryError, TunError};
+pub use error::{EchoForbiddenError, ReentryError, TunError};
 pub use queue::Queue;
 
 /// A network interface.

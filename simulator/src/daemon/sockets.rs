@@ -27,6 +27,8 @@ impl Sockets for Virtual {
     type Lookup = Lookup;
     type Conduit = Conduit;
     type Device = super::device::Device;
+    /// Echo requests are prohibited.
+    type Echo = core::convert::Infallible;
 }
 
 /// What a dropped handle stood for, to be closed as soon as somebody has the network at hand.

@@ -72,11 +72,12 @@ pub fn emit_echo_reply(
     ip::emit([remote, client], protocol, id, [&head, data], 2, out)
 }
 
-/// Appends to `out` the request that a client would have sent: identifier and nothing else.
+/// Appends to `out` the request that a client would have sent, without its data: `asked` is the
+/// identifier and the sequence number.
 pub(super) fn emit_request(
     client: IpAddr,
     remote: IpAddr,
-    identifier: u16,
+    asked: (u16, u16),
     out: &mut BytesMut,
 ) -> Option<usize> {
     let (kind, protocol) = if remote.is_ipv6() {
@@ -84,7 +85,8 @@ pub(super) fn emit_request(
     } else {
         (8, protocol::ICMP)
     };
-    let [a, b] = identifier.to_be_bytes();
-    let head = [kind, 0, 0, 0, a, b, 0, 0];
+    let [a, b] = asked.0.to_be_bytes();
+    let [c, d] = asked.1.to_be_bytes();
+    let head = [kind, 0, 0, 0, a, b, c, d];
     ip::emit([client, remote], protocol, 0, [&head, &[]], 2, out)
 }

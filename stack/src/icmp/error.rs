@@ -60,6 +60,26 @@ impl Kind {
         }
     }
 
+    /// What a message says that came to a socket of this machine: its type and code, and the MTU
+    /// of a packet too big. `None` for what says nothing that a client could use.
+    #[must_use]
+    pub fn of_message(is_v6: bool, kind: u8, code: u8, mtu: u32) -> Option<Self> {
+        let too_big = Self::TooBig {
+            mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
+        };
+        Some(match (is_v6, kind, code) {
+            (false, 3, 0 | 6 | 8 | 11) | (true, 1, 0 | 2) => Self::NetUnreachable,
+            (false, 3, 2) | (true, 4, 1) => Self::ProtocolUnreachable,
+            (false, 3, 3) | (true, 1, 4) => Self::PortUnreachable,
+            (false, 3, 4) | (true, 2, _) => too_big,
+            (false, 3, 9 | 10 | 13..=15) | (true, 1, 1 | 5 | 6) => Self::AdminProhibited,
+            (false, 3, _) | (true, 1, _) => Self::HostUnreachable,
+            (false, 11, 0) | (true, 3, 0) => Self::HopLimitExceeded,
+            (false, 11, 1) | (true, 3, 1) => Self::ReassemblyTimeExceeded,
+            _ => return None,
+        })
+    }
+
     /// Whether it is a router on the way that says this, not the destination.
     pub(super) const fn is_about_the_way(self) -> bool {
         matches!(self, Self::TooBig { .. } | Self::HopLimitExceeded)
@@ -211,6 +231,8 @@ pub enum Subject {
         remote: IpAddr,
         /// The identifier that the client used.
         identifier: u16,
+        /// The number of the request.
+        sequence: u16,
     },
 }
 
@@ -223,7 +245,8 @@ impl Subject {
                 client,
                 remote,
                 identifier,
-            } => echo::emit_request(client, remote, identifier, out),
+                sequence,
+            } => echo::emit_request(client, remote, (identifier, sequence), out),
         }
     }
 }

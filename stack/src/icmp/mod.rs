@@ -171,12 +171,12 @@ impl Icmp {
         header: &Header,
         out: &mut BytesMut,
     ) -> Result<usize, Drop> {
-        let result = self.checked_error(now, kind, packet, header, out);
+        let result = self.checked_error(now, kind, None, (packet, header), out);
         result.map_err(|reason| self.counted(reason))
     }
 
-    /// Appends to `out` the error `kind` about a datagram that is not at hand any more, as
-    /// `reporter` would send it: what a socket's error says about a session.
+    /// Appends to `out` the error `kind` about a datagram that is not at hand any more: what a
+    /// socket's error says about a session.
     ///
     /// # Errors
     /// As [`Self::error`].
@@ -187,10 +187,35 @@ impl Icmp {
         subject: Subject,
         out: &mut BytesMut,
     ) -> Result<usize, Drop> {
+        self.error_by(now, kind, None, subject, out)
+    }
+
+    /// The same, as `reporter` said it, who is known: a router on the way stays who it is (RFC 5508
+    /// REQ-4). Passed over where it cannot be the source of a packet to the client.
+    ///
+    /// # Errors
+    /// As [`Self::error`].
+    pub fn error_by(
+        &mut self,
+        now: Instant,
+        kind: Kind,
+        reporter: Option<IpAddr>,
+        subject: Subject,
+        out: &mut BytesMut,
+    ) -> Result<usize, Drop> {
         let mut packet = core::mem::take(&mut self.scratch);
         packet.clear();
         let result = match subject.emit(&mut packet).map(|_| Header::parse(&packet)) {
-            Some(Ok(header)) => self.error(now, kind, &packet, &header, out),
+            Some(Ok(header)) => {
+                let source = reporter.filter(|reporter| {
+                    reporter.is_ipv4() == header.source.is_ipv4()
+                        && *reporter != header.source
+                        && !reporter.is_unspecified()
+                        && !is_many(*reporter)
+                });
+                self.checked_error(now, kind, source, (&packet, &header), out)
+                    .map_err(|reason| self.counted(reason))
+            }
             // An address that no client has.
             Some(Err(_)) => Err(self.counted(Drop::NotAllowed)),
             None => Err(self.counted(Drop::NoSource)),
@@ -203,14 +228,15 @@ impl Icmp {
         &mut self,
         now: Instant,
         kind: Kind,
-        packet: &[u8],
-        header: &Header,
+        source: Option<IpAddr>,
+        (packet, header): (&[u8], &Header),
         out: &mut BytesMut,
     ) -> Result<usize, Drop> {
         if !error::is_allowed(kind, packet, header) {
             return Err(Drop::NotAllowed);
         }
-        let source = self.source_of(kind, header).ok_or(Drop::NoSource)?;
+        let source = source.or_else(|| self.source_of(kind, header));
+        let source = source.ok_or(Drop::NoSource)?;
         let too_big = kind
             .mtu()
             .map(|mtu| (header.source, header.destination, mtu));

@@ -184,6 +184,7 @@ fn p11_an_error_without_the_packet_names_the_session() {
             client: client_ip,
             remote: remote_ip,
             identifier,
+            sequence: 9,
         };
         for (subject, transport) in [
             (
@@ -197,7 +198,7 @@ fn p11_an_error_without_the_packet_names_the_session() {
                 echo,
                 Transport::Echo {
                     identifier,
-                    sequence: 0,
+                    sequence: 9,
                 },
             ),
         ] {

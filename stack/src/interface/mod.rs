@@ -33,13 +33,17 @@ use crate::config::Handshake;
 use crate::drops::{Dropped, drop_reasons};
 use crate::event::Event;
 use crate::fragment::{Identification, Reassembler};
-use crate::icmp::{EchoMode, Icmp};
+use crate::icmp::{EchoMode, Icmp, Kind};
 use crate::ip;
 use crate::mtu::{self, BadMtu, Budget, Carrier};
 use crate::nat::{self, Closed, MappingId, Table};
 use crate::stack::Stack;
 
 use outbox::Outbox;
+
+/// Most queries (clients and their identifiers) whose echo requests are carried at a time: each has
+/// a socket upstream.
+pub const QUERIES_MAX: usize = 256;
 
 drop_reasons! {
     "interface";
@@ -49,6 +53,7 @@ drop_reasons! {
         PortZero => "port_zero": "A datagram from or to port 0.",
         HopLimit => "hop_limit": "A datagram, or an echo request to carry, whose hop limit ends here; the sender is told.",
         OtherProtocol => "other_protocol": "Neither TCP, UDP nor ICMP; the sender is told.",
+        EchoRefused => "echo_refused": "An echo request that may not, or cannot, be carried; the sender is told, unless a rule wants silence.",
         NoSession => "no_session": "An ICMP error of a client about no mapping.",
         EventsFull => "events_full": "News of a client, with its packet, while too many events wait to be polled.",
         QueueFull => "queue_full": "A packet for the device while too many wait.",
@@ -73,8 +78,23 @@ pub struct EchoRequest {
     pub remote: IpAddr,
     /// Its number, which the reply repeats.
     pub sequence: u16,
+    /// Hops that it may still go, at least 1: this one is taken off.
+    pub hop_limit: u8,
     /// What the reply repeats.
     pub data: Bytes,
+}
+
+/// What became of an echo request that was carried upstream, when it was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EchoError {
+    /// Whom it asked.
+    pub remote: IpAddr,
+    /// Its number.
+    pub sequence: u16,
+    /// What is said of it.
+    pub kind: Kind,
+    /// Who says it, where that is known: a router on the way.
+    pub reporter: Option<IpAddr>,
 }
 
 /// What happened on an [`Interface`].
@@ -157,6 +177,7 @@ impl Interface {
     pub fn new(config: InterfaceConfig, seed: &Seed) -> Result<Self, BadMtu> {
         let budget = Budget::new(config.stack.tun_mtu, config.egress_mtu, config.overhead)?;
         let queries = nat::Config {
+            sessions_max: config.nat.sessions_max.min(QUERIES_MAX),
             filtering: nat::Filtering::AddressDependent,
             ..config.nat
         };

@@ -282,6 +282,7 @@ impl Interface {
             client: header.source,
             remote: header.destination,
             sequence: echo.sequence,
+            hop_limit: header.hop_limit.saturating_sub(1),
             data: Bytes::copy_from_slice(data),
         }));
     }

@@ -3,7 +3,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use sansbox_core::Instant;
 
-use super::{Drop, Interface, QueryId};
+use super::{Drop, EchoError, Interface, QueryId};
 use crate::batch::{Checksum, TxBatch};
 use crate::fragment::fragment;
 use crate::icmp::{Kind, Subject, emit_echo_reply};
@@ -112,25 +112,40 @@ impl Interface {
             return self.dropped(Drop::NoSession);
         };
         let remote = canonical(destination);
-        self.tell_about(now, kind, Subject::Udp { client, remote })
+        self.tell_about(now, kind, None, Subject::Udp { client, remote })
     }
 
-    /// Tells a client that its echo requests to `remote` do not arrive; see [`Self::udp_error`].
-    pub fn echo_error(&mut self, now: Instant, query: QueryId, remote: IpAddr, kind: Kind) -> bool {
+    /// Tells a client that an echo request of its did not arrive; see [`Self::udp_error`].
+    pub fn echo_error(&mut self, now: Instant, query: QueryId, error: &EchoError) -> bool {
         let Some(client) = self.queries.client(query.0) else {
             return self.dropped(Drop::NoSession);
         };
         let subject = Subject::Echo {
             client: client.ip(),
-            remote: remote.to_canonical(),
+            remote: error.remote.to_canonical(),
             identifier: client.port(),
+            sequence: error.sequence,
         };
-        self.tell_about(now, kind, subject)
+        let reporter = error.reporter.map(|reporter| reporter.to_canonical());
+        self.tell_about(now, error.kind, reporter, subject)
     }
 
-    fn tell_about(&mut self, now: Instant, kind: Kind, subject: Subject) -> bool {
+    /// Counts an echo request that is not carried. The client is told with
+    /// [`Self::echo_error`], or not at all.
+    pub fn count_refused_echo(&mut self) {
+        self.drops.count(Drop::EchoRefused);
+    }
+
+    fn tell_about(
+        &mut self,
+        now: Instant,
+        kind: Kind,
+        reporter: Option<IpAddr>,
+        subject: Subject,
+    ) -> bool {
         self.made.clear();
-        let told = self.icmp.error_for(now, kind, subject, &mut self.made);
+        let made = &mut self.made;
+        let told = self.icmp.error_by(now, kind, reporter, subject, made);
         told.is_ok() && self.send_made()
     }
 

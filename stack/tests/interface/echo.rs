@@ -1,7 +1,9 @@
 //! Echo requests in every mode.
+use core::net::IpAddr;
 use sansbox_stack::{
     InterfaceConfig, InterfaceEvent,
     icmp::{EchoMode, Kind},
+    interface::{EchoError, EchoRequest},
 };
 
 use crate::bench::{Bench, SECOND, changed, echo, read_icmp};
@@ -72,14 +74,15 @@ fn relay_carries_the_request_and_the_true_answer() {
         );
         assert_eq!((kind, rest), ((reply, 0), &b"\x00\x4d\x00\x05payload"[..]));
         // An error comes back about the same query.
-        assert!(
-            bench
-                .interface
-                .echo_error(now, query, asked.remote, Kind::HostUnreachable)
-        );
+        assert!(bench.interface.echo_error(
+            now,
+            query,
+            &error(&asked, Kind::HostUnreachable, None)
+        ));
         let sent = bench.sent();
-        let (_, _, kind, _) = read_icmp(&sent[0]);
+        let (_, _, kind, rest) = read_icmp(&sent[0]);
         assert_eq!(kind, if request == 8 { (3, 1) } else { (1, 3) });
+        assert!(rest.ends_with(b"\x00\x4d\x00\x05"), "identifier and number");
         // A minute later (RFC 5508) the query is over.
         bench.events.clear();
         bench.wait_until(60 * SECOND + 1);
@@ -90,6 +93,50 @@ fn relay_carries_the_request_and_the_true_answer() {
                 .interface
                 .send_echo_reply(now, query, asked.remote, 6, b"")
         );
+    }
+}
+
+fn error(asked: &EchoRequest, kind: Kind, reporter: Option<&str>) -> EchoError {
+    EchoError {
+        remote: asked.remote,
+        sequence: asked.sequence,
+        kind,
+        reporter: reporter.map(|ip| ip.parse().expect("an address")),
+    }
+}
+
+#[test]
+fn a_router_on_the_way_stays_who_it_is() {
+    let routers = ["198.51.100.1", "2001:db8:1::1"];
+    for ((client, remote, request, _), router) in [V4, V6].into_iter().zip(routers) {
+        let mut bench = bench(EchoMode::Relay);
+        let hops = if request == 8 { 8 } else { 7 };
+        let packet = changed(echo(client, remote, request, 1, 5, b""), |packet| {
+            packet[hops] = 3;
+        });
+        bench.turn(&[packet]);
+        let asked = match &bench.events[..] {
+            [InterfaceEvent::Echo(asked)] => asked.clone(),
+            _ => panic!("{:?}", bench.events),
+        };
+        assert_eq!(asked.hop_limit, 2);
+        let (now, kind) = (bench.now(), Kind::HopLimitExceeded);
+        // The device, the client itself and the other family are not who said it.
+        let other = routers.into_iter().find(|other| *other != router);
+        for (reporter, is_taken) in [
+            (Some(router), true),
+            (Some(client), false),
+            (other, false),
+            (None, false),
+        ] {
+            let told = error(&asked, kind, reporter);
+            assert!(bench.interface.echo_error(now, asked.query, &told));
+            let (from, to, kind, _) = read_icmp(&bench.sent()[0]);
+            assert_eq!(kind, if request == 8 { (11, 0) } else { (3, 0) });
+            assert_eq!(to.to_string(), client);
+            let router: IpAddr = router.parse().expect("an address");
+            assert_eq!(from == router, is_taken, "{reporter:?}");
+        }
     }
 }
 

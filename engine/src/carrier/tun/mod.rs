@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `flows.rs` | TCP connections: what their streams have to do |
 //! | `datagrams.rs` | UDP mappings: datagrams as records |
+//! | `echo.rs` | echo requests that are carried |
 //! | `frame.rs` | packets of a batch, with or without `virtio_net_hdr` |
 //! | `settings.rs` | what may be changed while it is served |
 mod datagrams;
+mod echo;
 mod flows;
 mod frame;
 mod settings;
@@ -15,7 +17,7 @@ pub use frame::{owner, prefix};
 pub use sansbox_stack::{Handshake, icmp::EchoMode};
 pub use settings::{BadSettings, Settings};
 
-use super::{Carrier, Event, Path, Stream, StreamLimits, Transmit};
+use super::{Carrier, EchoAnswer, Event, Path, Stream, StreamLimits, Transmit};
 use crate::{
     config::model::{Network, RejectMethod, Tun},
     ids::InboundId,
@@ -26,12 +28,14 @@ use crate::{
 use bytes::BytesMut;
 use core::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 use datagrams::Mappings;
+use echo::Queries;
 use flows::Flows;
 use frame::Batch;
+use ipnet::IpNet;
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed, Target};
 use sansbox_stack::{
     Config, FlowId, Interface, InterfaceConfig, InterfaceEvent, Reject, TxBatch,
@@ -67,6 +71,7 @@ pub struct Client {
     interface: Interface,
     flows: Flows,
     mappings: Mappings,
+    queries: Queries,
     batch: Batch,
     events: VecDeque<Event>,
     gate: Gate,
@@ -96,6 +101,7 @@ impl Client {
             interface,
             flows: Flows::default(),
             mappings: Mappings::default(),
+            queries: Queries::default(),
             batch: Batch::new(device.has_offload),
             events: VecDeque::new(),
             gate: Gate { plan, inbound },
@@ -122,8 +128,12 @@ impl Client {
                 }
                 // Of one remote only, and datagrams are lost in silence on the way back.
                 InterfaceEvent::Refused(..) => {}
-                // The configuration refuses to have them relayed.
-                InterfaceEvent::Echo(_) | InterfaceEvent::EchoEnded(_) => {}
+                InterfaceEvent::Echo(asked) => {
+                    let (interface, events) = (&mut self.interface, &mut self.events);
+                    self.queries
+                        .asked(now, &self.gate, interface, asked, events);
+                }
+                InterfaceEvent::EchoEnded(query) => self.queries.end(query, &mut self.events),
             }
         }
     }
@@ -153,8 +163,16 @@ impl Carrier for Client {
     /// It looks nothing up.
     fn resolved(&mut self, _: Instant, _: Result<&[IpAddr], Refusal>) {}
 
-    /// It has a device in place of sockets.
-    fn bound(&mut self, _: Instant, _: Path, _: Result<(), Refusal>) {}
+    /// The only sockets that it has are for echo requests.
+    fn bound(&mut self, _: Instant, path: Path, result: Result<(), Refusal>) {
+        self.queries.bound(path, result);
+    }
+
+    fn handle_echo(&mut self, now: Instant, path: Path, answer: EchoAnswer) {
+        let interface = &mut self.interface;
+        self.queries.answered(now, interface, path, answer);
+        self.follow(now);
+    }
 
     fn handle_datagram(&mut self, _: Instant, _: Path, _: SocketAddr, _: BytesMut) -> bool {
         false
@@ -301,14 +319,7 @@ struct Gate {
 
 impl Gate {
     fn refuses(&self, source: SocketAddr, target: &Target) -> Option<Reject> {
-        let verdict = self.plan.route(&Metadata {
-            inbound: self.inbound,
-            network: Network::Tcp,
-            source,
-            target,
-            user: None,
-        });
-        match verdict.decision {
+        match self.decide(Network::Tcp, source, target) {
             Decision::Route(_) => None,
             Decision::Reject { method, .. } => Some(match method {
                 RejectMethod::Default => Reject::PolicyReset,
@@ -316,11 +327,47 @@ impl Gate {
             }),
         }
     }
+
+    fn decide(&self, network: Network, source: SocketAddr, target: &Target) -> Decision {
+        let verdict = self.plan.route(&Metadata {
+            inbound: self.inbound,
+            network,
+            source,
+            target,
+            user: None,
+        });
+        verdict.decision
+    }
+}
+
+/// What the stack says for itself comes from: the next address in the network of the device, whose
+/// own address is mostly that of the client itself, who takes nothing from there.
+fn far_end(network: &IpNet) -> IpAddr {
+    let own = network.addr();
+    let near: [Option<IpAddr>; 2] = match own {
+        IpAddr::V4(ip) => {
+            let bits = ip.to_bits();
+            [bits.checked_add(1), bits.checked_sub(1)]
+                .map(|near| near.map(|near| Ipv4Addr::from_bits(near).into()))
+        }
+        IpAddr::V6(ip) => {
+            let bits = ip.to_bits();
+            [bits.checked_add(1), bits.checked_sub(1)]
+                .map(|near| near.map(|near| Ipv6Addr::from_bits(near).into()))
+        }
+    };
+    // A network of two addresses has no other ones.
+    let is_pair = network.max_prefix_len() - network.prefix_len() <= 1;
+    let is_host = |ip: &IpAddr| {
+        let is_edge = *ip == network.network() || *ip == network.broadcast();
+        network.contains(ip) && (is_pair || !is_edge)
+    };
+    near.into_iter().flatten().find(is_host).unwrap_or(own)
 }
 
 /// What the stack is made with for a device.
 fn interface_config(tun: &Tun, device: Device) -> InterfaceConfig {
-    let addresses = || tun.address.iter().map(ipnet::IpNet::addr);
+    let addresses = || tun.address.iter().map(far_end);
     let defaults = InterfaceConfig::default();
     InterfaceConfig {
         stack: Config {
@@ -352,5 +399,29 @@ fn interface_config(tun: &Tun, device: Device) -> InterfaceConfig {
         // A sender that finds out the way's MTU is told it; for the others the kernel's socket cuts.
         carrier: mtu::Carrier::Packets,
         ..defaults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_far_end_is_another_host_of_the_network() {
+        for (network, far) in [
+            ("10.11.12.1/30", "10.11.12.2"),
+            ("10.11.12.2/30", "10.11.12.1"),
+            ("10.0.0.254/24", "10.0.0.253"),
+            ("10.0.0.6/31", "10.0.0.7"),
+            ("10.0.0.7/31", "10.0.0.6"),
+            ("10.0.0.7/32", "10.0.0.7"),
+            ("255.255.255.255/32", "255.255.255.255"),
+            ("fd00::1/126", "fd00::2"),
+            ("fd00::/127", "fd00::1"),
+            ("fd00::7/128", "fd00::7"),
+        ] {
+            let found = far_end(&network.parse().expect("a network"));
+            assert_eq!(found.to_string(), far, "{network}");
+        }
     }
 }

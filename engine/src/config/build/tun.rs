@@ -291,22 +291,14 @@ impl Builder<'_> {
 
     fn icmp_echo(&mut self, record: &mut Record) -> Option<EchoMode> {
         const KEY: &str = "icmp_echo";
-        if record.text(KEY) == "relay" {
-            let relay = take_text(record, KEY)?;
-            let kind = ErrorKind::NotSupportedYet {
-                noun: KEY,
-                name: relay.value,
-                instead: Some("`reply` answers here, for every address"),
-            };
-            self.problem(relay.span, kind);
-            return None;
-        }
         let modes = [
             ("off", EchoMode::Off),
             ("reply", EchoMode::Reply),
+            ("relay", EchoMode::Relay),
             ("reject", EchoMode::Reject),
         ];
-        self.word(record, KEY, &modes, "`off`, `reply` or `reject`")
+        let expected = "`off`, `reply`, `relay` or `reject`";
+        self.word(record, KEY, &modes, expected)
     }
 
     /// What a word means; none when absent.

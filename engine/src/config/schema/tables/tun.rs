@@ -222,8 +222,11 @@ static EXTRAS: Object = Object {
             "icmp_echo",
             Kind::Text,
             "`reply`",
-            "Echo requests (ping): `off` drops them, `reply` answers for every address, `reject` \
-             tells that they are prohibited. `relay` is not supported yet.",
+            "Echo requests (ping): `off` drops them, `reply` answers for every address, `relay` sends \
+             them on and gives the true answers, `reject` tells that they are prohibited. Rules see \
+             what is to be relayed as UDP to port 0; only `direct` outbounds carry it, any other \
+             refuses it as prohibited, and so does a system whose `net.ipv4.ping_group_range` does \
+             not have the group of this process, unless that has CAP_NET_RAW.",
         ),
         yes(
             "udp_filtering",
