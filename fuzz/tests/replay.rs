@@ -29,7 +29,8 @@ fn replay(name: &str, target: Target) {
             })
             .collect();
         let join = workers.into_iter().map(|worker| worker.join());
-        join.flat_map(|part| part.expect("readable inputs")).collect()
+        join.flat_map(|part| part.expect("readable inputs"))
+            .collect()
     });
     assert!(failed.is_empty(), "{name} fails on {failed:#?}");
 }
