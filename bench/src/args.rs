@@ -158,12 +158,20 @@ pub(crate) struct TunPart {
 pub(crate) enum Part {
     /// Bytes of 10 clients.
     UpFew,
+    /// Bytes of 64 clients, each as rarely as one of 50,000.
+    UpRare,
+    /// Bytes of 50,000 clients, one after the other.
+    UpMany,
+    /// Bytes of 50,000 clients, in no order.
+    UpScattered,
     /// Bytes to 10 clients.
     DownFew,
-    /// Bytes of 50,000 clients.
-    UpMany,
-    /// Bytes to 50,000 clients.
+    /// Bytes to 64 clients, each as rarely as one of 50,000.
+    DownRare,
+    /// Bytes to 50,000 clients, one after the other.
     DownMany,
+    /// Bytes to 50,000 clients, in no order.
+    DownScattered,
     /// SYN to first byte of the answer.
     Connect,
     /// Memory of a flood of SYNs, limits as they come.

@@ -62,6 +62,7 @@ pub fn router_rules(data: &[u8]) {
     let route = Route {
         rules,
         final_outbound,
+        ..Route::default()
     };
     let compiled = Router::compile(&route, &inbound_tags, &outbound_tags, OutboundId(2));
     let router = match compiled {

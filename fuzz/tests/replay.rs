@@ -1,5 +1,9 @@
 //! Runs every committed input through its target: what was found once stays fixed.
-use std::{fs, panic, path::Path};
+use std::{
+    fs, panic,
+    path::{Path, PathBuf},
+    thread,
+};
 
 type Target = fn(&[u8]);
 
@@ -11,13 +15,23 @@ fn replay(name: &str, target: Target) {
     let mut files: Vec<_> = entries.map(|e| e.expect("an entry").path()).collect();
     files.sort();
     assert!(!files.is_empty(), "no inputs in {}", folder.display());
-    let failed: Vec<_> = files
-        .iter()
-        .filter(|file| {
-            let data = fs::read(file).expect("a readable input");
-            panic::catch_unwind(|| target(&data)).is_err()
-        })
-        .collect();
+    let fails = |file: &PathBuf| {
+        let data = fs::read(file).expect("a readable input");
+        panic::catch_unwind(|| target(&data)).is_err()
+    };
+    // One corpus takes longer than all others, so each is divided.
+    let parts = thread::available_parallelism().map_or(1, usize::from);
+    let failed: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..parts)
+            .map(|part| {
+                let files = files.iter().skip(part).step_by(parts);
+                scope.spawn(move || files.filter(|file| fails(file)).collect::<Vec<_>>())
+            })
+            .collect();
+        let join = workers.into_iter().map(|worker| worker.join());
+        join.flat_map(|part| part.expect("readable inputs"))
+            .collect()
+    });
     assert!(failed.is_empty(), "{name} fails on {failed:#?}");
 }
 

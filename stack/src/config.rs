@@ -1,6 +1,8 @@
 //! What can be set, and every limit of the stack.
 use std::time::Duration;
 
+use crate::sources::COUNT_MAX;
+
 /// Packets of a batch, unless the caller wants another number.
 pub const BATCH_SIZE: usize = 64;
 /// The most that a receive window may grow to, in bytes. A maximum: nothing is allocated for it.
@@ -102,7 +104,7 @@ pub struct Config {
     pub flows_max: u32,
     /// Half-open connections at a time; 4096.
     pub half_open_max: u32,
-    /// Half-open connections of one source address; 2048.
+    /// Half-open connections of one source address, at most 2^24 - 1; 2048.
     pub half_open_per_source: u32,
     /// How long a connection may wait for [`crate::Stack::accept`]; 10 s.
     pub dial_deadline: Duration,
@@ -147,6 +149,7 @@ impl Config {
     #[must_use]
     pub(crate) fn bounded(mut self) -> Self {
         self.tun_mtu = self.tun_mtu.max(TUN_MTU_MIN);
+        self.half_open_per_source = self.half_open_per_source.min(COUNT_MAX);
         self.window_max = self.window_max.clamp(WINDOW_FLOOR, TCP_RX_BUFFER_SIZE);
         self.send_max = self.send_max.clamp(SEND_FLOOR, TCP_TX_BUFFER_SIZE);
         self

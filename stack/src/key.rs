@@ -103,11 +103,6 @@ impl FlowKey {
         ports.copy_from_slice(&[a, b, c, d]);
         hasher.write(&bytes);
     }
-
-    /// The client's address, as the limits per source count it.
-    pub(crate) const fn source_bytes(&self) -> [u8; 16] {
-        self.source
-    }
 }
 
 fn mapped(address: IpAddr) -> [u8; 16] {
@@ -150,6 +145,13 @@ impl Secrets {
     pub(crate) fn hash(&self, key: &FlowKey) -> u64 {
         let mut hasher = self.table.clone();
         key.write(&mut hasher);
+        hasher.finish()
+    }
+
+    /// The client's address, as the limits per source count it.
+    pub(crate) fn hash_source(&self, key: &FlowKey) -> u64 {
+        let mut hasher = self.table.clone();
+        hasher.write(&key.source);
         hasher.finish()
     }
 

@@ -40,6 +40,7 @@ pub mod key;
 mod list;
 pub mod mtu;
 pub mod nat;
+mod sources;
 mod stack;
 mod table;
 mod tcp;

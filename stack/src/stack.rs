@@ -4,7 +4,7 @@ mod handshake;
 mod input;
 mod output;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use sansbox_core::{Instant, Seed};
@@ -14,6 +14,7 @@ use crate::config::{CONTROL_QUEUE_MAX, Config, Handshake};
 use crate::counters::{Counters, DropReason};
 use crate::event::{Reject, ResetReason};
 use crate::key::{FlowId, FlowKey};
+use crate::sources::Sources;
 use crate::table::{Ages, Entry, Table};
 use crate::tcp::context::{Context, Received};
 use crate::tcp::flow::{After, Flow};
@@ -35,7 +36,8 @@ pub struct Stack {
     unasked: Ages,
     waiting: Ages,
     half_open: u32,
-    half_open_of: BTreeMap<[u8; 16], u32>,
+    /// The same by source.
+    sources: Sources,
     open: u32,
     /// Entries that may have something to send.
     dirty: VecDeque<u32>,
@@ -96,7 +98,7 @@ impl Stack {
             unasked: Ages::default(),
             waiting: Ages::default(),
             half_open: 0,
-            half_open_of: BTreeMap::new(),
+            sources: Sources::default(),
             open: 0,
             dirty: VecDeque::new(),
             control: VecDeque::new(),

@@ -30,6 +30,7 @@ impl Entry {
     }
 }
 
+/// As long as a cache line.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) entry: Entry,
@@ -39,6 +40,8 @@ pub(crate) struct Place {
     /// It waits in the queue of events.
     pub(crate) told: bool,
 }
+
+const _: () = assert!(size_of::<Place>() == 64);
 
 impl Place {
     /// The handle of the entry here, at `index`.
@@ -75,6 +78,11 @@ impl Table {
     /// Where [`Table::find`] looks for `key`.
     pub(crate) fn hash(&self, key: &FlowKey) -> u64 {
         self.secrets.hash(key)
+    }
+
+    /// What [`crate::sources::Sources`] counts the client of `key` by.
+    pub(crate) fn hash_source(&self, key: &FlowKey) -> u64 {
+        self.secrets.hash_source(key)
     }
 
     pub(crate) fn get(&self, index: u32) -> Option<&Place> {
@@ -174,13 +182,11 @@ impl Table {
 struct Link {
     older: u32,
     younger: u32,
-    within: bool,
 }
 
 const LOOSE: Link = Link {
     older: NIL,
     younger: NIL,
-    within: false,
 };
 
 /// Entries by age.
@@ -222,7 +228,6 @@ impl Ages {
             *link = Link {
                 older: self.youngest,
                 younger: NIL,
-                within: true,
             };
         }
         match self.links.get_mut(self.youngest as usize) {
@@ -238,12 +243,8 @@ impl Ages {
         let Some(link) = self.links.get_mut(index as usize) else {
             return;
         };
-        let Link {
-            older,
-            younger,
-            within,
-        } = std::mem::replace(link, LOOSE);
-        if !within {
+        let Link { older, younger } = std::mem::replace(link, LOOSE);
+        if older == NIL && self.oldest != index {
             return;
         }
         match self.links.get_mut(older as usize) {

@@ -127,3 +127,47 @@ fn an_idle_flow_costs_at_most_400_bytes() {
     let per_flow = heap().since(before).bytes / flows;
     assert!(per_flow <= 400, "{per_flow} bytes");
 }
+
+/// Clients, each with an address of its own. Nearly a power of two, for the reason above.
+fn clients() -> impl ExactSizeIterator<Item = Peer> {
+    (0..16_000_u16).map(|n| Peer::new(&format!("10.0.{}.{}:4000", n >> 8, n & 255), "192.0.2.9:80"))
+}
+
+/// With all that finds it, counts it and ends it.
+#[test]
+fn a_half_open_connection_costs_at_most_128_bytes() {
+    let clients = clients();
+    let count = clients.len();
+    let before = heap();
+    let mut bench = Bench::new(Config {
+        half_open_max: count as u32,
+        ..Config::default()
+    });
+    for mut client in clients {
+        client.begin(&mut bench);
+    }
+    assert_eq!(bench.stack.half_open_flows() as usize, count);
+    let each = heap().since(before).bytes / count as i64;
+    assert!(each <= 128, "{each} bytes");
+}
+
+#[test]
+fn a_connection_in_time_wait_costs_at_most_128_bytes() {
+    let clients = clients();
+    let count = clients.len();
+    let before = heap();
+    let mut bench = Bench::new(Config::default());
+    for mut client in clients {
+        let flow = client.connect(&mut bench);
+        bench.stack.shutdown(at(bench.now), flow);
+        client.ack = bench.sent()[0].seq.wrapping_add(1);
+        bench.say(&[client.segment("FA", &[])]);
+        bench.events.clear();
+    }
+    assert_eq!(bench.stack.open_flows(), 0);
+    let each = heap().since(before).bytes / count as i64;
+    assert!(each <= 128, "{each} bytes");
+    // The first one is still known.
+    let first = Peer::new("10.0.0.0:4000", "192.0.2.9:80");
+    assert_eq!(bench.say(&[first.segment("FA", &[])])[0].flags, "A");
+}

@@ -215,3 +215,43 @@ fn every_byte_arrives_whatever_the_receiver_reports() {
         "losses were found without a timeout: {recovered}"
     );
 }
+
+/// RFC 7323 section 2: by no more than 14, and only when the SYN had the option.
+#[test]
+fn the_clients_windows_are_scaled_as_its_syn_said() {
+    for (shift, window, bytes) in [
+        (None, 3000, 3000),
+        (Some(0), 3000, 3000),
+        (Some(3), 900, 7200),
+        (Some(14), 2, 32_768),
+        (Some(15), 2, 32_768),
+    ] {
+        let mut bench = Bench::new(Config::default());
+        let mut peer = Peer::v4();
+        (peer.shift, peer.window) = (shift, window);
+        let flow = peer.connect(&mut bench);
+        assert!(bench.write(flow, &[1; 60_000]));
+        let sent: usize = bench.sent().iter().map(|seen| seen.payload.len()).sum();
+        // What is left of the window at its edge may be too little for a packet.
+        assert!((bytes - 1000..=bytes).contains(&sent), "{shift:?}: {sent}");
+    }
+}
+
+/// A segment with old payload and a new acknowledgement brings a new window, and none is taken for
+/// where it was not given.
+#[test]
+fn a_window_begins_where_its_acknowledgement_does() {
+    let mut bench = Bench::new(Config::default());
+    let mut peer = Peer::v4();
+    peer.window = 2000;
+    let flow = peer.connect(&mut bench);
+    assert!(bench.write(flow, &[1; 10_000]));
+    let payload = |seen: &[Seen]| -> usize { seen.iter().map(|seen| seen.payload.len()).sum() };
+    assert_eq!(payload(&bench.sent()), 2000);
+    bench.say(&[peer.segment("A", b"abc")]);
+    bench.say(&[peer.segment_at("A", peer.seq + 3, peer.ack, b"def")]);
+    peer.window = 1000;
+    let sent = bench.say(&[peer.segment_at("A", peer.seq, peer.ack + 2000, b"abcdefghi")]);
+    assert_eq!(payload(&sent), 1000);
+    assert_eq!(bench.read(flow), b"abcdefghi");
+}

@@ -24,7 +24,8 @@ const QUOTED: [(&str, [f64; 5]); 2] = [
 /// Above the table of the terminator alone.
 const MEMORY: &str = "\n## The terminator alone\n\nIn memory, without a kernel: packets of 1400 bytes \
      of payload, checksums in software both ways, on one core. What making the clients' packets costs \
-     is not counted. The ratio of 50,000 flows is to 10 flows. New flows include the RST that ends \
+     is not counted; a rate is that of the best of five rounds in one process. Ratios are to 10 flows. \
+     Rare packets are alone in their batch, as those of 50,000 flows are. New flows include the RST that ends \
      them. A flood's SYNs come from addresses of their own; between its batches of 64, open flows \
      send as many packets, and what these take is compared with what they took before. Memory is \
      what a process of its own grows by.\n\n";

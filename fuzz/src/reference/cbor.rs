@@ -185,10 +185,8 @@ fn entries(item: Item, mut set: impl FnMut(u64, Item) -> Option<()>) -> Option<(
     let Item::Map(entries) = item else {
         return None;
     };
-    entries.into_iter().try_for_each(|(key, value)| match key {
-        Item::Uint(key) => set(key, value),
-        _ => None,
-    })
+    let mut entries = entries.into_iter();
+    entries.try_for_each(|(key, value)| set(uint(key)?, value))
 }
 
 fn profile(root: Item) -> Option<Profile> {
@@ -283,9 +281,10 @@ fn obfuscation(item: Item) -> Option<Obfuscation> {
 }
 
 fn uint(item: Item) -> Option<u64> {
-    match item {
-        Item::Uint(n) => Some(n),
-        _ => None,
+    if let Item::Uint(n) = item {
+        Some(n)
+    } else {
+        None
     }
 }
 
@@ -294,10 +293,10 @@ fn count(item: Item) -> Option<i64> {
 }
 
 fn int(item: Item) -> Option<i64> {
-    match item {
-        Item::Uint(n) => i64::try_from(n).ok(),
-        Item::Negative(n) => i64::try_from(n).ok().map(|n| -1 - n),
-        _ => None,
+    if let Item::Negative(n) = item {
+        i64::try_from(n).ok().map(|n| -1 - n)
+    } else {
+        count(item)
     }
 }
 
@@ -306,24 +305,27 @@ fn millis(item: Item) -> Option<Nanos> {
 }
 
 fn text(item: Item) -> Option<String> {
-    match item {
-        Item::Text(text) => Some(text),
-        Item::Nothing => Some(String::new()),
-        _ => None,
+    if let Item::Text(text) = item {
+        Some(text)
+    } else {
+        matches!(item, Item::Nothing).then(String::new)
     }
 }
 
 fn boolean(item: Item) -> Option<bool> {
-    match item {
-        Item::Bool(yes) => Some(yes),
-        _ => None,
+    if let Item::Bool(yes) = item {
+        Some(yes)
+    } else {
+        None
     }
 }
 
 fn key_bytes(item: Item) -> Option<Option<[u8; 32]>> {
-    match item {
-        Item::Bytes(bytes) if bytes.is_empty() => Some(None),
-        Item::Bytes(bytes) => bytes.try_into().ok().map(Some),
-        _ => None,
+    let Item::Bytes(bytes) = item else {
+        return None;
+    };
+    if bytes.is_empty() {
+        return Some(None);
     }
+    bytes.try_into().ok().map(Some)
 }

@@ -206,8 +206,11 @@ fn request_v5<'a>(start: Expected<'a>, owner: &Owner, rest: &'a [u8]) -> Expecte
         3 => Command::UdpAssociate,
         _ => return start.end(&refused(7), Ending::Closed, &[]),
     };
-    let Ok(host) = host else {
-        return start.end(&refused(4), Ending::Closed, &[]);
+    let host = match (host, command) {
+        (Ok(host), _) => host,
+        // Where the client will send from is not known: it does not matter.
+        (Err(_), Command::UdpAssociate) => Host::Ip(IpAddr::from([0; 4])),
+        (Err(_), Command::Connect) => return start.end(&refused(4), Ending::Closed, &[]),
     };
     let target = Target::new(host, u16::from_be_bytes([port[0], port[1]]));
     let reply = |verdict: Result<SocketAddr, Refusal>| match verdict {

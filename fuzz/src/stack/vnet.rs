@@ -135,7 +135,7 @@ impl Super {
             )
         } else {
             let seq = self.seq.wrapping_add(passed as u32).to_be_bytes();
-            let offset = (20 + self.options.len()) as u8 / 4 << 4;
+            let offset = ((20 + self.options.len()) as u8 / 4) << 4;
             let rest = [0, 0, 0, 77, offset, flags, 2, 0, 0, 0, 0, 0];
             let parts = [&ports[..], &seq, &rest, &self.options, payload];
             (parts.concat(), 16)

@@ -3,7 +3,7 @@ use sansbox_core::Instant;
 
 use super::Stack;
 use super::events::Queued;
-use crate::config::{Handshake, SYN_ACK_RETRANSMITS_MAX};
+use crate::config::Handshake;
 use crate::counters::DropReason;
 use crate::event::CancelReason;
 use crate::table::Entry;
@@ -26,7 +26,8 @@ impl Stack {
         segment: &Segment<'_>,
         last: Option<u32>,
     ) {
-        if let Err(reason) = self.make_room(segment) {
+        let source = self.table.hash_source(&segment.key);
+        if let Err(reason) = self.make_room(source) {
             self.context.counters.drop(reason);
             return;
         }
@@ -37,18 +38,15 @@ impl Stack {
             // Behind the old connection's numbers, so that its segments are old to the client.
             iss = last.wrapping_add(1 << 17);
         }
-        let mut half = HalfOpen::new(segment, iss, &self.context, now);
+        let mut half = HalfOpen::new(segment, iss, &self.context);
         let answer = self.context.config.handshake == Handshake::Fast;
         if answer {
             half.answer(now);
         }
-        let deadline = half.deadline(&self.context.config);
+        let deadline = now + half.patience(&self.context.config);
         let index = self.table.insert(Entry::HalfOpen(half));
         self.half_open += 1;
-        *self
-            .half_open_of
-            .entry(segment.key.source_bytes())
-            .or_default() += 1;
+        self.sources.add(source);
         self.wheel.set(index, deadline);
         if answer {
             self.unasked.push(index);
@@ -59,10 +57,9 @@ impl Stack {
     }
 
     /// Is there room for one more? The oldest that nobody was asked about makes some.
-    fn make_room(&mut self, segment: &Segment<'_>) -> Result<(), DropReason> {
+    fn make_room(&mut self, source: u64) -> Result<(), DropReason> {
         let config = &self.context.config;
-        let of_source = self.half_open_of.get(&segment.key.source_bytes());
-        if of_source.copied().unwrap_or_default() >= config.half_open_per_source {
+        if self.sources.count(source) >= config.half_open_per_source {
             return Err(DropReason::SourceFull);
         }
         let half_open_full = self.half_open >= config.half_open_max;
@@ -92,7 +89,7 @@ impl Stack {
             return;
         }
         half.answer(now);
-        let deadline = half.deadline(&self.context.config);
+        let deadline = now + half.patience(&self.context.config);
         self.wheel.set(index, deadline);
         self.mark_dirty(index);
     }
@@ -217,13 +214,7 @@ impl Stack {
     fn forget_half_open(&mut self, index: u32, half: &HalfOpen) {
         self.unasked.remove(index);
         self.half_open -= 1;
-        let source = half.key.source_bytes();
-        if let Some(count) = self.half_open_of.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
-                self.half_open_of.remove(&source);
-            }
-        }
+        self.sources.subtract(self.table.hash_source(&half.key));
     }
 
     /// A half-open connection's wait is over.
@@ -232,10 +223,8 @@ impl Stack {
         else {
             return;
         };
-        if half.answered() && half.repeated < SYN_ACK_RETRANSMITS_MAX {
-            half.repeated += 1;
-            half.since = now;
-            let deadline = half.deadline(&self.context.config);
+        if half.repeat() {
+            let deadline = now + half.patience(&self.context.config);
             self.wheel.set(index, deadline);
             self.mark_dirty(index);
             return;

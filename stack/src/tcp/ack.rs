@@ -60,9 +60,11 @@ impl Flow {
     }
 
     /// Takes the window if the segment is not older than the one that brought the last. Did it
-    /// change?
+    /// change? What acknowledges more is newer even where it repeats payload, which RFC 9293 does
+    /// not say: the window begins where the acknowledgement does, and would else move with it.
     fn update_window(&mut self, segment: &Segment<'_>) -> bool {
-        let newer = before(self.snd_wl1, segment.seq)
+        let newer = after(segment.ack, self.snd_una)
+            || before(self.snd_wl1, segment.seq)
             || (self.snd_wl1 == segment.seq && !after(self.snd_wl2, segment.ack));
         if !newer {
             return false;

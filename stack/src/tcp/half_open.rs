@@ -5,7 +5,8 @@ use sansbox_core::Instant;
 
 use super::context::Context;
 use crate::config::{
-    Config, MSS_DEFAULT_V4, MSS_DEFAULT_V6, MSS_MIN, WINDOW_FLOOR, WINDOW_SHIFT, WINDOW_START,
+    Config, MSS_DEFAULT_V4, MSS_DEFAULT_V6, MSS_MIN, SYN_ACK_RETRANSMITS_MAX, WINDOW_FLOOR,
+    WINDOW_SHIFT, WINDOW_START,
 };
 use crate::key::FlowKey;
 use crate::wire::emit::{Header, Options};
@@ -18,26 +19,28 @@ const LARGE_WINDOW: u8 = 1 << 3;
 const MIDDLE_WINDOW: u8 = 1 << 4;
 const SHUT: u8 = 1 << 5;
 
-/// At most 64 bytes, so that a flood of SYNs costs little: no buffers, no list of options.
+/// At most 56 bytes, so that its place in the table has 64 and a flood of SYNs costs little: no
+/// buffers, no list of options.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HalfOpen {
-    /// When the SYN came; after the answer, when the SYN-ACK was sent last.
-    pub(crate) since: Instant,
     pub(crate) key: FlowKey,
     /// The client's initial sequence number.
     pub(crate) irs: u32,
     /// Ours.
     pub(crate) iss: u32,
+    /// When the SYN-ACK was sent first, in microseconds, of which the lowest bits say enough of a
+    /// time that is over in seconds.
+    answered_at: u32,
     pub(crate) window: u16,
     mss: Option<std::num::NonZeroU16>,
     pub(crate) shift: Option<u8>,
     flags: u8,
     /// SYN-ACKs sent because no answer came.
-    pub(crate) repeated: u8,
+    repeated: u8,
 }
 
 impl HalfOpen {
-    pub(crate) fn new(segment: &Segment<'_>, iss: u32, context: &Context, now: Instant) -> Self {
+    pub(crate) fn new(segment: &Segment<'_>, iss: u32, context: &Context) -> Self {
         // The first window is promised here, and kept however many others are promised until
         // then: a promise cannot be taken back.
         let spent = context.budget.windows;
@@ -51,10 +54,10 @@ impl HalfOpen {
             flags |= SACK;
         }
         Self {
-            since: now,
             key: segment.key,
             irs: segment.seq,
             iss,
+            answered_at: 0,
             window: segment.window,
             mss: segment.options.mss.and_then(std::num::NonZeroU16::new),
             shift: segment.options.shift,
@@ -83,7 +86,16 @@ impl HalfOpen {
 
     pub(crate) const fn answer(&mut self, now: Instant) {
         self.flags |= ANSWERED;
-        self.since = now;
+        self.answered_at = low_micros(now);
+    }
+
+    /// May the SYN-ACK be sent again? Then it is about to be.
+    pub(crate) const fn repeat(&mut self) -> bool {
+        let may = self.answered() && self.repeated < SYN_ACK_RETRANSMITS_MAX;
+        if may {
+            self.repeated += 1;
+        }
+        may
     }
 
     /// Did the caller end its direction already?
@@ -95,18 +107,19 @@ impl HalfOpen {
         self.flags |= SHUT;
     }
 
-    /// When its wait is over.
-    pub(crate) fn deadline(&self, config: &Config) -> Instant {
+    /// How long it waits for what comes next: the caller's decision, or the client's answer.
+    pub(crate) const fn patience(&self, config: &Config) -> Duration {
         if self.answered() {
-            self.since + Duration::from_secs(1 << self.repeated.min(8))
+            Duration::from_secs(1 << self.repeated)
         } else {
-            self.since + config.dial_deadline
+            config.dial_deadline
         }
     }
 
     /// Time from the SYN-ACK to `now`, if it was sent once.
     pub(crate) fn round_trip(&self, now: Instant) -> Option<Duration> {
-        (self.repeated == 0).then(|| now.saturating_duration_since(self.since))
+        let passed = low_micros(now).wrapping_sub(self.answered_at);
+        (self.repeated == 0).then(|| Duration::from_micros(passed.into()))
     }
 
     /// The window of the SYN-ACK, which is never scaled.
@@ -148,6 +161,10 @@ impl HalfOpen {
     }
 }
 
+const fn low_micros(time: Instant) -> u32 {
+    (time.as_nanos() / 1000) as u32
+}
+
 /// The MSS that the device allows, whatever the path behind the stack carries.
 pub(crate) fn receive_mss(key: &FlowKey, config: &Config) -> u16 {
     let headers = if key.is_v4() { 40 } else { 60 };
@@ -155,6 +172,6 @@ pub(crate) fn receive_mss(key: &FlowKey, config: &Config) -> u16 {
 }
 
 const _: () = assert!(
-    size_of::<HalfOpen>() <= 64,
+    size_of::<HalfOpen>() <= 56,
     "a flood of SYNs must cost little"
 );

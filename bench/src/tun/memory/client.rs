@@ -24,13 +24,56 @@ const PORT_FIRST: u32 = 1024;
 const PORTS: u32 = 60_000;
 const SEQUENCE_FIRST: u32 = 1000;
 
-/// What the client knows of its connection.
-#[derive(Debug, Clone)]
+/// The address of the first client.
+const ADDRESS_FIRST: u32 = 0x0a00_0001;
+/// The address of the first client that nobody answers to.
+const ADDRESS_SPOOFED: u32 = 0x0b00_0001;
+/// A handle that no flow has.
+const NO_FLOW: u64 = u64::MAX;
+
+/// What changes of a client: little, so that the cache misses at many flows are the stack's.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Client {
-    header: [u8; HEADER_BYTES],
-    pub(super) flow: Option<FlowId>,
+    flow: u64,
     pub(super) seq: u32,
     pub(super) ack: u32,
+}
+
+const _: () = assert!(size_of::<Client>() == 16);
+
+/// Where a client is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Place {
+    address: u32,
+    port: u32,
+}
+
+impl Place {
+    /// The client with that number has an address and a port of its own.
+    pub(super) const fn of(n: u32) -> Self {
+        Self {
+            address: ADDRESS_FIRST + n / PORTS,
+            port: PORT_FIRST + n % PORTS,
+        }
+    }
+
+    /// One that nobody answers to: each has another address.
+    pub(super) const fn spoofed(n: u32) -> Self {
+        Self {
+            address: ADDRESS_SPOOFED + n,
+            port: PORT_FIRST + n % PORTS,
+        }
+    }
+
+    /// The number of the client there.
+    pub(super) fn number(at: SocketAddr) -> Option<u32> {
+        let IpAddr::V4(address) = at.ip() else {
+            return None;
+        };
+        let row = address.to_bits().checked_sub(ADDRESS_FIRST)?;
+        let n = row.checked_mul(PORTS)? + u32::from(at.port()).checked_sub(PORT_FIRST)?;
+        (Self::of(n).port == u32::from(at.port())).then_some(n)
+    }
 }
 
 /// Sum of 16-bit words (RFC 1071). An odd byte at the end is left out.
@@ -56,61 +99,45 @@ fn low_half(n: u32) -> [u8; 2] {
 }
 
 impl Client {
-    /// The client with that number has an address and a port of its own.
-    pub(super) fn new(n: u32) -> Self {
-        Self::at(0x0a00_0001 + n / PORTS, PORT_FIRST + n % PORTS)
+    /// Before its SYN.
+    pub(super) const NEW: Self = Self {
+        flow: NO_FLOW,
+        seq: SEQUENCE_FIRST,
+        ack: 0,
+    };
+
+    /// Its connection, when it is open.
+    pub(super) fn flow(&self) -> Option<FlowId> {
+        (self.flow != NO_FLOW).then(|| FlowId::from_bits(self.flow))
     }
 
-    /// One that nobody answers to: each has another address.
-    pub(super) fn spoofed(n: u32) -> Self {
-        Self::at(0x0b00_0001 + n, PORT_FIRST + n % PORTS)
-    }
-
-    fn at(address: u32, port: u32) -> Self {
-        let mut header = [0; HEADER_BYTES];
-        header[0] = 0x45;
-        header[8..10].copy_from_slice(&[64, 6]);
-        header[12..16].copy_from_slice(&address.to_be_bytes());
-        header[16..20].copy_from_slice(&[192, 0, 2, 9]);
-        header[20..22].copy_from_slice(&low_half(port));
-        header[22..24].copy_from_slice(&[1, 187]);
-        header[32] = 0x50;
-        header[34..36].copy_from_slice(&[0xff, 0xff]);
-        Self {
-            header,
-            flow: None,
-            seq: SEQUENCE_FIRST,
-            ack: 0,
-        }
-    }
-
-    /// Whether that is its address and port.
-    pub(super) fn is_at(&self, place: SocketAddr) -> bool {
-        let IpAddr::V4(address) = place.ip() else {
-            return false;
-        };
-        self.header[12..16] == address.octets() && self.header[20..22] == place.port().to_be_bytes()
+    /// Its connection is open.
+    pub(super) const fn open(&mut self, flow: FlowId) {
+        self.flow = flow.to_bits();
     }
 
     /// Writes the headers of a packet with `len` bytes of zeros behind them.
-    pub(super) fn packet(&self, to: &mut [u8], flags: u8, len: u16) {
+    pub(super) fn packet(&self, place: Place, to: &mut [u8], flags: u8, len: u16) {
         let header = &mut to[..HEADER_BYTES];
-        header.copy_from_slice(&self.header);
+        header[..12].copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0, 0, 64, 6, 0, 0]);
         header[2..4].copy_from_slice(&(40 + len).to_be_bytes());
+        header[12..16].copy_from_slice(&place.address.to_be_bytes());
+        header[16..20].copy_from_slice(&[192, 0, 2, 9]);
         let ip = fold(sum(&header[..20]));
         header[10..12].copy_from_slice(&ip.to_be_bytes());
+        header[20..22].copy_from_slice(&low_half(place.port));
+        header[22..24].copy_from_slice(&[1, 187]);
         header[24..28].copy_from_slice(&self.seq.to_be_bytes());
         header[28..32].copy_from_slice(&self.ack.to_be_bytes());
-        header[33] = flags;
-        header[36..38].copy_from_slice(&[0, 0]);
-        let tcp = fold(sum(&header[12..HEADER_BYTES]) + 6 + 20 + u64::from(len));
+        header[32..].copy_from_slice(&[0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        let tcp = fold(sum(&header[12..]) + 6 + 20 + u64::from(len));
         header[36..38].copy_from_slice(&tcp.to_be_bytes());
     }
 
     /// A SYN whose one option says that segments of 1400 bytes are welcome.
-    pub(super) fn syn(&self, to: &mut [u8]) {
+    pub(super) fn syn(&self, place: Place, to: &mut [u8]) {
         let packet = &mut to[..SYN_BYTES];
-        self.packet(packet, FLAG_SYN, 4);
+        self.packet(place, packet, FLAG_SYN, 4);
         packet[32] = 0x60;
         packet[36..38].copy_from_slice(&[0, 0]);
         packet[40..42].copy_from_slice(&[2, 4]);
@@ -120,9 +147,9 @@ impl Client {
     }
 
     /// Takes the headers of the answer to its SYN.
-    pub(super) fn answered(&mut self, header: &[u8]) -> Result<()> {
+    pub(super) fn answered(&mut self, place: Place, header: &[u8]) -> Result<()> {
         let header: &[u8; HEADER_BYTES] = header.first_chunk().context("a short answer")?;
-        let is_ours = header[22..24] == self.header[20..22];
+        let is_ours = header[22..24] == low_half(place.port);
         if !is_ours || header[33] & 0x3f != FLAG_SYN | FLAG_ACK {
             bail!("no answer to the SYN");
         }
@@ -132,5 +159,21 @@ impl Client {
         self.seq = SEQUENCE_FIRST.wrapping_add(1);
         self.ack = u32::from_be_bytes([a, b, c, d]).wrapping_add(1);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_found_by_its_place() {
+        for n in [0, 1, PORTS - 1, PORTS, 130_007] {
+            let Place { address, port } = Place::of(n);
+            let at = SocketAddr::from((address.to_be_bytes(), u16::try_from(port).unwrap()));
+            assert_eq!(Place::number(at), Some(n));
+        }
+        assert_eq!(Place::number(([10, 0, 0, 1], 80).into()), None);
+        assert_eq!(Place::number(([10, 0, 0, 1], 62_000).into()), None);
     }
 }

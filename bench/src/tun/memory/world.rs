@@ -1,5 +1,6 @@
 //! A stack and its clients in one thread, with memory for a wire. Only the stack's work is timed.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -7,13 +8,14 @@ use bytes::{Bytes, BytesMut};
 use sansbox_core::{Instant, Seed};
 use sansbox_stack::{Config, Event, RxPacket, Stack, TxBatch};
 
-use super::client::{Buffer, Client, FLAG_ACK, FLAG_RST, HEADER_BYTES, PAYLOAD_BYTES, SYN_BYTES};
+use super::client::{
+    Buffer, Client, FLAG_ACK, FLAG_RST, HEADER_BYTES, PAYLOAD_BYTES, Place, SYN_BYTES,
+};
+use super::load::Load;
 use crate::process::thread_cpu_time;
 
 /// Packets of a batch.
 pub(super) const BATCH: usize = 64;
-/// Virtual time between two batches.
-const STEP: Duration = Duration::from_micros(50);
 /// Measurements of what measuring costs.
 const EMPTY_LAPS: u32 = 10_000;
 
@@ -29,7 +31,10 @@ pub(super) fn lap_cost() -> Result<Duration> {
 /// Everything that takes part.
 pub(super) struct World {
     pub(super) stack: Stack,
-    pub(super) clients: Vec<Client>,
+    clients: Vec<Client>,
+    /// The number of the first client.
+    number: u32,
+    load: Load,
     buffers: Vec<Buffer>,
     batch: TxBatch,
     now: Instant,
@@ -43,20 +48,28 @@ pub(super) struct World {
 }
 
 impl World {
-    /// With the clients of those numbers, not connected yet.
-    pub(super) fn new(config: Config, numbers: std::ops::Range<u32>) -> Self {
+    /// With the clients of a load, not connected yet.
+    pub(super) fn new(config: Config, load: Load) -> Self {
         Self {
             stack: Stack::new(config, Seed::from_u64(1)),
-            clients: numbers.map(Client::new).collect(),
+            clients: vec![Client::NEW; load.flows],
+            number: 0,
+            load,
             buffers: vec![[0; HEADER_BYTES + PAYLOAD_BYTES]; BATCH],
             batch: TxBatch::new(BATCH),
-            now: Instant::ZERO + STEP,
+            now: Instant::ZERO + load.step,
             chunk: BytesMut::zeroed(PAYLOAD_BYTES).freeze(),
             spoofed: 0,
             consumed: 0,
             spent: Duration::ZERO,
             laps: 0,
         }
+    }
+
+    /// Other clients, as many, in the place of those that are there.
+    pub(super) fn renew(&mut self) {
+        self.number += self.clients.len() as u32;
+        self.clients.fill(Client::NEW);
     }
 
     /// Forgets the time that was spent so far, and the bytes.
@@ -95,7 +108,7 @@ impl World {
         answer: bool,
         mut shown: impl FnMut(&mut [Client], &[u8]) -> Result<()>,
     ) -> Result<()> {
-        self.now += STEP;
+        self.now += self.load.step;
         self.timed(|this| {
             let (now, stack) = (this.now, &mut this.stack);
             let packets: [RxPacket<'_>; BATCH] = std::array::from_fn(|n| {
@@ -104,12 +117,13 @@ impl World {
             });
             let packets = packets.get(..count).context("too many packets")?;
             stack.recv_batch(now, packets);
-            let mut opened = this.clients.iter_mut();
             while let Some(event) = stack.poll_event() {
                 match event {
                     Event::Open { flow, source, .. } => {
-                        let client = opened.find(|client| client.is_at(source));
-                        client.context("somebody else's flow opened")?.flow = Some(flow);
+                        let number = Place::number(source);
+                        let index = number.and_then(|number| number.checked_sub(this.number));
+                        let client = index.and_then(|n| this.clients.get_mut(n as usize));
+                        client.context("somebody else's flow opened")?.open(flow);
                     }
                     Event::Data(flow) => {
                         let pieces = stack.pieces(flow);
@@ -147,12 +161,16 @@ impl World {
     pub(super) fn connect(&mut self, hello: u16, answer: bool) -> Result<()> {
         for first in (0..self.clients.len()).step_by(BATCH) {
             let count = (self.clients.len() - first).min(BATCH);
-            self.fill(first, count, |client, buffer| client.syn(buffer));
-            let mut next = first;
+            let each = move |turn| turn;
+            self.fill(first..first + count, each, |client, place, buffer| {
+                client.syn(place, buffer)
+            });
+            let (mut next, number) = (first, self.number);
             self.turn((count, SYN_BYTES), false, |clients, header| {
                 let client = clients.get_mut(next).context("an answer too many")?;
+                let place = Place::of(number + next as u32);
                 next += 1;
-                client.answered(header)
+                client.answered(place, header)
             })?;
             self.wipe();
             ensure!(
@@ -160,8 +178,8 @@ impl World {
                 "{} SYNs without answer",
                 first + count - next
             );
-            self.fill(first, count, |client, buffer| {
-                client.packet(buffer, FLAG_ACK, hello);
+            self.fill(first..first + count, each, |client, place, buffer| {
+                client.packet(place, buffer, FLAG_ACK, hello);
                 client.seq = client.seq.wrapping_add(hello.into());
             });
             let len = HEADER_BYTES + usize::from(hello);
@@ -175,7 +193,7 @@ impl World {
                 "bytes without answer"
             );
         }
-        let open = self.clients.iter().filter(|client| client.flow.is_some());
+        let open = self.clients.iter().filter(|client| client.flow().is_some());
         ensure!(
             open.count() == self.clients.len(),
             "flows that did not open"
@@ -187,41 +205,53 @@ impl World {
     pub(super) fn reset_all(&mut self) -> Result<()> {
         for first in (0..self.clients.len()).step_by(BATCH) {
             let count = (self.clients.len() - first).min(BATCH);
-            self.fill(first, count, |client, buffer| {
-                client.packet(buffer, FLAG_RST, 0)
-            });
+            self.fill(
+                first..first + count,
+                |turn| turn,
+                |client, place, buffer| client.packet(place, buffer, FLAG_RST, 0),
+            );
             self.turn((count, HEADER_BYTES), false, |_, _| Ok(()))?;
         }
         ensure!(self.stack.open_flows() == 0, "flows that RST did not end");
         Ok(())
     }
 
-    /// Makes a packet of each of `count` clients from `first` on, around the end.
-    fn fill(&mut self, first: usize, count: usize, mut make: impl FnMut(&mut Client, &mut [u8])) {
-        let flows = self.clients.len();
-        for (n, buffer) in self.buffers.iter_mut().enumerate().take(count) {
-            if let Some(client) = self.clients.get_mut((first + n) % flows) {
-                make(client, buffer);
+    /// Makes a packet of the client that each of these turns is of.
+    fn fill(
+        &mut self,
+        turns: Range<usize>,
+        client: impl Fn(usize) -> usize,
+        mut make: impl FnMut(&mut Client, Place, &mut [u8]),
+    ) {
+        for (turn, buffer) in turns.zip(&mut self.buffers) {
+            let n = client(turn);
+            if let Some(client) = self.clients.get_mut(n) {
+                make(client, Place::of(self.number + n as u32), buffer);
             }
         }
     }
 
-    /// One batch up, from the clients that begin at `first`.
+    /// One batch up, from the clients whose turns begin at `first`.
     pub(super) fn up(&mut self, first: usize) -> Result<()> {
-        self.fill(first, BATCH, |client, buffer| {
-            client.packet(buffer, FLAG_ACK, PAYLOAD_BYTES as u16);
-            client.seq = client.seq.wrapping_add(PAYLOAD_BYTES as u32);
-        });
+        let load = self.load;
+        self.fill(
+            first..first + BATCH,
+            |turn| load.client(turn),
+            |client, place, buffer| {
+                client.packet(place, buffer, FLAG_ACK, PAYLOAD_BYTES as u16);
+                client.seq = client.seq.wrapping_add(PAYLOAD_BYTES as u32);
+            },
+        );
         self.turn((BATCH, HEADER_BYTES + PAYLOAD_BYTES), false, |_, _| Ok(()))
     }
 
-    /// One batch down, to the clients that begin at `first`, and their acknowledgements.
+    /// One batch down, to the clients whose turns begin at `first`, and their acknowledgements.
     pub(super) fn down(&mut self, first: usize) -> Result<()> {
+        let load = self.load;
         self.timed(|this| {
-            let flows = this.clients.len();
-            for n in 0..BATCH {
-                let client = this.clients.get((first + n) % flows);
-                let flow = client.and_then(|client| client.flow).context("no flow")?;
+            for turn in first..first + BATCH {
+                let client = this.clients.get(load.client(turn));
+                let flow = client.and_then(Client::flow).context("no flow")?;
                 let written = this.stack.write(flow, this.chunk.clone());
                 ensure!(written.is_ok(), "a chunk did not fit");
             }
@@ -233,17 +263,21 @@ impl World {
             ensure!(sent == BATCH, "{sent} packets went out, not {BATCH}");
             Ok(())
         })?;
-        self.fill(first, BATCH, |client, buffer| {
-            client.ack = client.ack.wrapping_add(PAYLOAD_BYTES as u32);
-            client.packet(buffer, FLAG_ACK, 0);
-        });
+        self.fill(
+            first..first + BATCH,
+            |turn| load.client(turn),
+            |client, place, buffer| {
+                client.ack = client.ack.wrapping_add(PAYLOAD_BYTES as u32);
+                client.packet(place, buffer, FLAG_ACK, 0);
+            },
+        );
         self.turn((BATCH, HEADER_BYTES), false, |_, _| Ok(()))
     }
 
     /// One batch of SYNs, each from an address of its own, that nobody goes on with.
     pub(super) fn flood(&mut self) -> Result<()> {
         for buffer in &mut self.buffers {
-            Client::spoofed(self.spoofed).syn(buffer);
+            Client::NEW.syn(Place::spoofed(self.spoofed), buffer);
             self.spoofed += 1;
         }
         self.turn((BATCH, SYN_BYTES), false, |_, _| Ok(()))?;
