@@ -49,9 +49,8 @@ pub(crate) struct Lookup {
 impl Sockets for Epoll {
     type Stream = TcpStream;
     type Lookup = Lookup;
-    /// No UDP: SOCKS answers UDP ASSOCIATE with "command not supported".
+    /// No UDP, which SOCKS tells its clients, and no splice(2): relays copy.
     type Datagrams = Infallible;
-    /// No splice(2): relays copy.
     type Conduit = Infallible;
     type Device = Infallible;
     type Echo = Infallible;
