@@ -98,6 +98,9 @@ impl Kernel {
             Body::Udp(data) => wire::datagram(ends, data, self.mtu, packet.id.0 as u32),
             Body::Icmp(icmp) => wire::error(ends, icmp).into_iter().collect(),
         };
+        if made.iter().any(Vec::is_empty) {
+            return Err("a packet of no bytes, which a kernel does not have");
+        }
         if made.iter().any(|bytes| bytes.len() > self.mtu) {
             return Err("longer than the device's MTU");
         }

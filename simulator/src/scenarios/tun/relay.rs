@@ -107,7 +107,7 @@ scenarios! {
         conversation(world, &Setting::default(), ORIGIN, 100_000)
     }
 
-    /// The same over IPv6.
+    /// The same conversation over IPv6.
     #[sometimes("super-packet written", "closed Completed")]
     fn tun_echo_v6(world) {
         conversation(world, &Setting::default(), ORIGIN_V6, 100_000)
