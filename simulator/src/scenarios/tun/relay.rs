@@ -136,7 +136,7 @@ scenarios! {
         by_socks(world, ORIGIN_V6)
     }
 
-    /// Through a tunnel.
+    /// Through a tunnel of paniq.
     #[sometimes("tunnel up")]
     fn tun_by_paniq(world) {
         by_paniq(world, Setting::default(), ORIGIN, 60_000)
@@ -244,7 +244,7 @@ scenarios! {
         over(world, "3ms ±2ms, dup 10%", plain_device())
     }
 
-    /// Everything at once.
+    /// Everything that can be set, at once.
     fn tun_bad_queue(world) {
         over(world, "4ms ±4ms, loss burst 1%/30%, dup 2%", TunSettings::new())
     }
