@@ -83,6 +83,24 @@ impl Flows {
         self.flows.entry(name.into()).or_default()
     }
 
+    /// A sender begins: with this byte. As long as nothing arrived that is the first, whoever else
+    /// began before: a proxy dials again for a client whose SYN comes again, and nobody reads what
+    /// its first dial brings.
+    #[must_use]
+    pub fn begin(&mut self, name: &str) -> u64 {
+        let flow = self.flow(name);
+        match flow.delivered {
+            0 => 0,
+            _ => flow.sent,
+        }
+    }
+
+    /// A sender that [began](Self::begin) has handed all bytes before `end` to its kernel.
+    pub fn sent_until(&mut self, name: &str, end: u64) {
+        let flow = self.flow(name);
+        flow.sent = flow.sent.max(end);
+    }
+
     /// The sender handed `n` more bytes to its kernel.
     pub fn sent(&mut self, name: &str, n: usize) {
         self.flow(name).sent += n as u64;
@@ -204,6 +222,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_flow_of_which_nothing_arrived_begins_anew() {
+        let mut flows = Flows::default();
+        assert_eq!(flows.begin("down"), 0);
+        flows.sent_until("down", 10);
+        assert_eq!(flows.begin("down"), 0);
+        flows.sent_until("down", 4);
+        assert_eq!(flows.delivered("down", &bytes("down", 0, 1)), Ok(()));
+        assert_eq!(flows.begin("down"), 10, "a part of it arrived");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
 use bytes::BytesMut;
 use core::{net::SocketAddr, time::Duration};
 use sansbox_core::Instant;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Most payload bytes read at once.
 const CHUNK_LEN: u64 = 16 << 10;
@@ -51,6 +51,8 @@ pub(super) struct Actor {
     /// Bytes of the current step: sent, received.
     sent: u64,
     pub(super) received: u64,
+    /// Where the next byte is of flows that it sends.
+    uploaded: BTreeMap<String, u64>,
     /// The current step's own deadline.
     pub(super) until: Option<Instant>,
     /// Gives up what it waits for: set where faults strike.
@@ -76,6 +78,7 @@ impl Actor {
             outbox: BytesMut::new(),
             sent: 0,
             received: 0,
+            uploaded: BTreeMap::new(),
             until: None,
             gives_up_at: None,
             rounds: 0,
@@ -362,14 +365,19 @@ impl Actor {
             return Now::Failed("no connection".into());
         };
         while self.sent < len {
-            let first = cx.flows().sent_len(flow);
+            let first = match self.uploaded.get(flow) {
+                Some(end) => *end,
+                None => cx.flows().begin(flow),
+            };
             let n = (len - self.sent).min(SEND_LEN);
             let chunk = payload(flow, first, n as usize);
             match cx.write(socket, &chunk) {
                 Ok(0) => return Now::Wait,
                 Ok(n) => {
                     self.sent += n as u64;
-                    cx.flows().sent(flow, n);
+                    let end = first + n as u64;
+                    self.uploaded.insert(flow.to_owned(), end);
+                    cx.flows().sent_until(flow, end);
                 }
                 Err(_) => return Now::Ended("a reset while sending"),
             }
