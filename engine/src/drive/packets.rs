@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Bytes of a run that frames are read into: several of the longest, so that few are split.
-const RUN_LEN: usize = 256 * 1024;
+const RUN_LEN: usize = 4 * FRAME_LEN_MAX;
 /// Runs kept to be used again once nobody holds a part of them.
 const RUNS_KEPT: usize = 8;
 /// Bytes of frames read before the machine gets them: more would only wait for sessions to write
