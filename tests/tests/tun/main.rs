@@ -23,5 +23,6 @@ mod ping;
 mod program;
 mod quic;
 mod routes;
+mod settings;
 mod tools;
 mod udp;
