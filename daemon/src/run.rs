@@ -142,9 +142,11 @@ fn serve(
             _ => break,
         }
     }
+    let routes = running.routes();
     let watch = move || {
         let mut last = signals.forever();
         if last.any(|signal| !matches!(signal, SIGHUP | SIGUSR2)) {
+            routes.remove();
             process::exit(1);
         }
     };
@@ -152,11 +154,13 @@ fn serve(
     let witness = recorder.cloned();
     let is_closed = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&is_closed);
+    let routes = running.routes();
     let bark = move || {
         thread::sleep(WATCHDOG);
         if seen.load(Relaxed) {
             return;
         }
+        routes.remove();
         if let Some(recorder) = witness {
             recorder.flush(Reason::Cut);
         }

@@ -3,7 +3,7 @@ use crate::{
     ends::short,
     hosted,
     net::{Net, TARGETS},
-    program::{config_with_routes, has_own_options, start},
+    program::{config_with_routes, has_own_options, is_ours, start},
     tools::run,
 };
 use sansbox_tests::{
@@ -109,6 +109,53 @@ fn routes_that_a_killed_program_left_are_removed_by_the_next() {
     let (status, log) = proxy.stop(Signal::Term);
     assert!(status.success(), "{log}");
     assert_restored(&net, &before);
+}
+
+/// The first signal gives connections half a second to end; the second comes before that.
+#[test]
+fn routes_are_removed_by_an_impatient_end() {
+    let Some(net) = machines() else { return };
+    let before = tables(&net);
+    let mut proxy = start(&net, &config_with_routes(true));
+    assert_serves(&net, &proxy);
+    let server = hosted::tcp(&net.server, TARGETS[0], |mut stream| {
+        let _ = io::copy(&mut stream, &mut io::sink());
+    });
+    let addr = server.addr();
+    // Which the program waits for.
+    let open = net.client.enter(|| TcpStream::connect(addr));
+    let open = open.expect("it connects");
+    proxy.process().signal(Signal::Term);
+    let (status, log) = proxy.stop(Signal::Term);
+    assert_eq!(status.code(), Some(1), "the second signal was heard: {log}");
+    // At once, but for what goes with the device.
+    let left = tables(&net);
+    assert!(!left.contains("2022"), "{left}\n{log}");
+    drop(open);
+    assert_restored(&net, &before);
+}
+
+/// Somebody deletes the device, which has been quiet or not.
+#[test]
+fn a_device_that_is_deleted_is_told_of() {
+    if !is_ours("others may say nothing") {
+        return;
+    }
+    for is_quiet in [true, false] {
+        let Some(net) = machines() else { return };
+        let before = tables(&net);
+        let mut proxy = start(&net, &config_with_routes(true));
+        if !is_quiet {
+            assert_serves(&net, &proxy);
+        }
+        net.client.run("ip link del tun0");
+        let process = proxy.process();
+        process.wait_for_line("inbound/tun[tun-in]: the device is gone", START_TIMEOUT);
+        let (status, log) = proxy.stop(Signal::Term);
+        assert!(status.success(), "{log}");
+        assert!(log.contains("ERROR"), "{log}");
+        assert_restored(&net, &before);
+    }
 }
 
 /// Packets that a loop may take before somebody sees that it is one.
