@@ -15,6 +15,7 @@ mod errors;
 mod hosted;
 mod http;
 mod kernel;
+mod loops;
 mod many;
 mod nat;
 mod net;
