@@ -14,6 +14,7 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     fs,
+    hash::BuildHasher,
     io::{self, Read as _},
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
@@ -125,6 +126,22 @@ impl Named {
         let kept = Zeroizing::new(bytes.clone());
         self.0.borrow_mut().insert(path.to_owned(), kept);
         Ok(bytes)
+    }
+
+    /// A digest of each file, good for comparing with others under the same key.
+    pub(crate) fn digests(&self, key: &impl BuildHasher) -> BTreeMap<String, u64> {
+        let kept = self.0.borrow();
+        let digests = kept.iter();
+        let digests = digests.map(|(path, bytes)| (path.clone(), key.hash_one(bytes.as_slice())));
+        digests.collect()
+    }
+
+    /// Files that were read.
+    #[cfg(test)]
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
+        let files = files.iter();
+        let files = files.map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec().into()));
+        Self(RefCell::new(files.collect()))
     }
 
     /// What was read from a file.

@@ -6,6 +6,7 @@
 //! | `commands` | the commands that end by themselves |
 //! | `paniq` | `sansbox paniq`: keys and profiles |
 //! | `run` | the proxy: start, signals, end |
+//! | `reload` | the configuration, read again while it is served |
 //! | `load` | configuration files, read and compiled |
 //! | `runtime` | the runtime that this build has |
 //! | `report`, `story` | what the runtime tells, and of each connection, as log lines |
@@ -20,6 +21,7 @@ mod load;
 mod logger;
 mod paniq;
 mod recorder;
+mod reload;
 mod report;
 mod run;
 mod runtime;

@@ -1,9 +1,10 @@
 //! The proxy: start, signals, end.
 use crate::{
     fatal::{Fatal, reason},
-    load::{Inputs, Labels, Loaded, STDIN, built_in, load},
+    load::{Inputs, Labels, Loaded, built_in, load},
     logger::{Level, Logger},
     recorder::Recorder,
+    reload::Served,
     report::{Report, Throttle, name},
     runtime::{Options, Running, Runtime, Shutdown, StartError},
 };
@@ -73,8 +74,9 @@ pub(crate) fn run(inputs: &Inputs, began: Instant, colour: bool) -> Result<(), F
     if is_built_in {
         info(HINT);
     }
-    drop((config, sources, named));
-    serve(inputs, signals, running, &report, recorder, began)
+    let served = Served::new(sources, &named);
+    drop((config, named));
+    serve(inputs, served, signals, running, &report, recorder, began)
 }
 
 fn start(
@@ -125,6 +127,7 @@ fn cannot_start(error: &StartError, report: &Report) -> Fatal {
 /// Waits for signals. The first SIGINT or SIGTERM ends it gracefully, the second at once.
 fn serve(
     inputs: &Inputs,
+    mut served: Served,
     mut signals: Signals,
     mut running: Running,
     report: &Report,
@@ -134,14 +137,16 @@ fn serve(
     let logger = &report.logger;
     for signal in signals.forever() {
         match signal {
-            SIGHUP => reload(inputs, logger),
+            SIGHUP => served.reload(inputs, &running, report),
             SIGUSR2 => record(recorder, logger),
             _ => break,
         }
     }
+    let routes = running.routes();
     let watch = move || {
         let mut last = signals.forever();
         if last.any(|signal| !matches!(signal, SIGHUP | SIGUSR2)) {
+            routes.remove();
             process::exit(1);
         }
     };
@@ -149,11 +154,13 @@ fn serve(
     let witness = recorder.cloned();
     let is_closed = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&is_closed);
+    let routes = running.routes();
     let bark = move || {
         thread::sleep(WATCHDOG);
         if seen.load(Relaxed) {
             return;
         }
+        routes.remove();
         if let Some(recorder) = witness {
             recorder.flush(Reason::Cut);
         }
@@ -195,22 +202,4 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Fatal> 
     thread
         .map(drop)
         .map_err(|e| Fatal::io("start a thread", &e))
-}
-
-/// Says what a reload would meet; what runs goes on as it is.
-fn reload(inputs: &Inputs, logger: &Logger) {
-    let error =
-        |text: &str| logger.write(Level::Error, None, format_args!("reload service: {text}"));
-    if inputs.files.iter().any(|path| path == STDIN) {
-        return error("what came from stdin cannot be read again");
-    }
-    let sources = if inputs.are_absent() {
-        Ok(built_in())
-    } else {
-        inputs.read()
-    };
-    match sources.and_then(|sources| load(&sources)) {
-        Ok(_) => error("not supported yet: the configuration is good, a restart takes it up"),
-        Err(fatal) => error(&fatal.message),
-    }
 }

@@ -303,6 +303,8 @@ enum sansbox_echo
   SANSBOX_ECHO_REPLY = 2,
   // They are answered with unreachable, prohibited.
   SANSBOX_ECHO_REJECT = 3,
+  // They are carried to their targets, where the rules lead to `direct` outbounds.
+  SANSBOX_ECHO_RELAY = 4,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

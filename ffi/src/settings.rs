@@ -13,16 +13,15 @@ impl From<Settings> for DeviceSettings {
             Handshake::Auto => HandshakeKind::Auto,
         };
         let echo = match settings.icmp_echo {
-            EchoMode::Off => Some(EchoKind::Off),
-            EchoMode::Reply => Some(EchoKind::Reply),
-            EchoMode::Reject => Some(EchoKind::Reject),
-            // No configuration says so yet.
-            EchoMode::Relay => None,
+            EchoMode::Off => EchoKind::Off,
+            EchoMode::Reply => EchoKind::Reply,
+            EchoMode::Reject => EchoKind::Reject,
+            EchoMode::Relay => EchoKind::Relay,
         };
         Self {
             egress_mtu: settings.egress_mtu.into(),
             handshake_mode: handshake as u32,
-            icmp_echo: echo.map_or(0, |echo| echo as u32),
+            icmp_echo: echo as u32,
         }
     }
 }
@@ -31,7 +30,12 @@ impl From<Settings> for DeviceSettings {
 pub(crate) fn read_settings(settings: DeviceSettings) -> Result<Settings, Status> {
     let egress_mtu = u16::try_from(settings.egress_mtu).map_err(|_| Status::BadArgument)?;
     let handshakes = [Handshake::Fast, Handshake::Consistent, Handshake::Auto];
-    let echoes = [EchoMode::Off, EchoMode::Reply, EchoMode::Reject];
+    let echoes = [
+        EchoMode::Off,
+        EchoMode::Reply,
+        EchoMode::Reject,
+        EchoMode::Relay,
+    ];
     Ok(Settings {
         egress_mtu,
         handshake_mode: counted(handshakes, settings.handshake_mode)?,
@@ -56,6 +60,7 @@ mod tests {
             (Handshake::Fast, EchoMode::Off),
             (Handshake::Consistent, EchoMode::Reply),
             (Handshake::Auto, EchoMode::Reject),
+            (Handshake::Auto, EchoMode::Relay),
         ] {
             let settings = Settings {
                 egress_mtu: 1280,
@@ -83,7 +88,7 @@ mod tests {
                 ..good
             },
             DeviceSettings {
-                icmp_echo: 4,
+                icmp_echo: 5,
                 ..good
             },
         ] {

@@ -400,6 +400,8 @@ pub enum EchoKind {
     Reply = 2,
     /// They are answered with unreachable, prohibited.
     Reject = 3,
+    /// They are carried to their targets, where the rules lead to `direct` outbounds.
+    Relay = 4,
 }
 
 /// How a TUN device is served, as far as it can be changed while it is.

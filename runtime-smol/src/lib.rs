@@ -13,7 +13,8 @@ pub mod reactor;
 pub use reactor::Executor;
 pub use sansbox_runtime::{
     Bound, Counters, DeviceError, DeviceFile, InboundSockets, Network, Observer, Options, Reactor,
-    Recorded, Running, RuntimeEvent, Service, Shutdown, StartError, observer, options,
+    Recorded, RoutesHandle, Running, RuntimeEvent, Service, Shutdown, StartError, observer,
+    options,
 };
 
 /// Starts workers on smol.

@@ -75,6 +75,18 @@ impl Io for Watched {
         }
     }
 
+    /// tokio takes an error alone for an end of writing. Mere room to write, which a device always
+    /// has, can be forgotten, and an end cannot.
+    fn poll_lost(&self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..2 {
+            // Fails only when tokio shuts down, and then nobody is to go on.
+            let _ = ready!(self.0.poll_write_ready(cx));
+            let forget = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _ = self.0.try_io(tokio::io::Interest::WRITABLE, forget);
+        }
+        Poll::Ready(())
+    }
+
     fn try_io<V>(
         &self,
         interest: Interest,

@@ -123,6 +123,23 @@ impl Devices {
     }
 }
 
+/// The routes that lead into the devices of a [`Running`](crate::Running), to take them away from
+/// any thread.
+#[derive(Clone, Debug)]
+pub struct RoutesHandle(Arc<Mutex<Vec<Routes>>>);
+
+impl RoutesHandle {
+    pub(crate) fn new(routes: Vec<Routes>) -> Self {
+        Self(Arc::new(Mutex::new(routes)))
+    }
+
+    /// Has packets go their old way again; they do when this returns. Devices stay, and nothing
+    /// more comes into them.
+    pub fn remove(&self) {
+        lock(&self.0).clear();
+    }
+}
+
 /// Takes a device that is open already.
 fn adopt(config: &Tun, handed_in: DeviceFile) -> Result<Device, TunError> {
     let DeviceFile {

@@ -46,6 +46,7 @@ mod tuning;
 mod udp;
 pub mod worker;
 
+pub use devices::RoutesHandle;
 pub use observer::{Observer, RuntimeEvent};
 pub use options::{DeviceFile, Options, Shutdown};
 pub use reactor::Reactor;

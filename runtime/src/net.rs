@@ -101,6 +101,17 @@ impl<S: Service, R: Reactor> Turn<'_, S, R> {
             Ok(retry_on_intr(|| operation(io.as_fd()))?)
         })
     }
+
+    /// Waits until the system has deleted a device that has nothing to read; what reading says
+    /// then.
+    fn poll_lost(&self, device: &DeviceQueue<R>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut cx = Context::from_waker(self.waker);
+        ready!(device.io.poll_lost(&mut cx));
+        match tun::Queue::read_from(&device.io, into) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            read => Poll::Ready(read),
+        }
+    }
 }
 
 impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
@@ -259,9 +270,12 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
             return Poll::Ready(Ok(n));
         }
         loop {
-            let n = ready!(self.poll_io(&device.io, Interest::Read, |queue| {
+            let n = match self.poll_io(&device.io, Interest::Read, |queue| {
                 rustix::io::read(queue, &mut *into).map(Done::more)
-            }))?;
+            }) {
+                Poll::Ready(n) => n?,
+                Poll::Pending => ready!(self.poll_lost(device, into))?,
+            };
             match device.steering.pass_on(into.get(..n).unwrap_or_default()) {
                 Passed::No => return Poll::Ready(Ok(n)),
                 Passed::Yes => {}

@@ -74,6 +74,13 @@ pub trait Io: AsFd + Sized + 'static {
         operation: impl FnOnce() -> io::Result<Done<V>>,
     ) -> io::Result<V>;
 
+    /// Waits until the file behind a device may be gone, which only reading tells for sure; to be
+    /// asked when there was nothing to read. For reactors whose [`Self::poll_ready`] does not see
+    /// it: a file that Linux reports to have an error, and nothing to read.
+    fn poll_lost(&self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
     /// Does an operation on the socket as soon as it does not block.
     fn poll_io<V>(
         &self,

@@ -1,6 +1,6 @@
 //! Starting and stopping.
 use crate::{
-    devices::Devices,
+    devices::{Devices, RoutesHandle},
     listen::{BoundSockets, bind_all},
     observer::{Observer, RuntimeEvent},
     options::{Options, Shutdown},
@@ -8,7 +8,7 @@ use crate::{
     reactor::Reactor,
     shared::{Admission, Clock, Control, Shared, StopAt, Totals},
     sockets::CheapController,
-    tun::{Routes, TunError},
+    tun::TunError,
     tuning::Tuning,
     worker::Worker,
 };
@@ -161,7 +161,7 @@ fn prepare<S: Service, R: Reactor>(
         totals: Vec::new(),
         control,
         tuning,
-        routes: devices.route()?,
+        routes: RoutesHandle::new(devices.route()?),
         devices,
     };
     let pipes = shared.options.max_pipes / cpus.len().max(1);
@@ -186,7 +186,7 @@ pub struct Running {
     tuning: Arc<Tuning>,
     /// The devices, whose routes lead into them as long as this lives.
     devices: Devices,
-    routes: Vec<Routes>,
+    routes: RoutesHandle,
 }
 
 impl Running {
@@ -292,8 +292,15 @@ impl Running {
         let cut = self.control.wait();
         self.join();
         // Packets go their old way again, before somebody asks whether they do.
-        self.routes.clear();
+        self.routes.remove();
         cut
+    }
+
+    /// What takes the routes into devices away, for a program that may end without
+    /// [`Self::stop`]: nothing is dropped then, and rules would be left until the next start.
+    #[must_use]
+    pub fn routes(&self) -> RoutesHandle {
+        self.routes.clone()
     }
 
     /// Begins to stop and returns at once, for callers whose own thread runs a worker that was
@@ -316,6 +323,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.begin_stop(Shutdown::default());
         self.join();
+        self.routes.remove();
     }
 }
 

@@ -48,6 +48,8 @@ impl fmt::Debug for Process {
 /// A signal that can be sent to a [`Process`].
 #[derive(Clone, Copy, Debug)]
 pub enum Signal {
+    /// SIGHUP.
+    Hup,
     /// SIGINT.
     Int,
     /// SIGKILL.
@@ -166,6 +168,7 @@ impl Process {
     /// When there is no shell to send it with.
     pub fn signal(&self, signal: Signal) {
         let name = match signal {
+            Signal::Hup => "HUP",
             Signal::Int => "INT",
             Signal::Kill => "KILL",
             Signal::Term => "TERM",

@@ -118,6 +118,22 @@ pub fn merge(sources: &Sources) -> Result<String, Vec<ConfigError>> {
     Err(located(decoder.problems, Some(&root)))
 }
 
+/// Paths such as `inbounds[0].mtu` of what is not alike in two configurations, each merged from its
+/// files; empty when they mean the same. Files that they name are not looked at.
+///
+/// # Errors
+/// As [`merge`], of the first that cannot be read.
+pub fn differences(one: &Sources, other: &Sources) -> Result<Vec<String>, Vec<ConfigError>> {
+    let record = |sources| {
+        let (root, record, decoder) = decode_all(sources)?;
+        if decoder.problems.is_empty() {
+            return Ok(record);
+        }
+        Err(located(decoder.problems, Some(&root)))
+    };
+    Ok(schema::differences(&record(one)?, &record(other)?))
+}
+
 /// The configuration reference as a Markdown page.
 #[must_use]
 pub fn reference_markdown() -> String {

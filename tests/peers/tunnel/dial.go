@@ -28,7 +28,7 @@ import (
 //	wait                 until the connection is over
 func Dial(socket net.PacketConn, server net.Addr, settings Settings, steps []string) error {
 	connection, err := quic.Dial(context.Background(), socket, server,
-		settings.clientTLS(), settings.quic())
+		settings.ClientTLS(), settings.quic())
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ const resetCode = 7
 
 // Serve takes connections from a socket until it is closed.
 func Serve(socket net.PacketConn, settings Settings) error {
-	tls, err := settings.serverTLS()
+	tls, err := settings.ServerTLS()
 	if err != nil {
 		return err
 	}

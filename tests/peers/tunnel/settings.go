@@ -37,7 +37,8 @@ func (s Settings) quic() *quic.Config {
 	}
 }
 
-func (s Settings) clientTLS() *tls.Config {
+// ClientTLS trusts whatever certificate a server has.
+func (s Settings) ClientTLS() *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS13,
 		NextProtos:         []string{s.ALPN},
@@ -45,8 +46,8 @@ func (s Settings) clientTLS() *tls.Config {
 	}
 }
 
-// serverTLS makes a certificate without any name, good for this run of the program.
-func (s Settings) serverTLS() (*tls.Config, error) {
+// ServerTLS makes a certificate without any name, good for this run of the program.
+func (s Settings) ServerTLS() (*tls.Config, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err

@@ -244,3 +244,30 @@ fn a_disabled_log_says_nothing() {
     assert_eq!(process.wait_exit(STOP_TIMEOUT).code(), Some(0));
     assert_eq!(process.log(), "");
 }
+
+#[test]
+fn sighup_names_what_needs_a_restart_and_changes_nothing() {
+    let (port, other) = (free_port(), free_port());
+    let dir = TempDir::new();
+    dir.write("config.json", one(port).to_string());
+    let mut process = start(&dir, &["run"], "");
+    process.wait_for_line(STARTED, START_TIMEOUT);
+    for (config, said) in [
+        (one(port).to_string(), "reload service: nothing has changed"),
+        (
+            one(other).to_string(),
+            "restart is needed for inbounds[0].listen_port",
+        ),
+        (
+            "{ \"inbound\": [] }".to_owned(),
+            "did you mean \"inbounds\"?",
+        ),
+    ] {
+        dir.write("config.json", config);
+        process.signal(Signal::Hup);
+        process.wait_for_line(said, START_TIMEOUT);
+        assert!(serves(port) && is_free(other), "{}", process.log());
+    }
+    process.signal(Signal::Term);
+    assert_eq!(process.wait_exit(STOP_TIMEOUT).code(), Some(0));
+}

@@ -100,14 +100,17 @@ impl Net {
         }
     }
 
-    /// The way to the server is the one to everywhere: no route names what it serves.
-    pub(crate) fn default_routes(&self) {
+    /// Machines over a good wire whose client has no other route to the server than its default
+    /// routes.
+    pub(crate) fn with_default_routes() -> Option<Self> {
+        let net = Self::new()?;
         for (network, by) in NETWORKS.iter().zip(SERVER) {
-            self.client
+            net.client
                 .run(&format!("ip route del {network} dev {WIRE}"));
-            self.client
+            net.client
                 .run(&format!("ip route add default via {by} dev {WIRE}"));
         }
+        Some(net)
     }
 
     /// Packets that were sent into the device until now.

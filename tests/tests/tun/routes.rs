@@ -3,15 +3,14 @@ use crate::{
     ends::short,
     hosted,
     net::{Net, TARGETS},
-    program::{config_with_routes, has_own_options, start},
+    program::{config_with_routes, is_ours, start},
     tools::run,
 };
 use sansbox_tests::{
     body,
     peers::need,
-    process::{Process, START_TIMEOUT, Signal},
-    proxy::{Proxy, STARTED, binary},
-    temp::TempDir,
+    process::{START_TIMEOUT, Signal},
+    proxy::Proxy,
 };
 use std::{
     io,
@@ -43,13 +42,6 @@ fn tables(net: &Net) -> String {
         all += &format!("{what}\n{}\n", own.join("\n"));
     }
     all
-}
-
-/// Machines whose client reaches the server by its default routes.
-fn machines() -> Option<Net> {
-    let net = Net::new()?;
-    net.default_routes();
-    Some(net)
 }
 
 /// Everything goes into the device, and what the program sends leaves by the wire.
@@ -84,7 +76,9 @@ fn assert_restored(net: &Net, before: &str) {
 
 #[test]
 fn routes_are_made_and_removed_at_the_end() {
-    let Some(net) = machines() else { return };
+    let Some(net) = Net::with_default_routes() else {
+        return;
+    };
     let before = tables(&net);
     for signal in [Signal::Term, Signal::Int] {
         let proxy = start(&net, &config_with_routes(true));
@@ -98,7 +92,9 @@ fn routes_are_made_and_removed_at_the_end() {
 
 #[test]
 fn routes_that_a_killed_program_left_are_removed_by_the_next() {
-    let Some(net) = machines() else { return };
+    let Some(net) = Net::with_default_routes() else {
+        return;
+    };
     let before = tables(&net);
     let proxy = start(&net, &config_with_routes(true));
     assert_serves(&net, &proxy);
@@ -111,36 +107,53 @@ fn routes_that_a_killed_program_left_are_removed_by_the_next() {
     assert_restored(&net, &before);
 }
 
-/// Packets that a loop may take before somebody sees that it is one.
-const PACKETS_OF_A_LOOP: u64 = 5_000;
-
-/// Own traffic that would come in again is refused, at the start or at the first connection.
+/// The first signal gives connections half a second to end; the second comes before that.
 #[test]
-fn a_loop_is_refused_and_explained() {
-    if !has_own_options() {
+fn routes_are_removed_by_an_impatient_end() {
+    let Some(net) = Net::with_default_routes() else {
+        return;
+    };
+    let before = tables(&net);
+    let mut proxy = start(&net, &config_with_routes(true));
+    assert_serves(&net, &proxy);
+    let server = hosted::tcp(&net.server, TARGETS[0], |mut stream| {
+        let _ = io::copy(&mut stream, &mut io::sink());
+    });
+    let addr = server.addr();
+    // Which the program waits for.
+    let open = net.client.enter(|| TcpStream::connect(addr));
+    let open = open.expect("it connects");
+    proxy.process().signal(Signal::Term);
+    let (status, log) = proxy.stop(Signal::Term);
+    assert_eq!(status.code(), Some(1), "the second signal was heard: {log}");
+    // At once, but for what goes with the device.
+    let left = tables(&net);
+    assert!(!left.contains("2022"), "{left}\n{log}");
+    drop(open);
+    assert_restored(&net, &before);
+}
+
+/// Somebody deletes the device, which has been quiet or not.
+#[test]
+fn a_device_that_is_deleted_is_told_of() {
+    if !is_ours("others may say nothing") {
         return;
     }
-    let Some(net) = machines() else { return };
-    let server = hosted::tcp(&net.server, TARGETS[0], drop);
-    let dir = TempDir::new();
-    let path = dir.write("config.json", config_with_routes(false).to_string());
-    let mut command = net.client.command(binary());
-    command.arg("run").arg("-c").arg(path);
-    let mut program = Process::spawn("sansbox", &mut command);
-    let deadline = Instant::now() + START_TIMEOUT;
-    while program.is_running() && !program.log().contains(STARTED) {
-        assert!(Instant::now() < deadline, "{}", program.log());
-        thread::sleep(Duration::from_millis(20));
+    for is_quiet in [true, false] {
+        let Some(net) = Net::with_default_routes() else {
+            return;
+        };
+        let before = tables(&net);
+        let mut proxy = start(&net, &config_with_routes(true));
+        if !is_quiet {
+            assert_serves(&net, &proxy);
+        }
+        net.client.run("ip link del tun0");
+        let process = proxy.process();
+        process.wait_for_line("inbound/tun[tun-in]: the device is gone", START_TIMEOUT);
+        let (status, log) = proxy.stop(Signal::Term);
+        assert!(status.success(), "{log}");
+        assert!(log.contains("ERROR"), "{log}");
+        assert_restored(&net, &before);
     }
-    if program.is_running() {
-        let addr = server.addr();
-        let connect = || TcpStream::connect_timeout(&addr, TIMEOUT);
-        let connected = net.client.enter(connect);
-        thread::sleep(Duration::from_secs(1));
-        let packets = net.packets_into_device();
-        assert!(packets < PACKETS_OF_A_LOOP, "{packets} packets");
-        drop(connected);
-    }
-    let log = program.log();
-    assert!(log.contains("auto_detect_interface"), "{log}");
 }

@@ -19,9 +19,6 @@ pub enum BadSettings {
     /// The egress MTU is smaller than any path may have.
     #[error("egress_mtu: {0} is under {CARRIED_LEN_MIN} bytes")]
     EgressMtu(u16),
-    /// Echo requests are not carried upstream.
-    #[error("icmp_echo: `relay` is not supported yet: `reply` answers here, for every address")]
-    EchoRelay,
 }
 
 impl Settings {
@@ -33,10 +30,7 @@ impl Settings {
         if self.egress_mtu < CARRIED_LEN_MIN {
             return Err(BadSettings::EgressMtu(self.egress_mtu));
         }
-        match self.icmp_echo {
-            EchoMode::Relay => Err(BadSettings::EchoRelay),
-            EchoMode::Off | EchoMode::Reply | EchoMode::Reject => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -63,10 +57,5 @@ mod tests {
             ..good
         };
         assert_eq!(small.check(), Err(BadSettings::EgressMtu(575)));
-        let relay = Settings {
-            icmp_echo: EchoMode::Relay,
-            ..good
-        };
-        assert_eq!(relay.check(), Err(BadSettings::EchoRelay));
     }
 }

@@ -4,6 +4,7 @@
 //! of what was meant all come from these tables. To add a key, add a [`Row`] and take it in
 //! `config::build`; to add a type, add a [`Variant`].
 mod decode;
+mod differences;
 mod fields;
 mod nearest;
 mod record;
@@ -14,6 +15,7 @@ mod value;
 mod write;
 
 pub(crate) use decode::{Decoder, GUESSES_MAX, decode};
+pub(crate) use differences::differences;
 pub(crate) use nearest::nearest;
 pub(crate) use record::{Field, Record, Value};
 pub(crate) use reference::reference_markdown;

@@ -26,7 +26,8 @@ pub(crate) fn to_json_without_empty(record: &Record) -> String {
 }
 
 /// A value ready to be written.
-enum Out {
+#[derive(PartialEq, Eq)]
+pub(super) enum Out {
     /// A scalar as it is written.
     Raw(String),
     Array(Vec<Self>),
@@ -38,7 +39,7 @@ impl Out {
         Self::Raw(quote(text))
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Raw(_) => false,
             Self::Array(items) => items.iter().all(Self::is_empty),
@@ -47,7 +48,8 @@ impl Out {
     }
 }
 
-fn tree(record: &Record) -> Out {
+/// The record as `merge` writes it.
+pub(super) fn tree(record: &Record) -> Out {
     let mut members = Vec::new();
     for row in record.object.rows() {
         match record.get(row) {

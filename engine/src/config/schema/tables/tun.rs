@@ -208,7 +208,7 @@ static EXTRAS: Object = Object {
             Kind::Integer,
             "`1280`",
             "MTU of the way to the Internet, from 576 to 65535: which datagrams fit through a \
-             tunnel, and what those are told that do not.",
+             tunnel, and what those are told that do not. SIGHUP changes it.",
         ),
         yes(
             "handshake_mode",
@@ -216,7 +216,7 @@ static EXTRAS: Object = Object {
             "`fast`",
             "When a SYN is answered: `fast` at once; `consistent` when the connection to the \
              destination stands, so that clients see refusals; `auto` as `consistent`, but at \
-             once where a rule has to see the first bytes.",
+             once where a rule has to see the first bytes. SIGHUP changes it.",
         ),
         yes(
             "icmp_echo",
@@ -226,7 +226,7 @@ static EXTRAS: Object = Object {
              them on and gives the true answers, `reject` tells that they are prohibited. Rules see \
              what is to be relayed as UDP to port 0; only `direct` outbounds carry it, any other \
              refuses it as prohibited, and so does a system whose `net.ipv4.ping_group_range` does \
-             not have the group of this process, unless that has CAP_NET_RAW.",
+             not have the group of this process, unless that has CAP_NET_RAW. SIGHUP changes it.",
         ),
         yes(
             "udp_filtering",
