@@ -4,10 +4,16 @@ use super::{
     leg::{Leg, Socket},
     records,
 };
-use crate::{connect::PIPE_LIMIT, effects::Cx, ids::Slot, machine::Action, record::Drop};
+use crate::{
+    connect::PIPE_LIMIT,
+    effects::{Cx, Effects},
+    ids::Slot,
+    machine::{Action, Cause, Undelivered},
+    record::Drop,
+};
 use bytes::BytesMut;
 use core::net::SocketAddr;
-use sansbox_core::{Pipe, Progress};
+use sansbox_core::{Pipe, Progress, Target};
 use sansbox_protocols::paniq::proxy::record::{Malformed, Record};
 
 const _: () = assert!(Record::LEN_MAX <= PIPE_LIMIT);
@@ -111,6 +117,36 @@ impl UdpRelay {
             }
         }
         cx.record.bytes_down += len as u64;
+    }
+
+    /// Takes what a socket of our own says of a datagram to `to`. The client is told if it has sent
+    /// any there, from that socket; what is said of a way to another proxy is no word about a target.
+    pub(crate) fn undelivered(
+        &self,
+        cx: &mut Cx<'_>,
+        slot: Slot,
+        to: SocketAddr,
+        error: Undelivered,
+    ) {
+        let outbound = self.flows.direct_to(to);
+        let leg = outbound.and_then(|outbound| self.legs.get(&outbound));
+        if self.is_on_stream() && leg.is_some_and(|leg| leg.receives(slot, to)) {
+            cx.fx.push(Action::DatagramError { to, error });
+        }
+    }
+
+    /// Tells the client that its datagram to `target` goes nowhere, if there is a way to tell it.
+    pub(super) fn tell_undelivered(
+        &self,
+        fx: &mut Effects,
+        target: &Target,
+        cause: Option<Cause>,
+    ) {
+        if let (true, Some(to), Some(cause)) = (self.is_on_stream(), target.socket_addr(), cause) {
+            let reporter = None;
+            let error = Undelivered { cause, reporter };
+            fx.push(Action::DatagramError { to, error });
+        }
     }
 
     /// Moves control connections and streams on.
