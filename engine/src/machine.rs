@@ -139,8 +139,8 @@ pub enum Action {
         /// Its payload.
         data: BytesMut,
     },
-    /// Tell the client behind the carrier that offered its stream that a datagram of its did not
-    /// arrive, where that carrier can.
+    /// Tell the client that a datagram of its did not arrive. Only where the carrier that offered
+    /// its stream can.
     DatagramError {
         /// Where the client sent it.
         to: SocketAddr,

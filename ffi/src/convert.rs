@@ -175,7 +175,9 @@ impl Action {
                 (to.slot, to.other) = (a.0, b.0);
             }
             // Plans with carriers are refused.
-            machine::Action::OpenStream { .. } | machine::Action::Answer(_) => return None,
+            machine::Action::OpenStream { .. }
+            | machine::Action::Answer(_)
+            | machine::Action::DatagramError { .. } => return None,
             machine::Action::Log(reached) => {
                 to.kind = ActionKind::Log;
                 (to.stage, to.refusal) = stage(*reached);

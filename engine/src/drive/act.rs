@@ -1,7 +1,7 @@
 //! Doing what a machine asks for.
 use super::{
-    Dialled, Drive, Driver, Pool, Recorded, Sockets, joint::Joint, link::Link, machine::Lookups, relay::Relay,
-    slots::Socket, stream::Stream,
+    Dialled, Drive, Driver, Pool, Recorded, Sockets, joint::Joint, link::Link, machine::Lookups,
+    relay::Relay, slots::Socket, stream::Stream,
 };
 use crate::{
     ids::{ActionId, OutboundId, Slot},

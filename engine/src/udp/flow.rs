@@ -189,7 +189,9 @@ impl Flows {
                 *resolving -= 1;
                 false
             }
-            Way::Resolving { .. } | Way::Rejected(_) | Way::Direct { .. } | Way::Proxy { .. } => true,
+            Way::Resolving { .. } | Way::Rejected(_) | Way::Direct { .. } | Way::Proxy { .. } => {
+                true
+            }
         });
     }
 

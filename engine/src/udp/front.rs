@@ -35,10 +35,15 @@ impl Front {
 }
 
 impl UdpRelay {
-    /// A relay for a client behind a carrier's stream. Nothing is asked for.
-    pub(crate) fn on_stream(source: SocketAddr) -> Self {
+    /// A relay for a client behind a carrier's stream, that may be told of datagrams that did not
+    /// arrive. Nothing is asked for.
+    pub(crate) fn on_stream(source: SocketAddr, tells_errors: bool) -> Self {
         let front = Front::Stream(Pipe::new(PIPE_LIMIT));
-        Self::new(Framing::Records, source, front)
+        let relay = Self::new(Framing::Records, source, front);
+        Self {
+            tells_errors,
+            ..relay
+        }
     }
 
     /// Whether the client is behind a stream.
@@ -130,19 +135,14 @@ impl UdpRelay {
     ) {
         let outbound = self.flows.direct_to(to);
         let leg = outbound.and_then(|outbound| self.legs.get(&outbound));
-        if self.is_on_stream() && leg.is_some_and(|leg| leg.receives(slot, to)) {
+        if self.tells_errors && leg.is_some_and(|leg| leg.receives(slot, to)) {
             cx.fx.push(Action::DatagramError { to, error });
         }
     }
 
     /// Tells the client that its datagram to `target` goes nowhere, if there is a way to tell it.
-    pub(super) fn tell_undelivered(
-        &self,
-        fx: &mut Effects,
-        target: &Target,
-        cause: Option<Cause>,
-    ) {
-        if let (true, Some(to), Some(cause)) = (self.is_on_stream(), target.socket_addr(), cause) {
+    pub(super) fn tell_undelivered(&self, fx: &mut Effects, target: &Target, cause: Option<Cause>) {
+        if let (true, Some(to), Some(cause)) = (self.tells_errors, target.socket_addr(), cause) {
             let reporter = None;
             let error = Undelivered { cause, reporter };
             fx.push(Action::DatagramError { to, error });

@@ -46,6 +46,8 @@ pub(crate) struct UdpRelay {
     /// The client whom rules see.
     source: SocketAddr,
     client: Front,
+    /// The client can be told of datagrams that did not arrive.
+    tells_errors: bool,
     flows: Flows,
     legs: BTreeMap<OutboundId, Leg>,
     /// Datagrams whose leg is not ready.
@@ -82,6 +84,7 @@ impl UdpRelay {
             framing,
             source,
             client,
+            tells_errors: false,
             flows: Flows::default(),
             legs: BTreeMap::new(),
             waiting: BTreeMap::new(),

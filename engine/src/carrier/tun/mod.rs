@@ -175,13 +175,7 @@ impl Carrier for Client {
         self.follow(now);
     }
 
-    fn datagram_error(
-        &mut self,
-        now: Instant,
-        stream: Stream,
-        to: SocketAddr,
-        error: Undelivered,
-    ) {
+    fn datagram_error(&mut self, now: Instant, stream: Stream, to: SocketAddr, error: Undelivered) {
         if let Some(mapping) = self.mappings.of(stream) {
             let error = UdpError {
                 remote: to,
