@@ -29,7 +29,7 @@ use sansbox_engine::{
     carrier::{EchoAnswer, EchoRequest, Note, Whose},
     drive::{Dialled, Driver, Face, Service, Sockets},
     ids::OutboundId,
-    machine::{Families, Stage},
+    machine::{Families, Stage, Undelivered},
     record::Record,
 };
 use socket2::SockRef;
@@ -234,6 +234,23 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
         }
     }
 
+    fn watch_errors(&mut self, socket: &mut Box<Datagrams<R>>) {
+        if let (Datagrams::Own(endpoint), Some(watch)) = (&mut **socket, self.worker.errors.get()) {
+            endpoint.watch_errors(watch, self.waker);
+        }
+    }
+
+    fn poll_errors(
+        &mut self,
+        socket: &mut Box<Datagrams<R>>,
+        each: impl FnMut(SocketAddr, Undelivered),
+    ) -> Poll<()> {
+        match &**socket {
+            Datagrams::Own(endpoint) => endpoint.poll_errors(&self.worker.error_buffer, each),
+            Datagrams::Face { .. } => Poll::Pending,
+        }
+    }
+
     fn send(
         &mut self,
         socket: &mut Box<Datagrams<R>>,
@@ -310,7 +327,7 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
 
     fn poll_echo(&mut self, socket: &mut EchoSocket<R>) -> Poll<EchoAnswer> {
         let mut cx = Context::from_waker(self.waker);
-        let mut buffer = self.worker.echo_buffer.borrow_mut();
+        let mut buffer = self.worker.error_buffer.borrow_mut();
         match socket.poll(&mut cx, &mut buffer) {
             Poll::Ready(Ok(answer)) => Poll::Ready(answer),
             // A socket that cannot be read any more has no answers.
