@@ -50,6 +50,7 @@ impl From<Refusal> for RefusalKind {
             Refusal::UpstreamProtocol => Self::UpstreamProtocol,
             Refusal::Loop => Self::Loop,
             Refusal::Exhausted => Self::Exhausted,
+            Refusal::Prohibited => Self::Prohibited,
             // Refusals that are newer than this interface among them.
             Refusal::General | _ => Self::General,
         }

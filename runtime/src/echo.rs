@@ -2,7 +2,7 @@
 //! `net.ipv4.ping_group_range` has the group, or raw ones.
 use crate::{
     devices::Uplink,
-    dial::{self, refusal},
+    dial::{self, refusal, refusal_on_the_way},
     errors::{self, ErrorBuffer},
     reactor::{Done, Interest, Io, Reactor},
 };
@@ -131,7 +131,7 @@ impl<R: Reactor> EchoSocket<R> {
         match sent {
             Ok(_) => Ok(()),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(Refusal::Dropped),
-            Err(e) => Err(refusal(&e)),
+            Err(e) => Err(refusal_on_the_way(&e)),
         }
     }
 

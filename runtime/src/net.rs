@@ -122,15 +122,13 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
             self.tell_reentry(local);
             return Err(Refusal::Loop);
         }
-        let begun = dial::connect(to, options, shared.cheap_controller, uplink).and_then(|tcp| {
-            let local = dial::connected(&tcp, to);
-            let stream = R::Io::new(tcp.into(), local.is_some())?;
-            Ok(match local {
-                Some(local) => Dialled::Connected(stream, local),
-                None => Dialled::Connecting(stream),
-            })
-        });
-        begun.map_err(|e| dial::refusal(&e))
+        let tcp = dial::connect(to, options, shared.cheap_controller, uplink)?;
+        let local = dial::connected(&tcp, to);
+        let stream = R::Io::new(tcp.into(), local.is_some()).map_err(|e| dial::refusal(&e))?;
+        Ok(match local {
+            Some(local) => Dialled::Connected(stream, local),
+            None => Dialled::Connecting(stream),
+        })
     }
 
     fn poll_dial(&mut self, stream: &mut R::Io) -> Poll<Result<SocketAddr, Refusal>> {
@@ -138,7 +136,7 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
         let decided = stream.poll_io(&mut cx, Interest::Write, || {
             dial::decided(&*stream).map(Done::more)
         });
-        decided.map_err(|e| dial::refusal(&e))
+        decided.map_err(|e| dial::refusal_on_the_way(&e))
     }
 
     fn bind(

@@ -72,6 +72,7 @@ impl Cause {
             | Refusal::CommandUnsupported
             | Refusal::ConnectionRefused => Self::PortUnreachable,
             Refusal::NetworkUnreachable | Refusal::AddressUnsupported => Self::NetUnreachable,
+            Refusal::Prohibited => Self::AdminProhibited,
             _ => Self::HostUnreachable,
         })
     }
@@ -117,6 +118,7 @@ mod tests {
         for (why, cause) in [
             (Refusal::Policy, Some(Cause::PortUnreachable)),
             (Refusal::CommandUnsupported, Some(Cause::PortUnreachable)),
+            (Refusal::Prohibited, Some(Cause::AdminProhibited)),
             (Refusal::Dropped, None),
             (Refusal::NetworkUnreachable, Some(Cause::NetUnreachable)),
             (Refusal::TimedOut, Some(Cause::HostUnreachable)),

@@ -25,3 +25,4 @@ mod quic;
 mod routes;
 mod tools;
 mod udp;
+mod udp_errors;
