@@ -109,8 +109,10 @@ fn what_a_rule_rejects_is_refused_at_once() {
     let rule = |port: u16, method: &str| -> Value {
         json!({ "port": port, "action": "reject", "method": method })
     };
-    let mut options = Options::default();
-    options.rules = json!([rule(4001, "default"), rule(4002, "drop")]);
+    let options = Options {
+        rules: json!([rule(4001, "default"), rule(4002, "drop")]),
+        ..Options::default()
+    };
     let Some(tun) = Tun::new(&options) else {
         return;
     };
