@@ -20,7 +20,7 @@ use nix::{
 use rustix::{
     buffer::spare_capacity,
     event::{Timespec, epoll},
-    io::ioctl_fionbio,
+    io::{Errno as SendErrno, ioctl_fionbio},
 };
 use sansbox_engine::{
     machine::{Cause, Undelivered},
@@ -152,10 +152,10 @@ fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
 
 /// What a failed send says of the way to its destination; nothing where it says nothing of it.
 pub(crate) fn of_send(error: &io::Error) -> Option<Undelivered> {
-    let cause = match Errno::from_raw(error.raw_os_error()?) {
-        Errno::ENETUNREACH | Errno::ENETDOWN => Cause::NetUnreachable,
-        Errno::EHOSTUNREACH | Errno::EHOSTDOWN => Cause::HostUnreachable,
-        Errno::EPERM | Errno::EACCES => Cause::AdminProhibited,
+    let cause = match SendErrno::from_io_error(error)? {
+        SendErrno::NETUNREACH | SendErrno::NETDOWN => Cause::NetUnreachable,
+        SendErrno::HOSTUNREACH | SendErrno::HOSTDOWN => Cause::HostUnreachable,
+        SendErrno::PERM | SendErrno::ACCESS => Cause::AdminProhibited,
         // Too long comes with how long it may be, and in the queue.
         _ => return None,
     };
@@ -277,5 +277,80 @@ impl<R: Reactor> Watched<R> {
 impl<R: Reactor> Drop for Watched<R> {
     fn drop(&mut self) {
         self.watch.owners.borrow_mut().try_remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failed_send_says_of_the_way() {
+        for (errno, expected) in [
+            (SendErrno::NETUNREACH, Some(Cause::NetUnreachable)),
+            (SendErrno::HOSTUNREACH, Some(Cause::HostUnreachable)),
+            (SendErrno::PERM, Some(Cause::AdminProhibited)),
+            (SendErrno::ACCESS, Some(Cause::AdminProhibited)),
+            (SendErrno::MSGSIZE, None),
+            (SendErrno::NOBUFS, None),
+            (SendErrno::INVAL, None),
+        ] {
+            let said = of_send(&errno.into());
+            assert_eq!(said.map(|said| said.cause), expected, "{errno:?}");
+        }
+        assert_eq!(of_send(&io::Error::other("no number")), None);
+    }
+
+    fn queued(to: &str, origin: u8, errno: i32, message: (u8, u8), info: u32) -> Queued {
+        let (kind, code) = message;
+        Queued {
+            to: to.parse().expect("an address"),
+            error: libc::sock_extended_err {
+                ee_errno: errno.cast_unsigned(),
+                ee_origin: origin,
+                ee_type: kind,
+                ee_code: code,
+                ee_pad: 0,
+                ee_info: info,
+                ee_data: 0,
+            },
+            reporter: Some(IpAddr::from([203, 0, 113, 1])),
+            len: 0,
+        }
+    }
+
+    #[test]
+    fn messages_and_the_kernels_own_words_are_told_apart() {
+        let (v4, v6) = ("192.0.2.1:53", "[2001:db8::1]:53");
+        let too_big = Some(Cause::TooBig { mtu: 1300 });
+        for (queued, cause, is_reported) in [
+            (
+                queued(v4, 2, 111, (3, 3), 0),
+                Some(Cause::PortUnreachable),
+                true,
+            ),
+            (
+                queued(v6, 3, 111, (1, 4), 0),
+                Some(Cause::PortUnreachable),
+                true,
+            ),
+            (
+                queued(v6, 3, 13, (1, 1), 0),
+                Some(Cause::AdminProhibited),
+                true,
+            ),
+            (queued(v4, 2, 90, (3, 4), 1300), too_big, true),
+            (queued(v6, 3, 90, (2, 0), 1300), too_big, true),
+            (queued(v4, 1, 90, (0, 0), 1300), too_big, false),
+            (queued(v4, 2, 71, (12, 0), 0), None, true),
+            // Of another kind, and of a timestamp.
+            (queued(v4, 1, 1, (0, 0), 0), None, false),
+            (queued(v4, 4, 42, (0, 0), 0), None, false),
+        ] {
+            let said = queued.undelivered();
+            assert_eq!(said.map(|said| said.cause), cause);
+            let reporter = said.and_then(|said| said.reporter);
+            assert_eq!(reporter.is_some(), is_reported && cause.is_some());
+        }
     }
 }

@@ -38,6 +38,9 @@ fn packet(from: u16, to: u16, data: &[u8]) -> Vec<u8> {
     packet
 }
 
+/// Who says it, type and code, and the ports of the datagram that it is about.
+type Told = ([u8; 4], (u8, u8), [u16; 2]);
+
 struct Lab {
     hub: Hub,
     device: usize,
@@ -66,15 +69,14 @@ impl Lab {
     }
 
     /// A socket says this of a datagram to that port.
-    fn fails(&mut self, nth: usize, port: u16, cause: Cause, reporter: Option<IpAddr>) {
+    fn fails(&self, nth: usize, port: u16, cause: Cause, reporter: Option<IpAddr>) {
         let to = SocketAddr::from((TARGET, port));
         let error = Undelivered { cause, reporter };
         self.socket(nth).borrow_mut().errors.push_back((to, error));
     }
 
-    /// What clients were told since: who says it, type and code, and the ports of the datagram
-    /// that it is about.
-    fn told(&self) -> Vec<([u8; 4], (u8, u8), [u16; 2])> {
+    /// What clients were told since.
+    fn told(&self) -> Vec<Told> {
         let written = core::mem::take(&mut self.frames.borrow_mut().written);
         let read = |packet: &Vec<u8>| {
             assert_eq!((packet[9], &packet[16..20]), (1, &CLIENT[..]));

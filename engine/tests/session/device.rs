@@ -37,10 +37,11 @@ const PUBLIC_V6: &[u8] = &[
 /// What the client is told: of which target, and what.
 #[track_caller]
 fn told(s: &mut Session) -> Option<(SocketAddr, Undelivered)> {
-    match action(s)? {
-        Action::DatagramError { to, error } => Some((to, error)),
-        other => panic!("{other:?}"),
-    }
+    let action = action(s)?;
+    let Action::DatagramError { to, error } = action else {
+        panic!("{action:?}");
+    };
+    Some((to, error))
 }
 
 fn undelivered(cause: Cause) -> Undelivered {
@@ -123,11 +124,11 @@ fn a_device_is_told_of_targets_that_are_not_carried() {
                 send(&mut s, Slot::CLIENT, &record(address, b"x"));
                 let mut all: Vec<_> = std::iter::from_fn(|| s.poll_action()).collect();
                 let error = cause.map(|cause| (addr(to), undelivered(cause)));
-                let got = all.pop_if(|a| matches!(a, Action::DatagramError { .. }));
-                let got = got.map(|action| match action {
-                    Action::DatagramError { to, error } => (to, error),
-                    other => panic!("{other:?}"),
-                });
+                let mut got = None;
+                if let Some(Action::DatagramError { to, error }) = all.last() {
+                    got = Some((*to, *error));
+                    all.pop();
+                }
                 assert_eq!(got, error, "{outbound} {rule}");
                 // The log tells of the target once, and so does nothing else.
                 let is_logged =

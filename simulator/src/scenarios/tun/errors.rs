@@ -93,9 +93,8 @@ scenarios! {
     /// A closed port is told to the socket that wrote there, which goes on.
     fn tun_udp_closed_port(world) {
         let mut host = PacketHost::new();
-        for (family, closed) in CLOSED.into_iter().enumerate() {
-            let (kind, open) = (CLOSED_PORT[family], OPEN[family]);
-            let after = millis(family as u64);
+        for ((closed, kind), open) in CLOSED.into_iter().zip(CLOSED_PORT).zip(OPEN) {
+            let after = millis(1);
             host = host
                 .send(after, datagram(5000, closed, b"is anybody there?"))
                 .expect("a message", 1, move |packet| is_told(packet, kind, 5000, closed))
@@ -109,7 +108,7 @@ scenarios! {
     /// What is said of one target is no concern of the other targets of the same socket, nor of
     /// another socket.
     fn tun_udp_error_of_one_target(world) {
-        let [closed, open] = [CLOSED[0], OPEN[0]];
+        let ([closed, _], [open, _], [kind, _]) = (CLOSED, OPEN, CLOSED_PORT);
         let mut host = PacketHost::new();
         for n in 0..10 {
             let at = millis(n * 5);
@@ -120,7 +119,7 @@ scenarios! {
                 .send(at, datagram(5000, open, b"yes"));
         }
         host = host
-            .expect("messages", 10, |packet| is_told(packet, CLOSED_PORT[0], 5000, closed))
+            .expect("messages", 10, move |packet| is_told(packet, kind, 5000, closed))
             .expect("answers", 20, |packet| is_answer(packet, open, 5000, b"yes"))
             .expect("others", 10, |packet| is_answer(packet, open, 5001, b"another"));
         world_of(world, &Setting::default(), host)?;
@@ -130,13 +129,13 @@ scenarios! {
     /// A flood of errors is told in part, and harms no other conversation.
     #[sometimes("dropped icmp/rate_limited")]
     fn tun_udp_error_flood(world) {
-        let [closed, open] = [CLOSED[0], OPEN[0]];
+        let ([closed, _], [open, _], [kind, _]) = (CLOSED, OPEN, CLOSED_PORT);
         let mut host = PacketHost::new();
         for n in 0..300 {
             let at = core::time::Duration::from_micros(n * 20);
             host = host.send(at, datagram(5000, closed, b"no"));
         }
-        let told = |packet: &[u8]| is_told(packet, CLOSED_PORT[0], 5000, closed);
+        let told = move |packet: &[u8]| is_told(packet, kind, 5000, closed);
         // 50 at once, and one more each millisecond.
         host = host
             .send(millis(3), datagram(5001, open, b"yes"))
@@ -161,20 +160,17 @@ scenarios! {
             {"type": "http", "tag": "web", "server": "10.0.0.4", "server_port": 8080}]"#;
         let setting = Setting { outbounds: outbounds.into(), route: rules, ..Setting::default() };
         let mut host = PacketHost::new();
-        for (family, refused) in [
-            ["10.0.0.3:9", "10.0.0.3:11", "10.0.0.3:12"],
-            ["[fd00::3]:9", "[fd00::3]:11", "[fd00::3]:12"],
-        ].into_iter().enumerate() {
-            let (kind, open) = (CLOSED_PORT[family], OPEN[family]);
-            let dropped = ["10.0.0.3:10", "[fd00::3]:10"][family];
+        for ((at, kind), open) in ["10.0.0.3", "[fd00::3]"].into_iter().zip(CLOSED_PORT).zip(OPEN) {
+            let to = |port: u16| format!("{at}:{port}");
+            let (refused, dropped) = ([9, 11, 12].map(to), to(10));
             for n in 0..3 {
-                for to in refused {
+                for to in &refused {
                     host = host.send(millis(n * 10), datagram(5000, to, b"no"));
                 }
-                host = host.send(millis(n * 10), datagram(5000, dropped, b"no"));
+                host = host.send(millis(n * 10), datagram(5000, &dropped, b"no"));
             }
             for to in refused {
-                host = host.expect("messages", 3, move |packet| is_told(packet, kind, 5000, to));
+                host = host.expect("messages", 3, move |packet| is_told(packet, kind, 5000, &to));
             }
             host = host
                 .send(millis(100), datagram(5000, open, b"yes"))
