@@ -199,7 +199,7 @@ mod tests {
             assert_ne!(kind, RefusalKind::None);
             assert_eq!(read_refusal(kind as u32), Ok(why));
         }
-        for wrong in [0, 18, u32::MAX] {
+        for wrong in [0, 19, u32::MAX] {
             assert_eq!(read_refusal(wrong), Err(Status::BadArgument));
         }
     }

@@ -193,6 +193,7 @@ fn undelivered(from: IpAddr, icmp: &Icmp) -> Undelivered {
         },
         IcmpKind::Unreachable if from == icmp.about_destination.ip() => Cause::PortUnreachable,
         IcmpKind::Unreachable => Cause::HostUnreachable,
+        IcmpKind::Prohibited => Cause::AdminProhibited,
     };
     Undelivered {
         cause,

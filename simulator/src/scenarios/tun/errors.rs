@@ -7,6 +7,11 @@ use super::{
 use crate::{
     World,
     check::Violation,
+    net::{
+        boxes::firewall::{Firewall, Refusal, Rules, UdpRule},
+        hop::Hop,
+        link::Link,
+    },
     peers::{PacketHost, ScriptHost},
 };
 use core::net::{IpAddr, SocketAddr};
@@ -89,6 +94,24 @@ fn world_of(world: &mut World, setting: &Setting, host: PacketHost) -> Result<()
     Ok(())
 }
 
+/// A firewall that lets no datagrams to the closed ports.
+fn firewall() -> Vec<Box<dyn Hop>> {
+    let rules = Rules {
+        udp: UdpRule::AllBut([9].into()),
+        udp_refusal: Refusal::Prohibited,
+        ..Rules::default()
+    };
+    vec![Box::new(Firewall::new(rules))]
+}
+
+/// A way of MTU 1300.
+fn narrow() -> Vec<Box<dyn Hop>> {
+    let link: Link = "1ms, mtu 1300"
+        .parse()
+        .expect("links of scenarios are constants");
+    vec![Box::new(link)]
+}
+
 scenarios! {
     /// A closed port is told to the socket that wrote there, which goes on.
     fn tun_udp_closed_port(world) {
@@ -145,6 +168,42 @@ scenarios! {
         world_of(world, &Setting::default(), host)?;
         ended_within(world, 2, 290..=330)?;
         has_mark(world, "dropped icmp/rate_limited")
+    }
+
+    /// What a firewall says on the way is told as what it is.
+    fn tun_udp_prohibited(world) {
+        let setting = Setting { outside: firewall, ..Setting::default() };
+        let mut host = PacketHost::new();
+        for ((closed, kind), open) in CLOSED.into_iter().zip([(3, 13), (1, 1)]).zip(OPEN) {
+            host = host
+                .send(millis(1), datagram(5000, closed, b"may I?"))
+                .expect("a message", 1, move |packet| is_told(packet, kind, 5000, closed))
+                .send(millis(100), datagram(5000, open, b"and there?"))
+                .expect("an answer", 1, move |packet| is_answer(packet, open, 5000, b"and there?"));
+        }
+        world_of(world, &setting, host)?;
+        ended_within(world, 2, 290..=330)
+    }
+
+    /// A router that takes only shorter packets says how long, and shorter ones get through.
+    fn tun_udp_narrow_way(world) {
+        let extras = r#", "egress_mtu": 1500"#;
+        let setting = Setting { extras, outside: narrow, ..Setting::default() };
+        let mut host = PacketHost::new();
+        for (open, kind) in OPEN.into_iter().zip([(3, 4), (2, 0)]) {
+            let is_told = move |packet: &[u8]| {
+                let at = if kind.0 == 3 { 20 } else { 40 };
+                let mtu = packet.get(at + 4..at + 8);
+                is_told(packet, kind, 5000, open) && mtu == Some(&[0, 0, 0x05, 0x14][..])
+            };
+            host = host
+                .send(millis(1), datagram(5000, open, &[7; 1400]))
+                .expect("a message", 1, is_told)
+                .send(millis(100), datagram(5000, open, &[8; 1252]))
+                .expect("an answer", 1, move |packet| is_answer(packet, open, 5000, &[8; 1252]));
+        }
+        world_of(world, &setting, host)?;
+        ended_within(world, 2, 290..=330)
     }
 
     /// What a rule rejects, and what an outbound does not take, looks like a closed port; what is
