@@ -156,7 +156,7 @@ impl World {
                 }
                 Action::Close(..) | Action::Cancel(_) | Action::Log(_) => continue,
                 Action::Bind { .. } | Action::Send { .. } => unreachable!("no UDP is asked for"),
-                Action::OpenStream { .. } | Action::Answer(_) => {
+                Action::OpenStream { .. } | Action::Answer(_) | Action::DatagramError { .. } => {
                     unreachable!("the plan has no carriers")
                 }
             };

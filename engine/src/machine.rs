@@ -18,6 +18,10 @@
 //!     | poll_timeout() -> deadline          |
 //!     |<------------------------------------|
 //! ```
+mod undelivered;
+
+pub use undelivered::{Cause, Undelivered};
+
 use crate::ids::{ActionId, OutboundId, Slot};
 use bytes::BytesMut;
 use core::net::{IpAddr, SocketAddr};
@@ -43,6 +47,16 @@ pub enum Input<'a> {
         from: SocketAddr,
         /// Its payload.
         data: BytesMut,
+    },
+    /// A datagram that was sent from a UDP slot did not arrive. Only told where the client can be
+    /// told of it.
+    DatagramError {
+        /// The UDP slot.
+        slot: Slot,
+        /// Where it was sent.
+        to: SocketAddr,
+        /// What is said of it.
+        error: Undelivered,
     },
     /// An effect that [`Action`] asked for is done. Never comes after the action was cancelled.
     Done(ActionId, Outcome<'a>),
@@ -124,6 +138,14 @@ pub enum Action {
         to: SocketAddr,
         /// Its payload.
         data: BytesMut,
+    },
+    /// Tell the client that a datagram of its did not arrive. Only where the carrier that offered
+    /// its stream can.
+    DatagramError {
+        /// Where the client sent it.
+        to: SocketAddr,
+        /// What is said of it.
+        error: Undelivered,
     },
     /// Drop the slot's socket: with RST after [`End::Reset`], quietly otherwise. Nothing more is
     /// reported for it.

@@ -50,6 +50,7 @@ impl From<Refusal> for RefusalKind {
             Refusal::UpstreamProtocol => Self::UpstreamProtocol,
             Refusal::Loop => Self::Loop,
             Refusal::Exhausted => Self::Exhausted,
+            Refusal::Prohibited => Self::Prohibited,
             // Refusals that are newer than this interface among them.
             Refusal::General | _ => Self::General,
         }
@@ -175,7 +176,9 @@ impl Action {
                 (to.slot, to.other) = (a.0, b.0);
             }
             // Plans with carriers are refused.
-            machine::Action::OpenStream { .. } | machine::Action::Answer(_) => return None,
+            machine::Action::OpenStream { .. }
+            | machine::Action::Answer(_)
+            | machine::Action::DatagramError { .. } => return None,
             machine::Action::Log(reached) => {
                 to.kind = ActionKind::Log;
                 (to.stage, to.refusal) = stage(*reached);
@@ -196,7 +199,7 @@ mod tests {
             assert_ne!(kind, RefusalKind::None);
             assert_eq!(read_refusal(kind as u32), Ok(why));
         }
-        for wrong in [0, 18, u32::MAX] {
+        for wrong in [0, 19, u32::MAX] {
             assert_eq!(read_refusal(wrong), Err(Status::BadArgument));
         }
     }

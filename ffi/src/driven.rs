@@ -134,7 +134,7 @@ impl Driven {
                     }
                 }
                 // Plans with carriers are refused.
-                Action::OpenStream { .. } | Action::Answer(_) => {}
+                Action::OpenStream { .. } | Action::Answer(_) | Action::DatagramError { .. } => {}
                 Action::Send { .. } | Action::Log(_) => {}
             }
             self.actions.push_back(action);

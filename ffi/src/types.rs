@@ -161,6 +161,7 @@ pub enum RefusalKind {
     Exhausted = 15,
     General = 16,
     PrivateAddress = 17,
+    Prohibited = 18,
 }
 
 /// Why a machine ended.

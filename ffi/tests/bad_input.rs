@@ -288,7 +288,7 @@ fn numbers_out_of_range_are_refused() {
     for end in [0, 3, u32::MAX] {
         assert_eq!(sansbox_machine_ended(machine, 100, 0, end), bad);
     }
-    for why in [0, 18, u32::MAX] {
+    for why in [0, 19, u32::MAX] {
         assert_eq!(sansbox_machine_failed(machine, 100, 0, why), bad);
     }
     assert_eq!(

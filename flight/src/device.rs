@@ -20,7 +20,7 @@ use sansbox_engine::{
         tun::{Device, Settings},
     },
     ids::InboundId,
-    machine::Wanted,
+    machine::{Undelivered, Wanted},
     record::CloseReason,
 };
 use sansbox_stack::{Interface, TxBatch};
@@ -211,6 +211,15 @@ impl<T: Tape> Carrier for TappedDevice<T> {
         data: BytesMut,
     ) -> bool {
         self.machine.handle_datagram(now, path, from, data)
+    }
+
+    fn datagram_error(&mut self, now: Instant, stream: Stream, to: SocketAddr, error: Undelivered) {
+        let has_content = self.begin(now, 0);
+        self.tell(DeviceEntry::DatagramError(
+            stream,
+            has_content.then_some((to, error)),
+        ));
+        self.machine.datagram_error(now, stream, to, error);
     }
 
     fn poll_transmit(

@@ -177,7 +177,12 @@ fn follow(whole: &mut Whole, machine: &impl Machine, input: &Input<'_>) -> bool 
             whole.is_changed |= drained.is_ok();
             0
         }
-        Input::Tick | Input::Ended(..) | Input::Done(..) | Input::Relayed(..) | Input::Stop => 0,
+        Input::Tick
+        | Input::Ended(..)
+        | Input::DatagramError { .. }
+        | Input::Done(..)
+        | Input::Relayed(..)
+        | Input::Stop => 0,
     };
     whole.spend(bytes)
 }

@@ -16,6 +16,22 @@ pub(crate) fn connect(
     options: &Dial,
     cheap: Option<CheapController>,
     uplink: &Uplink,
+) -> Result<Socket, Refusal> {
+    let prepared = prepared(to, options, cheap, uplink);
+    let socket = prepared.map_err(|e| refusal(&e))?;
+    match socket.connect(&to.into()) {
+        Ok(()) => {}
+        Err(error) if is_in_progress(&error) => {}
+        Err(error) => return Err(refusal_on_the_way(&error)),
+    }
+    Ok(socket)
+}
+
+fn prepared(
+    to: SocketAddr,
+    options: &Dial,
+    cheap: Option<CheapController>,
+    uplink: &Uplink,
 ) -> io::Result<Socket> {
     let socket = open(to, Type::STREAM, Protocol::TCP, options, uplink)?;
     if is_loopback(to) {
@@ -30,11 +46,6 @@ pub(crate) fn connect(
     }
     if let Some(source) = source(to.ip(), options) {
         socket.bind(&SocketAddr::new(source, 0).into())?;
-    }
-    match socket.connect(&to.into()) {
-        Ok(()) => {}
-        Err(error) if is_in_progress(&error) => {}
-        Err(error) => return Err(error),
     }
     Ok(socket)
 }
@@ -145,6 +156,15 @@ fn is_in_progress(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::INPROGRESS)
 }
 
+/// What an error means that a packet on its way caused: what a firewall of this machine forbids,
+/// or a router's ICMPv6 message says, comes as missing rights.
+pub(crate) fn refusal_on_the_way(error: &io::Error) -> Refusal {
+    match Errno::from_io_error(error) {
+        Some(Errno::PERM | Errno::ACCESS) => Refusal::Prohibited,
+        Some(_) | None => refusal(error),
+    }
+}
+
 /// What an error of a socket means for a request.
 pub(crate) fn refusal(error: &io::Error) -> Refusal {
     match Errno::from_io_error(error) {
@@ -188,6 +208,17 @@ mod tests {
         }
         let other = io::Error::other("no number");
         assert_eq!(refusal(&other), Refusal::General);
+    }
+
+    #[test]
+    fn missing_rights_are_a_firewalls_word_only_of_what_was_sent() {
+        for errno in [Errno::PERM, Errno::ACCESS] {
+            let error = errno.into();
+            assert_eq!(refusal(&error), Refusal::General, "a mark, or a device");
+            assert_eq!(refusal_on_the_way(&error), Refusal::Prohibited);
+        }
+        let refused = Errno::CONNREFUSED.into();
+        assert_eq!(refusal_on_the_way(&refused), Refusal::ConnectionRefused);
     }
 
     #[test]

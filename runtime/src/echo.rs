@@ -2,23 +2,17 @@
 //! `net.ipv4.ping_group_range` has the group, or raw ones.
 use crate::{
     devices::Uplink,
-    dial::{self, refusal},
+    dial::{self, refusal, refusal_on_the_way},
+    errors::{self, ErrorBuffer},
     reactor::{Done, Interest, Io, Reactor},
 };
 use bytes::BytesMut;
 use core::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::atomic::{AtomicU16, Ordering},
     task::{Context, Poll},
 };
-use nix::{
-    errno::Errno,
-    libc,
-    sys::socket::{
-        ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt,
-        sockopt::{Ipv4RecvErr, Ipv6RecvErr},
-    },
-};
+use nix::errno::Errno;
 use rustix::{
     event::epoll,
     io::ioctl_fionbio,
@@ -32,21 +26,14 @@ use sansbox_engine::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
-    io::{self, IoSliceMut},
-    os::fd::AsRawFd as _,
+    io,
     time::{Duration, Instant},
 };
 
 /// Type, code, checksum, identifier, number.
 const HEADER_LEN: usize = 8;
-/// Longest message that a socket gives, with the IPv4 header of a raw one.
-const MESSAGE_MAX: usize = 65_535;
-/// Room for an error and who reported it.
-const CONTROL_LEN: usize = 256;
 /// How long a route is taken for one that leads into no device of this process.
 const ROUTE_AGE_MAX: Duration = Duration::from_secs(1);
-/// `SO_EE_ORIGIN_ICMP` and `SO_EE_ORIGIN_ICMP6`: a message came, in place of an error from here.
-const ORIGINS: [u8; 2] = [2, 3];
 
 /// The identifier of the next raw socket of this process.
 static IDENTIFIER: AtomicU16 = AtomicU16::new(0);
@@ -73,13 +60,6 @@ struct Kind {
     raw: Option<u16>,
 }
 
-/// What one worker reads into. Made at the first use.
-#[derive(Debug, Default)]
-pub(crate) struct EchoBuffer {
-    message: Vec<u8>,
-    control: Vec<u8>,
-}
-
 impl<R: Reactor> EchoSocket<R> {
     /// Opens a socket for addresses of the family of `to`.
     pub(crate) fn open(
@@ -93,11 +73,7 @@ impl<R: Reactor> EchoSocket<R> {
             _ => refusal(&e),
         })?;
         let prepared = dial::prepare_echo(&socket, to, options, uplink).and_then(|()| {
-            if kind.is_ipv6 {
-                setsockopt(&socket, Ipv6RecvErr, &true)?;
-            } else {
-                setsockopt(&socket, Ipv4RecvErr, &true)?;
-            }
+            errors::enable(&socket, kind.is_ipv6)?;
             let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
             // As executors want all that they watch, though nobody waits in it.
             ioctl_fionbio(&watch, true)?;
@@ -155,7 +131,7 @@ impl<R: Reactor> EchoSocket<R> {
         match sent {
             Ok(_) => Ok(()),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(Refusal::Dropped),
-            Err(e) => Err(refusal(&e)),
+            Err(e) => Err(refusal_on_the_way(&e)),
         }
     }
 
@@ -163,15 +139,14 @@ impl<R: Reactor> EchoSocket<R> {
     pub(crate) fn poll(
         &self,
         cx: &mut Context<'_>,
-        buffer: &mut EchoBuffer,
+        buffer: &mut ErrorBuffer,
     ) -> Poll<io::Result<EchoAnswer>> {
-        buffer.message.resize(MESSAGE_MAX, 0);
-        buffer.control.resize(CONTROL_LEN, 0);
+        buffer.prepare();
         self.watch
             .poll_io(cx, Interest::Read, || self.receive(buffer).map(Done::more))
     }
 
-    fn receive(&self, buffer: &mut EchoBuffer) -> io::Result<EchoAnswer> {
+    fn receive(&self, buffer: &mut ErrorBuffer) -> io::Result<EchoAnswer> {
         loop {
             // Errors first: who reads messages is told of them once, and takes them away.
             match self.receive_error(buffer) {
@@ -198,53 +173,22 @@ impl<R: Reactor> EchoSocket<R> {
     }
 
     /// The next error; `None` for one that says nothing.
-    fn receive_error(&self, buffer: &mut EchoBuffer) -> nix::Result<Option<EchoAnswer>> {
-        let mut data = [IoSliceMut::new(&mut buffer.message)];
-        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-        let control = Some(&mut buffer.control[..]);
-        let fd = self.socket.as_raw_fd();
-        let received = recvmsg::<SockaddrStorage>(fd, &mut data, control, flags)?;
-        let found = received.cmsgs()?.find_map(|control| reported(&control));
-        let to = received.address.as_ref().and_then(address);
-        let len = received.bytes;
-        let about = buffer.message.get(..len).unwrap_or_default();
-        let (Some((error, reporter)), Some(to)) = (found, to) else {
+    fn receive_error(&self, buffer: &mut ErrorBuffer) -> nix::Result<Option<EchoAnswer>> {
+        let queued = errors::next(&self.socket, buffer)?;
+        let Some(queued) = queued.filter(errors::Queued::is_message) else {
             return Ok(None);
         };
-        let is_message = ORIGINS.contains(&error.ee_origin);
+        let about = buffer.message.get(..queued.len).unwrap_or_default();
         let sequence = self.kind.sequence_of(about, self.kind.request_type());
-        let Some(sequence) = sequence.filter(|_| is_message) else {
-            return Ok(None);
-        };
-        Ok(Some(EchoAnswer::Error {
-            to,
+        Ok(sequence.map(|sequence| EchoAnswer::Error {
+            to: queued.to.ip(),
             sequence,
-            reporter,
-            kind: error.ee_type,
-            code: error.ee_code,
-            mtu: error.ee_info,
+            reporter: queued.reporter,
+            kind: queued.error.ee_type,
+            code: queued.error.ee_code,
+            mtu: queued.error.ee_info,
         }))
     }
-}
-
-/// An error, and who reported it.
-fn reported(control: &ControlMessageOwned) -> Option<(libc::sock_extended_err, Option<IpAddr>)> {
-    if let ControlMessageOwned::Ipv4RecvErr(error, from) = control {
-        let ip = from.map(|from| Ipv4Addr::from(from.sin_addr.s_addr.to_ne_bytes()));
-        return Some((*error, ip.map(IpAddr::V4)));
-    }
-    if let ControlMessageOwned::Ipv6RecvErr(error, from) = control {
-        return Some((*error, from.map(|from| from.sin6_addr.s6_addr.into())));
-    }
-    None
-}
-
-/// The address that the request went to.
-fn address(storage: &SockaddrStorage) -> Option<IpAddr> {
-    if let Some(v4) = storage.as_sockaddr_in() {
-        return Some(v4.ip().into());
-    }
-    storage.as_sockaddr_in6().map(|v6| v6.ip().into())
 }
 
 /// Opens a socket for datagrams, or else a raw one.

@@ -24,6 +24,7 @@ mod acceptor;
 mod devices;
 mod dial;
 mod echo;
+mod errors;
 #[cfg(test)]
 #[path = "../tests-common/isolated.rs"]
 mod isolated;

@@ -2,7 +2,7 @@
 use crate::{
     acceptor::Acceptor,
     devices::Queue,
-    echo::EchoBuffer,
+    errors::{ErrorBuffer, Watch},
     net::{Datagrams, DeviceQueue, Net, Turn},
     observer::RuntimeEvent,
     pipes::KernelPipes,
@@ -14,7 +14,7 @@ use crate::{
     udp::{Batch, UdpEndpoint},
 };
 use core::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     future::Future,
     pin::Pin,
     task::{Context, Poll, Waker},
@@ -49,7 +49,9 @@ pub(crate) struct Local<S: Service, R: Reactor> {
     pub(crate) pool: Pool,
     pub(crate) pipes: KernelPipes,
     pub(crate) batch: RefCell<Batch>,
-    pub(crate) echo_buffer: RefCell<EchoBuffer>,
+    pub(crate) error_buffer: RefCell<ErrorBuffer>,
+    /// Sockets whose errors clients of a device are told of.
+    pub(crate) errors: OnceCell<Rc<Watch<R>>>,
     pub(crate) resolver: Resolver,
     /// Who can be woken: sessions by number.
     sessions: RefCell<Slab<Waker>>,
@@ -86,7 +88,8 @@ impl<S: Service, R: Reactor> Local<S, R> {
             totals,
             pipes: KernelPipes::new(pipes),
             batch: RefCell::default(),
-            echo_buffer: RefCell::default(),
+            error_buffer: RefCell::default(),
+            errors: OnceCell::new(),
             resolver: Resolver::default(),
             sessions: RefCell::default(),
             listeners: RefCell::default(),
@@ -208,6 +211,11 @@ impl<S: Service, R: Reactor> Local<S, R> {
             io: R::Io::new(fd, true)?,
             steering,
         };
+        if self.errors.get().is_none() {
+            let watch = Watch::new()?;
+            let _first = self.errors.set(Rc::clone(&watch));
+            self.spawn(Work::Errors(watch));
+        }
         let device = (device, facts);
         let number = self.enter_carrier();
         self.devices.borrow_mut().push(Device {
@@ -370,6 +378,8 @@ pub(crate) enum Work<S: Service, R: Reactor> {
     Reception(Box<Reception<R>>),
     /// Wakes the sessions whose deadline has come.
     Alarm(Box<R::Sleep>),
+    /// Wakes the sessions whose datagrams did not arrive.
+    Errors(Rc<Watch<R>>),
 }
 
 /// One of the things that a worker polls. Small: every idle connection has one.
@@ -393,6 +403,8 @@ impl<S: Service, R: Reactor> Future for Task<S, R> {
             Work::Acceptor(acceptor) => acceptor.poll(cx, local),
             Work::Reception(reception) => reception.poll(cx, local),
             Work::Alarm(sleep) => local.poll_alarm(cx, sleep),
+            // Without it errors are not told, and all else goes on.
+            Work::Errors(watch) => watch.poll(cx).map(drop),
         }
     }
 }
@@ -406,7 +418,7 @@ impl<S: Service, R: Reactor> Drop for Task<S, R> {
                 drive.release(&self.local.pool);
                 self.local.leave_carrier(drive.number());
             }
-            Work::Acceptor(_) | Work::Reception(_) | Work::Alarm(_) => {}
+            Work::Acceptor(_) | Work::Reception(_) | Work::Alarm(_) | Work::Errors(_) => {}
         }
     }
 }

@@ -29,7 +29,7 @@ use sansbox_engine::{
     carrier::{EchoAnswer, EchoRequest, Note, Whose},
     drive::{Dialled, Driver, Face, Service, Sockets},
     ids::OutboundId,
-    machine::{Families, Stage},
+    machine::{Families, Stage, Undelivered},
     record::Record,
 };
 use socket2::SockRef;
@@ -133,15 +133,13 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
             self.tell_reentry(local);
             return Err(Refusal::Loop);
         }
-        let begun = dial::connect(to, options, shared.cheap_controller, uplink).and_then(|tcp| {
-            let local = dial::connected(&tcp, to);
-            let stream = R::Io::new(tcp.into(), local.is_some())?;
-            Ok(match local {
-                Some(local) => Dialled::Connected(stream, local),
-                None => Dialled::Connecting(stream),
-            })
-        });
-        begun.map_err(|e| dial::refusal(&e))
+        let tcp = dial::connect(to, options, shared.cheap_controller, uplink)?;
+        let local = dial::connected(&tcp, to);
+        let stream = R::Io::new(tcp.into(), local.is_some()).map_err(|e| dial::refusal(&e))?;
+        Ok(match local {
+            Some(local) => Dialled::Connected(stream, local),
+            None => Dialled::Connecting(stream),
+        })
     }
 
     fn poll_dial(&mut self, stream: &mut R::Io) -> Poll<Result<SocketAddr, Refusal>> {
@@ -149,7 +147,7 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
         let decided = stream.poll_io(&mut cx, Interest::Write, || {
             dial::decided(&*stream).map(Done::more)
         });
-        decided.map_err(|e| dial::refusal(&e))
+        decided.map_err(|e| dial::refusal_on_the_way(&e))
     }
 
     fn bind(
@@ -245,6 +243,23 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
         }
     }
 
+    fn watch_errors(&mut self, socket: &mut Box<Datagrams<R>>) {
+        if let (Datagrams::Own(endpoint), Some(watch)) = (&mut **socket, self.worker.errors.get()) {
+            endpoint.watch_errors(watch, self.waker);
+        }
+    }
+
+    fn poll_errors(
+        &mut self,
+        socket: &mut Box<Datagrams<R>>,
+        each: impl FnMut(SocketAddr, Undelivered),
+    ) -> Poll<()> {
+        match &**socket {
+            Datagrams::Own(endpoint) => endpoint.poll_errors(&self.worker.error_buffer, each),
+            Datagrams::Face { .. } => Poll::Pending,
+        }
+    }
+
     fn send(
         &mut self,
         socket: &mut Box<Datagrams<R>>,
@@ -324,7 +339,7 @@ impl<S: Service, R: Reactor> Driver<Net<R>> for Turn<'_, S, R> {
 
     fn poll_echo(&mut self, socket: &mut EchoSocket<R>) -> Poll<EchoAnswer> {
         let mut cx = Context::from_waker(self.waker);
-        let mut buffer = self.worker.echo_buffer.borrow_mut();
+        let mut buffer = self.worker.error_buffer.borrow_mut();
         match socket.poll(&mut cx, &mut buffer) {
             Poll::Ready(Ok(answer)) => Poll::Ready(answer),
             // A socket that cannot be read any more has no answers.

@@ -1,27 +1,44 @@
 //! UDP sockets: received in batches, sent in runs of equal datagrams where the kernel can.
 use crate::{
     devices::Port,
+    errors::{self, ErrorBuffer, Watch, Watched},
     reactor::{Done, Interest, Io, Reactor},
     sockets::{self, mapped},
 };
 use bytes::BytesMut;
-use core::net::{IpAddr, SocketAddr};
+use core::{
+    cell::RefCell,
+    net::{IpAddr, SocketAddr},
+};
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
-use sansbox_engine::{drive::datagrams, session::canonical};
+use sansbox_engine::{drive::datagrams, machine::Undelivered, session::canonical};
 use socket2::Socket;
 use std::{
     io::{self, IoSliceMut},
-    task::{Context, Poll},
+    rc::Rc,
+    task::{Context, Poll, Waker},
 };
 
 /// Messages received in one system call; each may hold many datagrams that the kernel merged.
 const BATCH: usize = 16;
 /// Largest message.
 const MESSAGE_MAX: usize = 64 * 1024;
+/// Errors that one socket tells before others get their turn.
+const ERRORS_MAX: usize = 64;
+/// Datagrams that could not be sent, of which nobody has heard.
+const FAILED_MAX: usize = 16;
+
+/// What became of datagrams that a socket sent.
+struct Errors<R: Reactor> {
+    /// Those that left and did not arrive.
+    watched: Watched<R>,
+    /// Those that could not be sent.
+    failed: RefCell<Vec<(SocketAddr, Undelivered)>>,
+}
 
 /// A UDP socket.
 pub(crate) struct UdpEndpoint<R: Reactor> {
@@ -29,6 +46,7 @@ pub(crate) struct UdpEndpoint<R: Reactor> {
     state: UdpSocketState,
     local: SocketAddr,
     is_ipv6: bool,
+    errors: Option<Box<Errors<R>>>,
     /// Its port is known to be of this process, as long as it has it.
     _port: Option<Port>,
 }
@@ -52,6 +70,7 @@ impl<R: Reactor> UdpEndpoint<R> {
             state,
             local: canonical(local),
             is_ipv6: local.is_ipv6(),
+            errors: None,
             _port: None,
         })
     }
@@ -59,6 +78,45 @@ impl<R: Reactor> UdpEndpoint<R> {
     /// Has its port known to be of this process.
     pub(crate) fn hold(&mut self, port: Option<Port>) {
         self._port = port;
+    }
+
+    /// From now on [`Self::poll_errors`] has something to tell, and `waker` is woken then. Without
+    /// it the socket works as well.
+    pub(crate) fn watch_errors(&mut self, watch: &Rc<Watch<R>>, waker: &Waker) {
+        let watched = watch.add(&self.socket, self.is_ipv6, waker).ok();
+        self.errors = watched.map(|watched| {
+            let failed = RefCell::default();
+            Box::new(Errors { watched, failed })
+        });
+    }
+
+    /// Hands what is said of datagrams that did not arrive to `each`, with where they were sent.
+    pub(crate) fn poll_errors(
+        &self,
+        buffer: &RefCell<ErrorBuffer>,
+        mut each: impl FnMut(SocketAddr, Undelivered),
+    ) -> Poll<()> {
+        let Some(errors) = &self.errors else {
+            return Poll::Pending;
+        };
+        let mut told = Poll::Pending;
+        for (to, error) in errors.failed.borrow_mut().drain(..) {
+            each(to, error);
+            told = Poll::Ready(());
+        }
+        if !errors.watched.has_errors() {
+            return told;
+        }
+        let mut buffer = buffer.borrow_mut();
+        buffer.prepare();
+        for _ in 0..ERRORS_MAX {
+            let Some((to, error)) = errors.watched.next(&self.socket, &mut buffer) else {
+                break;
+            };
+            each(to, error);
+            told = Poll::Ready(());
+        }
+        told
     }
 
     /// Where it is bound.
@@ -115,20 +173,42 @@ impl<R: Reactor> UdpEndpoint<R> {
             src_ip: from,
         };
         // Past the reactor: a fresh socket is writable before its first event says so.
-        let Err(_) = self.state.try_send(socket.into(), &transmit) else {
+        let Err(error) = self.state.try_send(socket.into(), &transmit) else {
             return 0;
         };
         if transmit.segment_size.take().is_none() {
-            return 1;
+            return u64::from(!self.send_again(&transmit, to, error));
         }
         // Maybe the interface cannot split runs.
         let mut lost = 0;
         for datagram in datagrams(bytes, segment) {
             transmit.contents = datagram;
-            let sent = self.state.try_send(socket.into(), &transmit);
-            lost += u64::from(sent.is_err());
+            if let Err(error) = self.state.try_send(socket.into(), &transmit) {
+                lost += u64::from(!self.send_again(&transmit, to, error));
+            }
         }
         lost
+    }
+
+    /// A datagram could not be sent. Where errors are watched that may be for an earlier one, which
+    /// is told of once, and the second try is for its own.
+    fn send_again(&self, transmit: &Transmit<'_>, to: SocketAddr, error: io::Error) -> bool {
+        let Some(errors) = &self.errors else {
+            return false;
+        };
+        if error.kind() == io::ErrorKind::WouldBlock {
+            return false;
+        }
+        let Err(error) = self.state.try_send((&self.socket).into(), transmit) else {
+            return true;
+        };
+        let mut failed = errors.failed.borrow_mut();
+        if failed.len() < FAILED_MAX
+            && let Some(said) = errors::of_send(&error)
+        {
+            failed.push((to, said));
+        }
+        false
     }
 }
 

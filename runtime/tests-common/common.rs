@@ -357,7 +357,7 @@ impl Machine for Session {
             }
             Input::Stop if self.toy.ignores_stop => {}
             Input::Stop => self.close(CloseReason::Stopped, End::Fin),
-            Input::Datagram { .. } => unreachable!("no UDP slots"),
+            Input::Datagram { .. } | Input::DatagramError { .. } => unreachable!("no UDP slots"),
         }
         let both = match self.state {
             State::Passthrough => self.fins == 2,
@@ -471,6 +471,7 @@ impl Machine for Association {
                     .push_back(Action::Close(Slot::CLIENT, End::Fin));
                 self.is_finished = true;
             }
+            Input::DatagramError { .. } => unreachable!("nobody could be told"),
             Input::Received(..) | Input::Drained(..) | Input::Ended(..) | Input::Relayed(..) => {
                 unreachable!("no stream slots")
             }

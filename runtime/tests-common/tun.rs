@@ -70,6 +70,12 @@ impl Machine for Moved {
         if let Input::Datagram { from, .. } = &mut input {
             *from = moved(*from, Ipv4Addr::LOCALHOST, FAR);
         }
+        if let Input::DatagramError { to, error, .. } = &mut input {
+            *to = moved(*to, Ipv4Addr::LOCALHOST, FAR);
+            assert_eq!(error.reporter, Some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+            // Not one that a wire takes.
+            error.reporter = Some(FAR.into());
+        }
         self.0.apply(now, input);
     }
 
@@ -255,6 +261,58 @@ fn datagrams_and_echo_requests_are_answered() {
     }
     let expected = (FAR, 5, b"are you there".to_vec());
     assert_eq!(wire.ping(FAR, 5), Some(expected));
+}
+
+/// A port on which nothing listens, at [`FAR`].
+fn closed_port() -> SocketAddrV4 {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
+    SocketAddrV4::new(FAR, socket.local_addr().expect("bound").port())
+}
+
+/// What a client is told of a datagram to `far`: that its port is closed.
+fn is_told(wire: &Wire, client: u16, far: SocketAddrV4) {
+    let (header, message) = wire.next(IpProtocol::Icmp).expect("a message");
+    assert_eq!((header.src_addr, header.dst_addr), (FAR, CLIENT));
+    assert_eq!(message[..2], [3, 3], "port unreachable");
+    let quoted = &message[8..];
+    assert_eq!(quoted[12..16], CLIENT.octets());
+    assert_eq!(quoted[16..20], FAR.octets());
+    let ports = [client.to_be_bytes(), far.port().to_be_bytes()].concat();
+    assert_eq!(quoted[20..24], ports);
+}
+
+#[test]
+fn a_closed_port_is_told_and_loses_no_other_datagram() {
+    let (_running, _notes, wire) = start(PLAIN, false);
+    let server = UdpSocket::bind("127.0.0.1:0").expect("bound");
+    server.set_read_timeout(Some(PATIENCE)).expect("set");
+    let far = SocketAddrV4::new(FAR, server.local_addr().expect("bound").port());
+    let (closed, other) = (closed_port(), closed_port());
+    let receives = |n: u8| {
+        let mut bytes = [0; 64];
+        let (len, from) = server.recv_from(&mut bytes).expect("a datagram");
+        assert_eq!(bytes[..len], [n; 9]);
+        from
+    };
+    for n in 0..20 {
+        // Nothing else wakes the session.
+        wire.send_datagram(1234, closed, b"anybody");
+        is_told(&wire, 1234, closed);
+        wire.send_datagram(1234, far, &[n; 9]);
+        receives(n);
+    }
+    for n in 0..20 {
+        // The error of the first comes while the next is sent, or before.
+        wire.send_datagram(1234, closed, b"anybody");
+        wire.send_datagram(1234, far, &[n; 9]);
+        receives(n);
+        is_told(&wire, 1234, closed);
+    }
+    // Each client of its own target.
+    wire.send_datagram(1234, closed, b"anybody");
+    is_told(&wire, 1234, closed);
+    wire.send_datagram(1235, other, b"anybody");
+    is_told(&wire, 1235, other);
 }
 
 #[test]

@@ -89,6 +89,8 @@ pub enum HostInput {
     Icmp {
         /// The socket that sent it.
         socket: UdpId,
+        /// Who says it.
+        from: IpAddr,
         /// What is said.
         icmp: Icmp,
     },

@@ -97,7 +97,7 @@ impl From<Refusal> for Reject {
             | Refusal::ResolverFailed
             | Refusal::TimedOut
             | Refusal::TtlExpired => Self::HostUnreachable,
-            Refusal::Policy => Self::Policy,
+            Refusal::Policy | Refusal::Prohibited => Self::Policy,
             Refusal::Dropped => Self::Silent,
             _ => Self::Refused,
         }

@@ -19,7 +19,7 @@ pub use echo::{EchoAnswer, EchoRequest};
 use crate::{
     config::model::LogLevel,
     ids::{InboundId, OutboundId},
-    machine::{Families, Wanted},
+    machine::{Families, Undelivered, Wanted},
 };
 use bytes::BytesMut;
 use core::{
@@ -188,6 +188,17 @@ pub trait Carrier: fmt::Debug {
     /// Handles what became of an echo request from the socket of `path`. Only for carriers that
     /// send such.
     fn handle_echo(&mut self, _now: Instant, _path: Path, _answer: EchoAnswer) {}
+
+    /// A datagram that came by a stream of datagrams was sent to `to`, and did not arrive. Only for
+    /// carriers that can tell their clients.
+    fn datagram_error(
+        &mut self,
+        _now: Instant,
+        _stream: Stream,
+        _to: SocketAddr,
+        _error: Undelivered,
+    ) {
+    }
 
     /// Fills `out`, which is cleared first, with datagrams of one size but for the last, at most
     /// `segments_max`.

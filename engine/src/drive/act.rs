@@ -1,11 +1,11 @@
 //! Doing what a machine asks for.
 use super::{
-    Dialled, Drive, Driver, Pool, Recorded, Sockets, link::Link, machine::Lookups, relay::Relay,
-    slots::Socket, stream::Stream,
+    Dialled, Drive, Driver, Pool, Recorded, Sockets, joint::Joint, link::Link, machine::Lookups,
+    relay::Relay, slots::Socket, stream::Stream,
 };
 use crate::{
     ids::{ActionId, OutboundId, Slot},
-    machine::{Action, Families, Input, Outcome},
+    machine::{Action, Families, Input, Outcome, Undelivered},
     session::canonical,
 };
 use core::net::SocketAddr;
@@ -55,6 +55,7 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
                         pool.run.borrow_mut().push(slot, to, &data);
                     }
                 }
+                Action::DatagramError { to, error } => self.tell(pool, to, error),
                 Action::Close(slot, end) => {
                     self.send_run(driver, pool);
                     self.close(driver, pool, slot, end);
@@ -142,7 +143,10 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
         outbound: Option<OutboundId>,
     ) {
         match driver.bind(local, outbound) {
-            Ok((socket, local)) => {
+            Ok((mut socket, local)) => {
+                if outbound.is_some() && self.joint().is_some_and(Joint::takes_errors) {
+                    driver.watch_errors(&mut socket);
+                }
                 self.slots.insert(slot, Socket::Datagrams(socket));
                 let outcome = Outcome::Bound(canonical(local));
                 self.machine.apply(now, Input::Done(id, outcome));
@@ -153,10 +157,25 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
 
     /// Tells the carrier that offered the client's stream what became of it.
     fn answer(&mut self, answer: Result<SocketAddr, Refusal>) {
-        if let Some(Socket::Stream(stream)) = self.slots.get_mut(Slot::CLIENT)
-            && let Some(joint) = stream.link.joint()
-        {
+        if let Some(joint) = self.joint() {
             joint.answer(answer);
+        }
+    }
+
+    /// Tells that carrier's client that a datagram of its did not arrive.
+    fn tell(&mut self, pool: &Pool, to: SocketAddr, error: Undelivered) {
+        if let Some(joint) = self.joint().filter(|joint| joint.takes_errors())
+            && !joint.tell(to, error)
+        {
+            pool.tally.datagrams_dropped.add(1);
+        }
+    }
+
+    /// The client's stream, where a carrier offered it.
+    fn joint(&mut self) -> Option<&Joint> {
+        match self.slots.get_mut(Slot::CLIENT)? {
+            Socket::Stream(stream) => stream.link.joint(),
+            Socket::Connecting(..) | Socket::Datagrams(_) | Socket::Dead => None,
         }
     }
 

@@ -93,6 +93,7 @@ impl<K: Sockets> CarrierDrive<K> {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let desk = Desk::new(Rc::clone(&pool.wakes));
         let mut drive = Self::new(machine, number, Whose::Inbound(inbound), nowhere, desk);
+        drive.desk.take_errors();
         drive.packets = Some(Box::new(Packets::new(device, facts)));
         drive
     }
@@ -148,6 +149,7 @@ impl<K: Sockets> CarrierDrive<K> {
         for _ in 0..ROUNDS {
             let mut is_news = self.take_openings(now);
             is_news |= self.take_touched(now);
+            is_news |= self.take_errors(now);
             is_news |= self.poll_lookup(driver, now);
             is_news |= self.receive(driver, pool, now);
             if self.is_gone {
@@ -229,6 +231,16 @@ impl<K: Sockets> CarrierDrive<K> {
                 self.machine.abandon(now, stream);
             }
             self.exchange(now, stream);
+        }
+        is_news
+    }
+
+    /// Datagrams of clients that did not arrive.
+    fn take_errors(&mut self, now: Instant) -> bool {
+        let mut is_news = false;
+        while let Some((stream, to, error)) = self.desk.pop_error() {
+            is_news = true;
+            self.machine.datagram_error(now, stream, to, error);
         }
         is_news
     }

@@ -2,7 +2,7 @@
 use crate::{
     carrier::{EchoAnswer, EchoRequest, Note, Whose},
     ids::OutboundId,
-    machine::{Families, Stage},
+    machine::{Families, Stage, Undelivered},
     record::Record,
 };
 use bytes::BytesMut;
@@ -131,6 +131,20 @@ pub trait Driver<K: Sockets> {
         socket: &mut K::Datagrams,
         each: impl FnMut(SocketAddr, BytesMut),
     ) -> Poll<io::Result<()>>;
+
+    /// From now on [`Self::poll_errors`] is to tell what became of datagrams that this socket
+    /// sends.
+    fn watch_errors(&mut self, _socket: &mut K::Datagrams) {}
+
+    /// Hands some of what is said of datagrams that did not arrive to `each`, with where they were
+    /// sent. A driver that never learns of it says nothing.
+    fn poll_errors(
+        &mut self,
+        _socket: &mut K::Datagrams,
+        _each: impl FnMut(SocketAddr, Undelivered),
+    ) -> Poll<()> {
+        Poll::Pending
+    }
 
     /// Sends `bytes` as datagrams of `segment` bytes each, the last maybe shorter; no bytes are
     /// one empty datagram. [`datagrams`](super::datagrams) takes a run apart where the kernel

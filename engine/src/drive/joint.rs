@@ -2,7 +2,7 @@
 use super::{stream::gather, wakes::Wakes};
 use crate::{
     carrier::{Stream, StreamLimits},
-    machine::Wanted,
+    machine::{Undelivered, Wanted},
 };
 use bytes::BytesMut;
 use core::{
@@ -20,6 +20,9 @@ use std::{
 
 /// Segments written in one system call: small ones are a packet each.
 const SEGMENTS: usize = 64;
+/// Datagrams of all clients that did not arrive, of which the carrier has not heard: it tells
+/// clients of hardly more at once.
+const ERRORS_MAX: usize = 64;
 
 /// Where the carrier of a desk is found, and what it has not looked at yet.
 #[derive(Debug)]
@@ -31,6 +34,10 @@ pub(crate) struct Desk {
     wakes: Rc<Wakes>,
     opening: RefCell<VecDeque<(Rc<Shared>, Wanted)>>,
     touched: RefCell<VecDeque<Rc<Shared>>>,
+    /// The carrier can tell clients of datagrams that did not arrive.
+    takes_errors: Cell<bool>,
+    /// Of which stream, where they went, and what is said of them.
+    errors: RefCell<VecDeque<(Stream, SocketAddr, Undelivered)>>,
 }
 
 impl Desk {
@@ -42,6 +49,8 @@ impl Desk {
             wakes,
             opening: RefCell::default(),
             touched: RefCell::default(),
+            takes_errors: Cell::new(false),
+            errors: RefCell::default(),
         })
     }
 
@@ -75,6 +84,16 @@ impl Desk {
         touched
     }
 
+    /// The carrier can tell clients of datagrams that did not arrive.
+    pub(super) fn take_errors(&self) {
+        self.takes_errors.set(true);
+    }
+
+    /// The next datagram that did not arrive.
+    pub(super) fn pop_error(&self) -> Option<(Stream, SocketAddr, Undelivered)> {
+        self.errors.borrow_mut().pop_front()
+    }
+
     /// Nobody serves it.
     pub(super) const fn is_closed(&self) -> bool {
         self.is_closed.get()
@@ -87,6 +106,7 @@ impl Desk {
             stream.decide_for_session(Err(Refusal::General));
         }
         self.touched.borrow_mut().clear();
+        self.errors.borrow_mut().clear();
     }
 
     fn wake(&self) {
@@ -259,6 +279,26 @@ impl Joint {
         self.0.is_connected.set(answer.is_ok());
         self.0.decided.set(Some(answer));
         self.0.wake_carrier();
+    }
+
+    /// Whether [`Self::tell`] leads anywhere.
+    pub(super) fn takes_errors(&self) -> bool {
+        self.0.desk.takes_errors.get()
+    }
+
+    /// Tells the carrier of a datagram that came by this stream and did not arrive. False: it has
+    /// not heard of too many others yet.
+    pub(super) fn tell(&self, to: SocketAddr, error: Undelivered) -> bool {
+        let (desk, Some(stream)) = (&self.0.desk, self.0.stream()) else {
+            return false;
+        };
+        let mut errors = desk.errors.borrow_mut();
+        let has_room = errors.len() < ERRORS_MAX && !desk.is_closed();
+        if has_room {
+            errors.push_back((stream, to, error));
+            desk.wake();
+        }
+        has_room
     }
 
     fn is_awake(&self) {

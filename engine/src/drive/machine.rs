@@ -250,10 +250,14 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
                 true
             }
             Socket::Datagrams(socket) => {
+                // First: who receives may be told of an error as well, without what it is.
+                let errors = driver.poll_errors(socket, |to, error| {
+                    machine.apply(now, Input::DatagramError { slot, to, error });
+                });
                 let received = driver.poll_receive(socket, |from, data| {
                     machine.apply(now, Input::Datagram { slot, from, data });
                 });
-                received.is_ready()
+                errors.is_ready() | received.is_ready()
             }
             Socket::Dead => false,
         }

@@ -16,7 +16,8 @@ pub struct Counters {
     pub dials: u64,
     /// Lookups begun.
     pub lookups: u64,
-    /// Datagrams that were dropped because a queue, the table of clients or a socket was full.
+    /// Datagrams, and errors about datagrams, that were dropped because a queue, the table of clients
+    /// or a socket was full.
     pub datagrams_dropped: u64,
     /// Bytes that passthrough relays moved in user space: through a buffer between two sockets, or
     /// as segments from or to a stream of a carrier.

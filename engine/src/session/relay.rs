@@ -82,6 +82,7 @@ impl Relay {
             | Input::Received(..)
             | Input::Drained(..)
             | Input::Datagram { .. }
+            | Input::DatagramError { .. }
             | Input::Done(..) => Next::Stay,
         }
     }

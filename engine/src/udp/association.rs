@@ -133,7 +133,8 @@ impl Machine for Association {
                 // Only the client-facing socket's failure is an error, and that is the listener.
                 let _ = relay.done(&mut cx, id, outcome);
             }
-            Input::Relayed(..) => {}
+            // A client behind a socket cannot be told.
+            Input::Relayed(..) | Input::DatagramError { .. } => {}
             Input::Stop => over = Some(CloseReason::Stopped),
         }
         match over {

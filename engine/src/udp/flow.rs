@@ -3,7 +3,7 @@ use super::{FLOWS_MAX, framing::Framing};
 use crate::{
     effects::{Cx, Effects},
     ids::{ActionId, OutboundId},
-    machine::{Action, Stage},
+    machine::{Action, Cause, Stage},
     record::Drop,
 };
 use bytes::BytesMut;
@@ -22,8 +22,8 @@ pub(crate) struct Flow {
 /// How datagrams for a target leave.
 #[derive(Debug)]
 pub(crate) enum Way {
-    /// Not at all: a rule or the outbound refuses them.
-    Rejected,
+    /// Not at all: a rule or the outbound refuses them, and the client is told this, or nothing.
+    Rejected(Option<Cause>),
     /// Its name is being resolved.
     Resolving {
         outbound: OutboundId,
@@ -43,7 +43,7 @@ pub(crate) enum Way {
 impl Way {
     const fn outbound(&self) -> Option<OutboundId> {
         match self {
-            Self::Rejected => None,
+            Self::Rejected(_) => None,
             Self::Resolving { outbound, .. }
             | Self::Direct { outbound, .. }
             | Self::Proxy { outbound } => Some(*outbound),
@@ -84,6 +84,15 @@ impl Flows {
         Some(flow)
     }
 
+    /// The outbound whose own socket datagrams for this address leave from, if the client has sent
+    /// any there.
+    pub(crate) fn direct_to(&self, to: SocketAddr) -> Option<OutboundId> {
+        match self.flows.get(&Target::from(to))?.way {
+            Way::Direct { outbound, .. } => Some(outbound),
+            Way::Rejected(_) | Way::Resolving { .. } | Way::Proxy { .. } => None,
+        }
+    }
+
     /// Datagrams that wait for names.
     pub(crate) fn waiting(&self) -> usize {
         if self.resolving == 0 {
@@ -91,7 +100,7 @@ impl Flows {
         }
         let waiting = self.flows.values().map(|flow| match &flow.way {
             Way::Resolving { waiting, .. } => waiting.len(),
-            Way::Rejected | Way::Direct { .. } | Way::Proxy { .. } => 0,
+            Way::Rejected(_) | Way::Direct { .. } | Way::Proxy { .. } => 0,
         });
         waiting.sum()
     }
@@ -135,7 +144,7 @@ impl Flows {
                 self.resolving -= 1;
                 Some((target, outbound, waiting))
             }
-            Way::Rejected | Way::Direct { .. } | Way::Proxy { .. } => None,
+            Way::Rejected(_) | Way::Direct { .. } | Way::Proxy { .. } => None,
         }
     }
 
@@ -157,7 +166,7 @@ impl Flows {
         }
         let deadlines = self.flows.values().filter_map(|flow| match flow.way {
             Way::Resolving { deadline, .. } => Some(deadline),
-            Way::Rejected | Way::Direct { .. } | Way::Proxy { .. } => None,
+            Way::Rejected(_) | Way::Direct { .. } | Way::Proxy { .. } => None,
         });
         deadlines.min()
     }
@@ -180,7 +189,9 @@ impl Flows {
                 *resolving -= 1;
                 false
             }
-            Way::Resolving { .. } | Way::Rejected | Way::Direct { .. } | Way::Proxy { .. } => true,
+            Way::Resolving { .. } | Way::Rejected(_) | Way::Direct { .. } | Way::Proxy { .. } => {
+                true
+            }
         });
     }
 

@@ -132,6 +132,12 @@ fn wrap(address: Address<'_>, data: &[u8], scratch: &mut BytesMut) -> BytesMut {
     scratch.split()
 }
 
+/// Whom a datagram is for that [`with_header`] made.
+pub(crate) fn header_target(data: &[u8]) -> Option<Target> {
+    let (header, _) = Header::parse(data).ok()?;
+    header.address.to_target().ok()
+}
+
 /// Length of the SOCKS5 UDP header that `data` begins with, when it is whole and no fragment.
 pub(crate) fn header_len(data: &[u8]) -> Option<usize> {
     match Header::parse(data) {

@@ -4,10 +4,16 @@ use super::{
     leg::{Leg, Socket},
     records,
 };
-use crate::{connect::PIPE_LIMIT, effects::Cx, ids::Slot, machine::Action, record::Drop};
+use crate::{
+    connect::PIPE_LIMIT,
+    effects::{Cx, Effects},
+    ids::Slot,
+    machine::{Action, Cause, Undelivered},
+    record::Drop,
+};
 use bytes::BytesMut;
 use core::net::SocketAddr;
-use sansbox_core::{Pipe, Progress};
+use sansbox_core::{Pipe, Progress, Target};
 use sansbox_protocols::paniq::proxy::record::{Malformed, Record};
 
 const _: () = assert!(Record::LEN_MAX <= PIPE_LIMIT);
@@ -29,10 +35,15 @@ impl Front {
 }
 
 impl UdpRelay {
-    /// A relay for a client behind a carrier's stream. Nothing is asked for.
-    pub(crate) fn on_stream(source: SocketAddr) -> Self {
+    /// A relay for a client behind a carrier's stream, that may be told of datagrams that did not
+    /// arrive. Nothing is asked for.
+    pub(crate) fn on_stream(source: SocketAddr, tells_errors: bool) -> Self {
         let front = Front::Stream(Pipe::new(PIPE_LIMIT));
-        Self::new(Framing::Records, source, front)
+        let relay = Self::new(Framing::Records, source, front);
+        Self {
+            tells_errors,
+            ..relay
+        }
     }
 
     /// Whether the client is behind a stream.
@@ -111,6 +122,31 @@ impl UdpRelay {
             }
         }
         cx.record.bytes_down += len as u64;
+    }
+
+    /// Takes what a socket of our own says of a datagram to `to`. The client is told if it has sent
+    /// any there, from that socket; what is said of a way to another proxy is no word about a target.
+    pub(crate) fn undelivered(
+        &self,
+        cx: &mut Cx<'_>,
+        slot: Slot,
+        to: SocketAddr,
+        error: Undelivered,
+    ) {
+        let outbound = self.flows.direct_to(to);
+        let leg = outbound.and_then(|outbound| self.legs.get(&outbound));
+        if self.tells_errors && leg.is_some_and(|leg| leg.receives(slot, to)) {
+            cx.fx.push(Action::DatagramError { to, error });
+        }
+    }
+
+    /// Tells the client that its datagram to `target` goes nowhere, if there is a way to tell it.
+    pub(super) fn tell_undelivered(&self, fx: &mut Effects, target: &Target, cause: Option<Cause>) {
+        if let (true, Some(to), Some(cause)) = (self.tells_errors, target.socket_addr(), cause) {
+            let reporter = None;
+            let error = Undelivered { cause, reporter };
+            fx.push(Action::DatagramError { to, error });
+        }
     }
 
     /// Moves control connections and streams on.

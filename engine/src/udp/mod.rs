@@ -12,11 +12,11 @@ mod records;
 
 use crate::{
     carrier::CarrierPlan,
-    config::model::Network,
+    config::model::{Network, RejectMethod},
     connect::{Connect, RESOLVE_TIMEOUT, families, order},
     effects::{Cx, Effects},
     ids::{ActionId, OutboundId, Slot},
-    machine::{Action, Outcome, SlotPipes, Stage},
+    machine::{Action, Cause, Outcome, SlotPipes, Stage},
     plan::{Path, Plan, ProxyProtocol, Reach},
     record::Drop,
     router::Decision,
@@ -27,7 +27,7 @@ use bytes::BytesMut;
 use core::net::SocketAddr;
 use flow::{Flow, Flows, Way};
 pub(crate) use framing::Framing;
-use framing::{FromClient, with_header};
+use framing::{FromClient, header_target, with_header};
 use front::Front;
 use leg::{Control, Leg, Queue, Socket};
 use sansbox_core::{End, Host, Instant, Pipe, Refusal, Target};
@@ -46,6 +46,8 @@ pub(crate) struct UdpRelay {
     /// The client whom rules see.
     source: SocketAddr,
     client: Front,
+    /// The client can be told of datagrams that did not arrive.
+    tells_errors: bool,
     flows: Flows,
     legs: BTreeMap<OutboundId, Leg>,
     /// Datagrams whose leg is not ready.
@@ -82,6 +84,7 @@ impl UdpRelay {
             framing,
             source,
             client,
+            tells_errors: false,
             flows: Flows::default(),
             legs: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -121,7 +124,11 @@ impl UdpRelay {
         };
         let len = data.len() as u64;
         match &mut flow.way {
-            Way::Rejected => return cx.record.drop_datagram(Drop::Policy),
+            Way::Rejected(cause) => {
+                let cause = *cause;
+                cx.record.drop_datagram(Drop::Policy);
+                return self.tell_undelivered(cx.fx, &target, cause);
+            }
             Way::Resolving { waiting, .. } => waiting.push(data),
             Way::Direct { outbound, to } => {
                 let (outbound, to) = (*outbound, *to);
@@ -147,11 +154,14 @@ impl UdpRelay {
     fn open_flow(&mut self, cx: &mut Cx<'_>, target: &Target) {
         let way = match cx.route(Network::Udp, target) {
             Decision::Route(outbound) => self.way(cx, outbound, target),
-            Decision::Reject { .. } => Err(Refusal::Policy),
+            Decision::Reject { method, .. } => Err(match method {
+                RejectMethod::Default => Refusal::Policy,
+                RejectMethod::Drop => Refusal::Dropped,
+            }),
         };
         let way = way.unwrap_or_else(|why| {
             cx.fx.push(Action::Log(Stage::Refused(why)));
-            Some(Way::Rejected)
+            Some(Way::Rejected(Cause::of_refusal(why)))
         });
         if let Some(way) = way {
             self.flows.insert(target.clone(), Flow::new(way));
@@ -325,8 +335,10 @@ impl UdpRelay {
         else {
             return;
         };
-        for _ in queue.extract_if(.., |(to, _)| leg.lacks(*to)) {
+        let lacking: Vec<_> = queue.extract_if(.., |(to, _)| leg.lacks(*to)).collect();
+        for (to, _) in lacking {
             cx.record.drop_datagram(Drop::Unreachable);
+            self.tell_undelivered(cx.fx, &to.into(), Cause::of_refusal(why));
         }
     }
 
@@ -396,8 +408,11 @@ impl UdpRelay {
         if let Some(leg) = self.legs.remove(&outbound) {
             leg.close(End::Reset, cx.fx);
         }
-        for _ in self.waiting.remove(&outbound).into_iter().flatten() {
+        for (_, data) in self.waiting.remove(&outbound).into_iter().flatten() {
             cx.record.drop_datagram(Drop::Unreachable);
+            if let Some(target) = header_target(&data) {
+                self.tell_undelivered(cx.fx, &target, Cause::of_refusal(why));
+            }
         }
         self.flows.forget(outbound, cx.fx);
     }

@@ -12,7 +12,7 @@ use sansbox_engine::{
     config::model::{Config, Inbound, InboundKind, Listen, Networks, Span},
     drive::{Conduit, Dialled, Drive, Driver, Service, Sockets},
     ids::{InboundId, OutboundId},
-    machine::{Families, Stage},
+    machine::{Families, Stage, Undelivered},
     record::Record,
 };
 use std::{
@@ -140,6 +140,9 @@ pub(crate) struct Udp {
     pub(crate) incoming: VecDeque<(SocketAddr, Vec<u8>)>,
     /// Where to, how many bytes, in segments of how many.
     pub(crate) runs: Vec<(SocketAddr, usize, usize)>,
+    pub(crate) is_watched: bool,
+    /// Datagrams that did not arrive.
+    pub(crate) errors: VecDeque<(SocketAddr, Undelivered)>,
 }
 
 /// A device: frames from clients, and to them.
@@ -320,6 +323,25 @@ impl Driver<Net> for Loop {
             each(from, BytesMut::from(&data[..]));
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn watch_errors(&mut self, socket: &mut Rc<RefCell<Udp>>) {
+        socket.borrow_mut().is_watched = true;
+    }
+
+    fn poll_errors(
+        &mut self,
+        socket: &mut Rc<RefCell<Udp>>,
+        mut each: impl FnMut(SocketAddr, Undelivered),
+    ) -> Poll<()> {
+        let errors = core::mem::take(&mut socket.borrow_mut().errors);
+        if errors.is_empty() {
+            return Poll::Pending;
+        }
+        for (to, error) in errors {
+            each(to, error);
+        }
+        Poll::Ready(())
     }
 
     fn send(

@@ -9,6 +9,7 @@ mod fake;
 mod offered;
 mod opened;
 mod script;
+mod undelivered;
 
 use core::net::SocketAddr;
 use fake::{Conduits, Loop, Udp, Wire, association, session};

@@ -1,14 +1,14 @@
 //! A carrier that does what a test tells it, and drives that have turns when they are woken.
 use crate::{
     START,
-    fake::{LOCAL, Loop, Net, Wire},
+    fake::{Frames, LOCAL, Loop, Net, Wire},
 };
 use bytes::BytesMut;
 use core::{net::IpAddr, net::SocketAddr, time::Duration};
 use sansbox_core::{End, Instant, Pipe, Progress, Refusal, Seed, Target};
 use sansbox_engine::{
     Peer, Plan, Session,
-    carrier::{Carrier, Event, Path, Stream, StreamLimits, Transmit},
+    carrier::{Carrier, Event, Path, Stream, StreamLimits, Transmit, tun::Device},
     config::{ReadOptions, Sources, read},
     drive::{Birth, CarrierDrive, Drive, Pool, Service, Turn},
     ids::InboundId,
@@ -246,6 +246,25 @@ impl Hub {
         self.drives.insert(number, Either::Carrier(drive));
         self.turn(number);
         number
+    }
+
+    /// The device of the first inbound: its number, and its frames.
+    pub(crate) fn device(&mut self) -> (usize, Rc<RefCell<Frames>>) {
+        let facts = Device {
+            mtu: 1500,
+            has_offload: false,
+        };
+        let (number, inbound) = (self.number(), InboundId(0));
+        let machine = self
+            .plan
+            .device(inbound, facts, Seed::from_u64(1), self.now)
+            .unwrap();
+        let frames = Rc::new(RefCell::new(Frames::default()));
+        let held = (Rc::clone(&frames), facts);
+        let drive = CarrierDrive::device(machine, number, inbound, held, &self.pool);
+        self.drives.insert(number, Either::Carrier(drive));
+        self.turn(number);
+        (number, frames)
     }
 
     fn new_script(&mut self) -> Box<dyn Carrier> {

@@ -14,33 +14,33 @@ use sansbox_protocols::paniq::proxy::record::Record;
 use std::sync::Arc;
 
 /// To and from 192.0.2.7, port 53, as in a record.
-const PUBLIC: &[u8] = &[1, 192, 0, 2, 7, 0, 53];
+pub(crate) const PUBLIC: &[u8] = &[1, 192, 0, 2, 7, 0, 53];
 const PRIVATE: &[u8] = &[1, 127, 0, 0, 1, 0, 53];
 const NAMED: &[u8] = b"\x03\x06a.test\x00\x35";
 
-fn addr(text: &str) -> SocketAddr {
+pub(crate) fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-fn plan(text: &str) -> Arc<Plan> {
+pub(crate) fn plan(text: &str) -> Arc<Plan> {
     let sources = Sources::single("c.json", text.to_owned());
     let (config, _) = read(&sources, &ReadOptions::default()).expect(text);
     Arc::new(Plan::build(&config).unwrap())
 }
 
-fn peer() -> Peer {
+pub(crate) fn peer() -> Peer {
     Peer {
         remote: addr("198.51.100.9:50000"),
         local: addr("203.0.113.1:9000"),
     }
 }
 
-fn record(address: &[u8], data: &[u8]) -> Vec<u8> {
+pub(crate) fn record(address: &[u8], data: &[u8]) -> Vec<u8> {
     let len = u16::try_from(address.len() + data.len()).unwrap();
     [&len.to_be_bytes()[..], address, data].concat()
 }
 
-fn drops(s: &Session) -> Drops {
+pub(crate) fn drops(s: &Session) -> Drops {
     s.record().drops.as_deref().copied().unwrap_or_default()
 }
 
@@ -60,7 +60,7 @@ fn refused(s: &mut Session) -> Vec<Refusal> {
 }
 
 /// The session that serves a client's stream, with its answer given.
-fn served(inbound: &str, rules: &str) -> Session {
+pub(crate) fn served(inbound: &str, rules: &str) -> Session {
     let text = format!(
         r#"{{"inbounds": [{{"type": "paniq", "listen": "::", "listen_port": 9000, {inbound}
             "profile": {{"obfuscation": {{"i1": "<t>"}}, "sansbox_udp": true}}}}],
@@ -75,7 +75,7 @@ fn served(inbound: &str, rules: &str) -> Session {
     s
 }
 
-fn bound(s: &mut Session) -> Slot {
+pub(crate) fn bound(s: &mut Session) -> Slot {
     let Some(Action::Bind { id, slot, .. }) = action(s) else {
         panic!("no socket");
     };
@@ -84,14 +84,14 @@ fn bound(s: &mut Session) -> Slot {
 }
 
 #[track_caller]
-fn sent(s: &mut Session) -> (Slot, SocketAddr, BytesMut) {
+pub(crate) fn sent(s: &mut Session) -> (Slot, SocketAddr, BytesMut) {
     match action(s) {
         Some(Action::Send { slot, to, data }) => (slot, to, data),
         other => panic!("{other:?}"),
     }
 }
 
-fn datagram(s: &mut Session, slot: Slot, from: &str, data: &[u8]) {
+pub(crate) fn datagram(s: &mut Session, slot: Slot, from: &str, data: &[u8]) {
     let (from, data) = (addr(from), BytesMut::from(data));
     s.apply(T0, Input::Datagram { slot, from, data });
 }

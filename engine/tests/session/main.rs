@@ -18,6 +18,7 @@ use std::{sync::Arc, time::Duration};
 
 mod carried;
 mod datagrams;
+mod device;
 mod http;
 mod reach;
 mod udp;

@@ -1,5 +1,7 @@
 //! Actions as bytes, to be hashed: one way only, and the same in every build and on every target.
-use super::{put_bytes, put_end, put_number, put_refusal, put_socket_addr, put_target};
+use super::{
+    put_bytes, put_end, put_number, put_refusal, put_socket_addr, put_target, undelivered,
+};
 use bytes::BufMut as _;
 use core::net::SocketAddr;
 use sansbox_core::Refusal;
@@ -74,6 +76,10 @@ pub fn put_action(out: &mut Vec<u8>, action: &Action) {
         Action::Answer(answer) => {
             out.put_u8(10);
             put_answer(out, answer);
+        }
+        Action::DatagramError { to, error } => {
+            out.put_u8(12);
+            undelivered::put(out, (*to, *error));
         }
     }
 }

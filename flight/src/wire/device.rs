@@ -2,12 +2,12 @@
 use super::{
     Cursor, Malformed,
     entry::{CONTENT, flag},
-    no, put_bytes, put_end, put_number, put_refusal, put_socket_addr,
+    no, put_bytes, put_end, put_number, put_refusal, put_socket_addr, undelivered,
 };
 use bytes::BufMut as _;
 use core::net::SocketAddr;
 use sansbox_core::{End, Refusal};
-use sansbox_engine::carrier::Stream;
+use sansbox_engine::{carrier::Stream, machine::Undelivered};
 
 /// A direction of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +56,9 @@ pub enum DeviceEntry<'a> {
     Ended(Stream, Way, End),
     /// [`Carrier::exchange`](sansbox_engine::carrier::Carrier::exchange).
     Exchanged(Stream),
+    /// [`Carrier::datagram_error`](sansbox_engine::carrier::Carrier::datagram_error): for which
+    /// destination what.
+    DatagramError(Stream, Option<(SocketAddr, Undelivered)>),
 }
 
 impl<'a> DeviceEntry<'a> {
@@ -71,6 +74,7 @@ impl<'a> DeviceEntry<'a> {
             Self::Written(..) => 21 | CONTENT,
             Self::Ended(..) => 22,
             Self::Exchanged(_) => 23,
+            Self::DatagramError(_, content) => 25 | flag(content.is_some()),
         }
     }
 
@@ -84,7 +88,8 @@ impl<'a> DeviceEntry<'a> {
             | Self::Abandoned(_)
             | Self::Taken(..)
             | Self::Ended(..)
-            | Self::Exchanged(_) => 0,
+            | Self::Exchanged(_)
+            | Self::DatagramError(..) => 0,
         }
     }
 
@@ -95,7 +100,8 @@ impl<'a> DeviceEntry<'a> {
             | Self::Polled
             | Self::Answered(..)
             | Self::Abandoned(_)
-            | Self::Exchanged(_) => true,
+            | Self::Exchanged(_)
+            | Self::DatagramError(..) => true,
             Self::Frame(_)
             | Self::Sent { .. }
             | Self::Taken(..)
@@ -131,6 +137,12 @@ impl<'a> DeviceEntry<'a> {
                     }
                 }
             }
+            Self::DatagramError(stream, content) => {
+                put_number(out, stream.0);
+                if let Some(content) = content {
+                    undelivered::put(out, *content);
+                }
+            }
             Self::Abandoned(stream) | Self::Exchanged(stream) => put_number(out, stream.0),
             Self::Taken(stream, n) => {
                 put_number(out, stream.0);
@@ -156,6 +168,7 @@ impl<'a> DeviceEntry<'a> {
         const FRAME: u8 = 14 | CONTENT;
         const ANSWERED: u8 = 18 | CONTENT;
         const WRITTEN: u8 = 21 | CONTENT;
+        const ERROR: u8 = 25 | CONTENT;
         Ok(match kind {
             FRAME => Self::Frame(from.bytes("frame")?),
             15 => Self::Batch {
@@ -190,6 +203,8 @@ impl<'a> DeviceEntry<'a> {
                 Self::Ended(stream, way, from.end()?)
             }
             23 => Self::Exchanged(stream(from)?),
+            25 => Self::DatagramError(stream(from)?, None),
+            ERROR => Self::DatagramError(stream(from)?, Some(undelivered::parse(from)?)),
             value => return Err(no("kind of record", value)),
         })
     }

@@ -2,14 +2,14 @@
 use super::{
     Answer, Asked, Begin, Cursor, DeviceEntry, Malformed, no,
     parts::{action, slot},
-    put_bytes, put_end, put_number, put_refusal, put_socket_addr,
+    put_bytes, put_end, put_number, put_refusal, put_socket_addr, undelivered,
 };
 use bytes::BufMut as _;
 use core::net::SocketAddr;
 use sansbox_core::End;
 use sansbox_engine::{
     ids::{ActionId, Slot},
-    machine::Input,
+    machine::{Input, Undelivered},
     record::CloseReason,
 };
 
@@ -45,6 +45,8 @@ pub enum Entry<'a> {
         /// From whom, and which.
         content: Option<(SocketAddr, &'a [u8])>,
     },
+    /// [`Input::DatagramError`]: where, and for which destination what.
+    DatagramError(Slot, Option<(SocketAddr, Undelivered)>),
     /// [`Input::Done`].
     Done(ActionId, Answer<'a>),
     /// [`Input::Relayed`].
@@ -97,6 +99,9 @@ impl<'a> Entry<'a> {
                 len: data.len() as u64,
                 content: content.then_some((*from, data)),
             },
+            Input::DatagramError { slot, to, error } => {
+                Self::DatagramError(*slot, content.then_some((*to, *error)))
+            }
             Input::Done(id, outcome) => Self::Done(*id, Answer::of(*outcome, content)),
             Input::Relayed(slot, n) => Self::Relayed(*slot, *n),
             Input::Stop => Self::Stop,
@@ -118,6 +123,7 @@ impl<'a> Entry<'a> {
             Self::Produced { .. } => 11,
             Self::Cut => 12,
             Self::End { digest, .. } => 13 | flag(digest.is_some()),
+            Self::DatagramError(_, content) => 24 | flag(content.is_some()),
             Self::Device(entry) => entry.kind(),
         }
     }
@@ -140,6 +146,7 @@ impl<'a> Entry<'a> {
             | Self::Drained(..)
             | Self::Ended(..)
             | Self::Datagram { .. }
+            | Self::DatagramError(..)
             | Self::Done(..)
             | Self::Relayed(..)
             | Self::Stop
@@ -156,7 +163,7 @@ impl<'a> Entry<'a> {
         if let Self::Device(entry) = self {
             return entry.is_input();
         }
-        matches!(self.kind() & !CONTENT, 2..=9)
+        matches!(self.kind() & !CONTENT, 2..=9 | 24)
     }
 
     /// Appends the kind.
@@ -192,6 +199,12 @@ impl<'a> Entry<'a> {
                         put_bytes(out, bytes);
                     }
                     None => put_number(out, *len),
+                }
+            }
+            Self::DatagramError(slot, content) => {
+                put_number(out, slot.0.into());
+                if let Some(content) = content {
+                    undelivered::put(out, *content);
                 }
             }
             Self::Done(id, answer) => {
@@ -269,6 +282,8 @@ impl<'a> Entry<'a> {
                     None
                 },
             },
+            24 if content => Self::DatagramError(slot(from)?, Some(undelivered::parse(from)?)),
+            24 => Self::DatagramError(slot(from)?, None),
             _ => Self::Device(DeviceEntry::parse(kind, from)?),
         })
     }

@@ -10,6 +10,7 @@ mod parts;
 mod record;
 #[cfg(test)]
 mod tests;
+mod undelivered;
 
 pub use action::put_action;
 pub use device::{DeviceEntry, Way};
@@ -125,11 +126,17 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn ip(&mut self) -> Result<IpAddr, Malformed> {
-        match self.byte("address")? {
-            4 => Ok(Ipv4Addr::from(self.fixed::<4>("address")?).into()),
-            6 => Ok(Ipv6Addr::from(self.fixed::<16>("address")?).into()),
-            value => Err(no("address family", value)),
-        }
+        self.ip_or_none()?.ok_or_else(|| no("address family", 0))
+    }
+
+    /// An address, or a 0 in its place.
+    pub(crate) fn ip_or_none(&mut self) -> Result<Option<IpAddr>, Malformed> {
+        Ok(match self.byte("address")? {
+            0 => None,
+            4 => Some(Ipv4Addr::from(self.fixed::<4>("address")?).into()),
+            6 => Some(Ipv6Addr::from(self.fixed::<16>("address")?).into()),
+            value => return Err(no("address family", value)),
+        })
     }
 
     pub(crate) fn target(&mut self) -> Result<Target, Malformed> {

@@ -134,7 +134,10 @@ impl Asked {
             Action::Close(slot, end) => Self::Close(*slot, *end),
             Action::Passthrough(a, b) => Self::Passthrough(*a, *b),
             Action::OpenStream { id, slot, .. } => Self::OpenStream(*id, *slot),
-            Action::Send { .. } | Action::Log(_) | Action::Answer(_) => return None,
+            Action::Send { .. }
+            | Action::DatagramError { .. }
+            | Action::Log(_)
+            | Action::Answer(_) => return None,
         })
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 use sansbox_core::Instant;
+use sansbox_engine::machine::{Cause, Undelivered};
 
 proptest! {
     #[test]
@@ -78,6 +79,30 @@ fn beginnings() -> Vec<Entry<'static>> {
     ]
 }
 
+fn undelivered(cause: Cause) -> Undelivered {
+    let reporter = (cause != Cause::PortUnreachable).then_some(V4.ip());
+    Undelivered { cause, reporter }
+}
+
+/// Datagrams that did not arrive, for every reason.
+fn of_errors() -> Vec<Entry<'static>> {
+    let slot = sansbox_engine::ids::Slot(300);
+    let causes = [
+        Cause::PortUnreachable,
+        Cause::HostUnreachable,
+        Cause::NetUnreachable,
+        Cause::ProtocolUnreachable,
+        Cause::AdminProhibited,
+        Cause::TooBig { mtu: 1400 },
+        Cause::HopLimitExceeded,
+        Cause::ReassemblyTimeExceeded,
+    ];
+    let told = causes.map(|cause| Some((V6.into(), undelivered(cause))));
+    let all = told.into_iter().chain([None]);
+    all.map(|content| Entry::DatagramError(slot, content))
+        .collect()
+}
+
 /// What is told of devices.
 fn of_devices() -> Vec<Entry<'static>> {
     use sansbox_engine::carrier::Stream;
@@ -97,6 +122,8 @@ fn of_devices() -> Vec<Entry<'static>> {
         DeviceEntry::Ended(stream, Way::Received, End::Reset),
         DeviceEntry::Ended(stream, Way::ToSend, End::Fin),
         DeviceEntry::Exchanged(Stream(u64::MAX)),
+        DeviceEntry::DatagramError(stream, None),
+        DeviceEntry::DatagramError(stream, Some((V4, undelivered(Cause::HostUnreachable)))),
     ];
     all.map(Entry::Device).to_vec()
 }
@@ -121,6 +148,7 @@ fn entries() -> Vec<Entry<'static>> {
     let datagram = |len, content| Entry::Datagram { slot, len, content };
     let mut entries = beginnings();
     entries.extend(of_devices());
+    entries.extend(of_errors());
     entries.extend([
         Entry::Tick,
         received(70_000, None),

@@ -244,7 +244,7 @@ fn mapped(ip: Ipv6Addr) -> Option<[u8; 4]> {
 /// RFC 1928 section 6, with codes for failures that it does not name.
 fn code_of(why: Refusal) -> u8 {
     match why {
-        Refusal::Policy | Refusal::PrivateAddress => 2,
+        Refusal::Policy | Refusal::PrivateAddress | Refusal::Prohibited => 2,
         Refusal::NetworkUnreachable => 3,
         Refusal::HostUnreachable
         | Refusal::NameNotFound

@@ -84,11 +84,13 @@ pub enum Refusal {
     Exhausted,
     /// Anything else.
     General,
+    /// A firewall on this machine or on the way forbids it.
+    Prohibited,
 }
 
 impl Refusal {
     /// Every refusal, in the order of counters and tables.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ConnectionRefused,
         Self::NetworkUnreachable,
         Self::HostUnreachable,
@@ -106,6 +108,7 @@ impl Refusal {
         Self::Loop,
         Self::Exhausted,
         Self::General,
+        Self::Prohibited,
     ];
 
     /// A short sentence for a person, without names or addresses.
@@ -129,6 +132,7 @@ impl Refusal {
             Self::Loop => "the connection would come back to this listener",
             Self::Exhausted => "out of resources",
             Self::General => "general failure",
+            Self::Prohibited => "prohibited by a firewall",
         }
     }
 }

@@ -37,7 +37,9 @@ impl Status {
     pub const fn of_refusal(refusal: Refusal) -> Option<Self> {
         match refusal {
             Refusal::Dropped => None,
-            Refusal::Policy | Refusal::PrivateAddress => Some(Self::Forbidden),
+            Refusal::Policy | Refusal::PrivateAddress | Refusal::Prohibited => {
+                Some(Self::Forbidden)
+            }
             Refusal::TimedOut | Refusal::TtlExpired => Some(Self::GatewayTimeout),
             Refusal::Exhausted => Some(Self::Unavailable),
             Refusal::CommandUnsupported | Refusal::AddressUnsupported => Some(Self::NotImplemented),

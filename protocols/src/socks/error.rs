@@ -230,7 +230,7 @@ pub const fn reply_code_v5(why: Refusal) -> Option<u8> {
         | Refusal::ResolverFailed
         | Refusal::TimedOut => code::HOST_UNREACHABLE,
         Refusal::TtlExpired => code::TTL_EXPIRED,
-        Refusal::Policy | Refusal::PrivateAddress => code::NOT_ALLOWED,
+        Refusal::Policy | Refusal::PrivateAddress | Refusal::Prohibited => code::NOT_ALLOWED,
         Refusal::CommandUnsupported => code::COMMAND_UNSUPPORTED,
         Refusal::AddressUnsupported => code::ADDRESS_UNSUPPORTED,
         Refusal::UpstreamAuth

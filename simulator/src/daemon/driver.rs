@@ -23,7 +23,7 @@ use sansbox_engine::{
     counters::Counters,
     drive::{Dialled, Driver, Tally, datagrams},
     ids::{OutboundId, Slot},
-    machine::{Families, Stage},
+    machine::{Families, Stage, Undelivered},
     record::Record,
 };
 use std::{
@@ -323,6 +323,37 @@ impl Driver<Virtual> for OneTurn<'_, '_> {
                 received
             }
         }
+    }
+
+    fn watch_errors(&mut self, socket: &mut Datagrams) {
+        if let Datagrams::Own(own) = socket
+            && let Some(mailbox) = self.net.ways.mailbox(own.socket)
+        {
+            mailbox.is_watched = true;
+        }
+    }
+
+    fn poll_errors(
+        &mut self,
+        socket: &mut Datagrams,
+        mut each: impl FnMut(SocketAddr, Undelivered),
+    ) -> Poll<()> {
+        let Datagrams::Own(own) = socket else {
+            return Poll::Pending;
+        };
+        let errors = self.net.ways.mailbox(own.socket).map(|mailbox| {
+            let batch = mailbox.errors.len().min(BATCH);
+            mailbox.errors.drain(..batch).collect::<Vec<_>>()
+        });
+        let errors = errors.filter(|errors| !errors.is_empty());
+        let Some(errors) = errors else {
+            return Poll::Pending;
+        };
+        for (to, error) in errors {
+            each(to, error);
+        }
+        self.effect("poll_errors");
+        Poll::Ready(())
     }
 
     fn send(

@@ -134,7 +134,9 @@ impl<S: Service> Host for DaemonHost<S> {
                 running.datagram(cx, socket, from, data);
             }
             // The kernels of some systems tell of it at the next call.
-            HostInput::Icmp { socket, .. } => running.net.ways.on_error(socket),
+            HostInput::Icmp { socket, from, icmp } => {
+                running.net.ways.on_error(socket, from, &icmp);
+            }
             HostInput::Packet(packet) => running.packet(cx, &packet),
             HostInput::Resolved(query, found) => running.net.ways.on_found(query, found),
         }

@@ -1,13 +1,19 @@
 //! What drives hold of the virtual network: handles that close what they stand for when dropped,
 //! and the table of who is to be woken for what.
-use crate::host::{Cx, DialId, QueryId, SocketId, UdpId};
+use crate::{
+    host::{Cx, DialId, QueryId, SocketId, UdpId},
+    net::packet::{Icmp, IcmpKind},
+};
 use bytes::BytesMut;
 use core::{
     cell::RefCell,
     net::{IpAddr, SocketAddr},
 };
 use sansbox_core::Refusal;
-use sansbox_engine::drive::{self, Face, Sockets};
+use sansbox_engine::{
+    drive::{self, Face, Sockets},
+    machine::{Cause, Undelivered},
+};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
@@ -173,6 +179,26 @@ pub(super) struct Mailbox {
     pub(super) received: VecDeque<(SocketAddr, BytesMut)>,
     /// An earlier datagram could not be delivered.
     pub(super) has_error: bool,
+    /// Errors are told of one by one.
+    pub(super) is_watched: bool,
+    /// Where datagrams went that could not be delivered, and what is said of them.
+    pub(super) errors: VecDeque<(SocketAddr, Undelivered)>,
+}
+
+/// What a kernel would say: unreachable by the destination itself is its port.
+fn undelivered(from: IpAddr, icmp: &Icmp) -> Undelivered {
+    let cause = match icmp.kind {
+        IcmpKind::PacketTooBig { mtu } => Cause::TooBig {
+            mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
+        },
+        IcmpKind::Unreachable if from == icmp.about_destination.ip() => Cause::PortUnreachable,
+        IcmpKind::Unreachable => Cause::HostUnreachable,
+        IcmpKind::Prohibited => Cause::AdminProhibited,
+    };
+    Undelivered {
+        cause,
+        reporter: Some(from),
+    }
 }
 
 /// Something on its way, and how it ended once it has.
@@ -323,9 +349,14 @@ impl Ways {
         true
     }
 
-    pub(super) fn on_error(&mut self, socket: UdpId) {
+    /// A router, or the destination, says what became of a datagram.
+    pub(super) fn on_error(&mut self, socket: UdpId, from: IpAddr, icmp: &Icmp) {
         if let Some(mailbox) = self.mailboxes.get_mut(&socket) {
             mailbox.has_error = true;
+            if mailbox.is_watched && mailbox.errors.len() < RECEIVED_MAX {
+                let to = icmp.about_destination;
+                mailbox.errors.push_back((to, undelivered(from, icmp)));
+            }
             let owner = mailbox.owner;
             self.wake(owner);
         }

@@ -151,7 +151,11 @@ impl Driver {
             self.model.received(*slot, data);
         }
         match &input {
-            Input::Ended(..) | Input::Done(..) | Input::Relayed(..) | Input::Stop => {
+            Input::Ended(..)
+            | Input::DatagramError { .. }
+            | Input::Done(..)
+            | Input::Relayed(..)
+            | Input::Stop => {
                 cx.note(Tag::Input, number, format_args!("{input:?}"));
             }
             // In the transcript as what sockets read and wrote.

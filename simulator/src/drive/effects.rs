@@ -65,7 +65,7 @@ impl Driver {
                     self.effects.insert(id, Effect::Dial(dial, slot));
                 }
             }
-            Action::OpenStream { .. } | Action::Answer(_) => {
+            Action::OpenStream { .. } | Action::Answer(_) | Action::DatagramError { .. } => {
                 let what = self.describe("this host has no carriers");
                 cx.violate(Invariant::Expected, what);
             }

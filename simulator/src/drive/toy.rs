@@ -273,7 +273,7 @@ impl Machine for Toy {
                 self.pipes_of(slot)[1].skip(n);
             }
             Input::Ended(slot, end) => self.ended(slot, end),
-            Input::Datagram { .. } => {}
+            Input::Datagram { .. } | Input::DatagramError { .. } => {}
             Input::Done(_, outcome) => self.done(now, outcome),
             Input::Relayed(slot, n) if slot == UP => self.record.bytes_down += n,
             Input::Relayed(_, n) => self.record.bytes_up += n,

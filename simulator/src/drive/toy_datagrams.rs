@@ -91,6 +91,7 @@ impl Machine for DatagramToy {
             | Input::Received(..)
             | Input::Drained(..)
             | Input::Ended(..)
+            | Input::DatagramError { .. }
             | Input::Done(..)
             | Input::Relayed(..) => {}
         }

@@ -258,7 +258,7 @@ impl Machine for Planted {
             Input::Ended(slot, end) => self.ended(now, slot, end),
             Input::Done(id, outcome) => self.done(now, id, outcome),
             Input::Stop => self.close(CloseReason::Stopped, End::Reset),
-            Input::Datagram { .. } | Input::Relayed(..) => {}
+            Input::Datagram { .. } | Input::DatagramError { .. } | Input::Relayed(..) => {}
         }
         self.pump(now);
     }

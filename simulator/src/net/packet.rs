@@ -165,6 +165,8 @@ pub enum IcmpKind {
     },
     /// No way there.
     Unreachable,
+    /// A firewall forbids it.
+    Prohibited,
 }
 
 /// An ICMP message about a packet.

@@ -110,6 +110,30 @@ impl Core {
         self.launch(self.now, Stage::Enter(site), packet);
     }
 
+    /// A host says of a datagram that nobody listens there (RFC 1122 section 4.1.3.1).
+    pub(crate) fn port_unreachable(
+        &mut self,
+        at: Instant,
+        host: HostId,
+        (from, to): (SocketAddr, SocketAddr),
+    ) {
+        let icmp = Icmp {
+            kind: IcmpKind::Unreachable,
+            transport: Transport::Udp,
+            about_source: from,
+            about_destination: to,
+        };
+        let packet = Packet {
+            id: self.new_packet_id(),
+            source: SocketAddr::new(to.ip(), 0),
+            destination: SocketAddr::new(from.ip(), 0),
+            ecn: Ecn::NotEct,
+            may_fragment: true,
+            body: Body::Icmp(icmp),
+        };
+        self.launch(at, Stage::Leave(host), packet);
+    }
+
     pub(crate) fn note_packet(&mut self, place: Place, tag: Tag, packet: &Packet) {
         let when = (self.now, self.streams.decisions().len());
         let number = packet.id.0;
@@ -275,7 +299,8 @@ impl Net {
             Body::Udp(data) => {
                 let socket = self.udp.receiver(host, to);
                 let Some(socket) = socket else {
-                    self.port_unreachable(host, from, to);
+                    let now = self.core.now;
+                    self.core.port_unreachable(now, host, (from, to));
                     return None;
                 };
                 let datagram = Datagram {
@@ -289,7 +314,8 @@ impl Net {
             }
             Body::Icmp(icmp) if icmp.transport == Transport::Udp => {
                 let socket = self.udp.receiver(host, icmp.about_source)?;
-                Some((host, HostInput::Icmp { socket, icmp }))
+                let from = from.ip();
+                Some((host, HostInput::Icmp { socket, from, icmp }))
             }
             Body::Raw(_) => Some((host, HostInput::Packet(packet))),
             Body::Tcp(_) | Body::Icmp(_) => {
@@ -297,25 +323,5 @@ impl Net {
                 None
             }
         }
-    }
-
-    /// RFC 1122 section 4.1.3.1.
-    fn port_unreachable(&mut self, host: HostId, from: SocketAddr, to: SocketAddr) {
-        let icmp = Icmp {
-            kind: IcmpKind::Unreachable,
-            transport: Transport::Udp,
-            about_source: from,
-            about_destination: to,
-        };
-        let packet = Packet {
-            id: self.core.new_packet_id(),
-            source: SocketAddr::new(to.ip(), 0),
-            destination: SocketAddr::new(from.ip(), 0),
-            ecn: Ecn::NotEct,
-            may_fragment: true,
-            body: Body::Icmp(icmp),
-        };
-        let now = self.core.now;
-        self.core.launch(now, Stage::Leave(host), packet);
     }
 }

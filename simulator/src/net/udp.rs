@@ -208,6 +208,9 @@ impl Udp {
             };
             core.sketch(host, (Tag::PacketLost, packet.0), None, why.as_bytes());
             core.note(host, Tag::DatagramLost, id.0.into(), data);
+            if let (None, Some((late, _)), Some(there)) = (receiver, way, core.owner(to.ip())) {
+                core.port_unreachable(core.now + late, there, (from, to));
+            }
             return;
         };
         let second = copy.map(|late| {

@@ -26,6 +26,8 @@ struct Wanted {
     name: &'static str,
     is_it: IsIt,
     left: usize,
+    /// The host waits for it.
+    is_awaited: bool,
 }
 
 /// Packets to send, and packets that must come.
@@ -66,13 +68,33 @@ impl PacketHost {
     /// So many packets of which `is_it` holds must come; the host waits for them.
     #[must_use]
     pub fn expect(
-        mut self,
+        self,
         name: &'static str,
         left: usize,
         is_it: impl Fn(&[u8]) -> bool + 'static,
     ) -> Self {
-        let is_it = Box::new(is_it);
-        self.wanted.push(Wanted { name, is_it, left });
+        self.want(name, left, true, Box::new(is_it))
+    }
+
+    /// At most so many packets of which `is_it` holds may come where nothing else may; after those
+    /// that are expected.
+    #[must_use]
+    pub fn allow(
+        self,
+        name: &'static str,
+        most: usize,
+        is_it: impl Fn(&[u8]) -> bool + 'static,
+    ) -> Self {
+        self.want(name, most, false, Box::new(is_it))
+    }
+
+    fn want(mut self, name: &'static str, left: usize, is_awaited: bool, is_it: IsIt) -> Self {
+        self.wanted.push(Wanted {
+            name,
+            is_it,
+            left,
+            is_awaited,
+        });
         self
     }
 
@@ -161,7 +183,8 @@ impl Host for PacketHost {
     }
 
     fn waiting(&self) -> Option<String> {
-        let wanted = self.wanted.iter().find(|wanted| wanted.left > 0)?;
+        let mut awaited = self.wanted.iter().filter(|wanted| wanted.is_awaited);
+        let wanted = awaited.find(|wanted| wanted.left > 0)?;
         Some(format!("{} more of {}", wanted.left, wanted.name))
     }
 }

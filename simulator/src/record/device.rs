@@ -82,6 +82,7 @@ impl Feed {
             | Entry::Drained(..)
             | Entry::Ended(..)
             | Entry::Datagram { .. }
+            | Entry::DatagramError(..)
             | Entry::Done(..)
             | Entry::Relayed(..)
             | Entry::Asked(_)
@@ -150,6 +151,10 @@ impl Feed {
                 };
             }
             DeviceEntry::Exchanged(stream) => self.exchange(at, stream, out),
+            DeviceEntry::DatagramError(_, None) => return Ok(false),
+            DeviceEntry::DatagramError(stream, Some((to, error))) => {
+                self.machine.datagram_error(at, stream, to, error);
+            }
         }
         Ok(true)
     }
@@ -268,6 +273,7 @@ impl Ears<'_> {
             | Entry::Drained(..)
             | Entry::Ended(..)
             | Entry::Datagram { .. }
+            | Entry::DatagramError(..)
             | Entry::Done(..)
             | Entry::Relayed(..)
             | Entry::Asked(_)

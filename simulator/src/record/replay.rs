@@ -249,6 +249,10 @@ pub(super) fn input<'e>(entry: &'e Entry<'_>) -> Option<Input<'e>> {
                 data: BytesMut::from(data),
             }
         }
+        Entry::DatagramError(slot, content) => {
+            let (slot, (to, error)) = (*slot, (*content)?);
+            Input::DatagramError { slot, to, error }
+        }
         Entry::Done(id, answer) => Input::Done(
             *id,
             match answer {
@@ -309,6 +313,7 @@ impl Player<'_> {
             | Entry::Drained(..)
             | Entry::Ended(..)
             | Entry::Datagram { .. }
+            | Entry::DatagramError(..)
             | Entry::Done(..)
             | Entry::Relayed(..)
             | Entry::Stop => {
@@ -426,6 +431,7 @@ pub(super) fn name(action: &Action) -> String {
         | Action::Bind { .. }
         | Action::OpenStream { .. }
         | Action::Answer(_)
+        | Action::DatagramError { .. }
         | Action::Cancel(_)
         | Action::Close(..)
         | Action::Passthrough(..)

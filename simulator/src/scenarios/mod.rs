@@ -99,6 +99,7 @@ pub(crate) const GROUPS: &[&[Scenario]] = &[
     paniq::ALL,
     tun::relay::ALL,
     tun::ends::ALL,
+    tun::errors::ALL,
     tun::datagrams::ALL,
     tun::junk::ALL,
 ];

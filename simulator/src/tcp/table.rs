@@ -132,12 +132,12 @@ impl<C: Entry> Table<C> {
                 self.with(cx.now(), id, |conn| conn.shrink(cx, mtu));
             }
             // Of an open connection it is a passing trouble (RFC 1122 section 4.2.3.9).
-            IcmpKind::Unreachable if conn.is_asking() => {
+            IcmpKind::Unreachable | IcmpKind::Prohibited if conn.is_asking() => {
                 self.remove(id);
                 let event = StackEvent::Failed(id, Refusal::HostUnreachable);
                 cx.tell(cx.now(), event);
             }
-            IcmpKind::Unreachable => {}
+            IcmpKind::Unreachable | IcmpKind::Prohibited => {}
         }
     }
 

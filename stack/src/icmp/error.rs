@@ -43,7 +43,7 @@ impl Kind {
         match refusal {
             Refusal::ConnectionRefused => Some(Self::PortUnreachable),
             Refusal::NetworkUnreachable | Refusal::AddressUnsupported => Some(Self::NetUnreachable),
-            Refusal::Policy => Some(Self::AdminProhibited),
+            Refusal::Policy | Refusal::Prohibited => Some(Self::AdminProhibited),
             Refusal::CommandUnsupported => Some(Self::ProtocolUnreachable),
             Refusal::Dropped => None,
             Refusal::HostUnreachable

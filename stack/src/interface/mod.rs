@@ -84,6 +84,17 @@ pub struct EchoRequest {
     pub data: Bytes,
 }
 
+/// Datagrams of a client do not arrive: see [`Interface::udp_error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpError {
+    /// Where they went.
+    pub remote: SocketAddr,
+    /// What is said of them.
+    pub kind: Kind,
+    /// Who says it, where that is known: a router on the way, or the destination.
+    pub reporter: Option<IpAddr>,
+}
+
 /// What became of an echo request that was carried upstream, when it was not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EchoError {

@@ -3,7 +3,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use sansbox_core::Instant;
 
-use super::{Drop, EchoError, Interface, QueryId};
+use super::{Drop, EchoError, Interface, QueryId, UdpError};
 use crate::batch::{Checksum, TxBatch};
 use crate::fragment::fragment;
 use crate::icmp::{Kind, Subject, emit_echo_reply};
@@ -98,21 +98,20 @@ impl Interface {
         }
     }
 
-    /// Tells a client that its datagrams to `destination` do not arrive: what an upstream socket's
+    /// Tells a client that its datagrams to a destination do not arrive: what an upstream socket's
     /// error means, as ICMP about that session. False: there is no such mapping, or the limits of
     /// errors are reached; both are counted.
-    pub fn udp_error(
-        &mut self,
-        now: Instant,
-        mapping: MappingId,
-        destination: SocketAddr,
-        kind: Kind,
-    ) -> bool {
+    pub fn udp_error(&mut self, now: Instant, mapping: MappingId, error: &UdpError) -> bool {
         let Some(client) = self.table.client(mapping) else {
             return self.dropped(Drop::NoSession);
         };
-        let remote = canonical(destination);
-        self.tell_about(now, kind, None, Subject::Udp { client, remote })
+        let remote = canonical(error.remote);
+        if client.is_ipv4() != remote.is_ipv4() {
+            return self.dropped(Drop::WrongFamily);
+        }
+        let reporter = error.reporter.map(|reporter| reporter.to_canonical());
+        let subject = Subject::Udp { client, remote };
+        self.tell_about(now, error.kind, reporter, subject)
     }
 
     /// Tells a client that an echo request of its did not arrive; see [`Self::udp_error`].

@@ -2,7 +2,7 @@
 use sansbox_stack::{
     InterfaceConfig, InterfaceEvent,
     icmp::Kind,
-    interface::Refused,
+    interface::{Refused, UdpError},
     mtu::{BadMtu, Carrier},
 };
 
@@ -121,7 +121,12 @@ fn an_upstream_error_reaches_the_socket_that_caused_it() {
             let mut bench = direct(Carrier::Fragmenting, 1280);
             let mapping = bench.say(client, remote, b"x");
             let now = bench.now();
-            assert!(bench.interface.udp_error(now, mapping, remote, kind));
+            let error = UdpError {
+                remote,
+                kind,
+                reporter: None,
+            };
+            assert!(bench.interface.udp_error(now, mapping, &error));
             let sent = bench.sent();
             let (_, to, seen, rest) = read_icmp(&sent[0]);
             assert_eq!((to, seen), (client.ip(), if is_v4 { v4 } else { v6 }));
@@ -130,9 +135,58 @@ fn an_upstream_error_reaches_the_socket_that_caused_it() {
             // The mapping goes on (RFC 4787 REQ-12).
             assert!(bench.interface.send_datagram(now, mapping, remote, b"y"));
             bench.interface.unmap(mapping);
-            assert!(!bench.interface.udp_error(now, mapping, remote, kind));
+            assert!(!bench.interface.udp_error(now, mapping, &error));
             assert_eq!(bench.dropped("interface", "no_session"), 1);
         }
+    }
+}
+
+#[test]
+fn who_reports_an_upstream_error_stays_who_it_is() {
+    for (client, remote, router, other) in [
+        (
+            "10.0.0.2:4000",
+            "192.0.2.9:9000",
+            "203.0.113.1",
+            "[2001:db8::9]:9000",
+        ),
+        (
+            "[fd00::2]:4000",
+            "[2001:db8::9]:9000",
+            "2001:db8::1",
+            "192.0.2.9:9000",
+        ),
+    ] {
+        let (client, remote) = (address(client), address(remote));
+        let mut bench = direct(Carrier::Fragmenting, 1280);
+        let mapping = bench.say(client, remote, b"x");
+        let now = bench.now();
+        let router = router.parse().unwrap();
+        let kind = Kind::HostUnreachable;
+        // The client itself, and nobody, are nobody who could say so.
+        let unknown = if client.is_ipv4() { "0.0.0.0" } else { "::" };
+        for (reporter, from) in [
+            (Some(router), router),
+            (None, remote.ip()),
+            (Some(client.ip()), remote.ip()),
+            (Some(unknown.parse().unwrap()), remote.ip()),
+        ] {
+            let error = UdpError {
+                remote,
+                kind,
+                reporter,
+            };
+            assert!(bench.interface.udp_error(now, mapping, &error));
+            assert_eq!(read_icmp(&bench.sent()[0]).0, from);
+        }
+        // A target of the other family is none of this client's.
+        let error = UdpError {
+            remote: address(other),
+            kind,
+            reporter: None,
+        };
+        assert!(!bench.interface.udp_error(now, mapping, &error));
+        assert_eq!(bench.dropped("interface", "wrong_family"), 1);
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Behind the server, on a wire of its own.
-const FAR: [IpAddr; 2] = [
+pub(crate) const FAR: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(198, 51, 100, 129)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0x8000, 0, 0, 1)),
 ];
@@ -30,7 +30,7 @@ fn options() -> Options {
 }
 
 /// A machine behind the server.
-fn far(net: &Net) -> Option<Namespace> {
+pub(crate) fn far(net: &Net) -> Option<Namespace> {
     let far = Namespace::new()?;
     net.server.cable("far", &far, "far");
     for (address, near) in FAR.iter().zip(NEAR) {

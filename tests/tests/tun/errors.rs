@@ -41,6 +41,7 @@ fn refuse(server: &Namespace) {
         // Where nobody answers the search for the neighbour.
         "2001:db8:2::100/120 dev wire",
         "prohibit 198.51.100.48/28",
+        "prohibit 2001:db8:2::300/120",
         "blackhole 198.51.100.32/28",
         "blackhole 2001:db8:2::200/120",
     ] {
@@ -62,6 +63,7 @@ fn table(server: &Namespace) -> Vec<(SocketAddr, Option<Errno>)> {
         (v4(17), Some(Errno::HOSTUNREACH)),
         (v6(0x101), Some(Errno::HOSTUNREACH)),
         (v4(49), Some(Errno::HOSTUNREACH)),
+        (v6(0x301), Some(Errno::ACCESS)),
         // The server's machine has no route to what is not in the table.
         (v4(77), Some(Errno::NETUNREACH)),
         (v6(0x777), Some(Errno::NETUNREACH)),

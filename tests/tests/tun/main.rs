@@ -27,3 +27,4 @@ mod routes;
 mod settings;
 mod tools;
 mod udp;
+mod udp_errors;

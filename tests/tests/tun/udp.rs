@@ -29,7 +29,7 @@ const LENGTHS: [u64; 11] = [
 ];
 
 /// A socket on a free port, connected to `addr`.
-fn connected(addr: SocketAddr) -> UdpSocket {
+pub(crate) fn connected(addr: SocketAddr) -> UdpSocket {
     let any = match addr {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -41,7 +41,7 @@ fn connected(addr: SocketAddr) -> UdpSocket {
 }
 
 /// Sends `content` and waits for the same, some times; whether it came.
-fn echoes(socket: &UdpSocket, content: &[u8]) -> bool {
+pub(crate) fn echoes(socket: &UdpSocket, content: &[u8]) -> bool {
     let mut buffer = vec![0; 65_536];
     (0..TRIES).any(|_| {
         // An ICMP message about the one before makes this fail.

@@ -122,6 +122,7 @@ fn dialled(session: &mut Session) -> Slot {
         | Action::Bind { .. }
         | Action::OpenStream { .. }
         | Action::Answer(_)
+        | Action::DatagramError { .. }
         | Action::Cancel(_)
         | Action::Send { .. }
         | Action::Close(..)

@@ -130,6 +130,11 @@ impl Mappings {
         Some(id)
     }
 
+    /// Whose stream it is.
+    pub(super) fn of(&self, stream: Stream) -> Option<MappingId> {
+        self.streams.get(&stream).copied()
+    }
+
     pub(super) fn is_open(&self, stream: Stream) -> bool {
         self.streams.contains_key(&stream)
     }

@@ -21,7 +21,7 @@ use super::{Carrier, EchoAnswer, Event, Path, Stream, StreamLimits, Transmit};
 use crate::{
     config::model::{Network, RejectMethod, Tun},
     ids::InboundId,
-    machine::Wanted,
+    machine::{Undelivered, Wanted},
     plan::Plan,
     router::{Decision, Metadata},
 };
@@ -39,6 +39,7 @@ use ipnet::IpNet;
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed, Target};
 use sansbox_stack::{
     Config, FlowId, Interface, InterfaceConfig, InterfaceEvent, Reject, TxBatch,
+    interface::UdpError,
     mtu::{self, BadMtu},
     nat,
 };
@@ -172,6 +173,18 @@ impl Carrier for Client {
         let interface = &mut self.interface;
         self.queries.answered(now, interface, path, answer);
         self.follow(now);
+    }
+
+    fn datagram_error(&mut self, now: Instant, stream: Stream, to: SocketAddr, error: Undelivered) {
+        if let Some(mapping) = self.mappings.of(stream) {
+            let error = UdpError {
+                remote: to,
+                kind: error.cause.into(),
+                reporter: error.reporter,
+            };
+            // What the limits of errors forbid is counted.
+            let _ = self.interface.udp_error(now, mapping, &error);
+        }
     }
 
     fn handle_datagram(&mut self, _: Instant, _: Path, _: SocketAddr, _: BytesMut) -> bool {

@@ -111,6 +111,11 @@ impl Active {
                     udp.datagram(cx, slot, from, data);
                 }
             }
+            Input::DatagramError { slot, to, error } => {
+                if let Link::Udp(udp) = &self.link {
+                    udp.undelivered(cx, slot, to, error);
+                }
+            }
             Input::Done(id, outcome) => self.done(cx, id, outcome),
             Input::Stop => return self.abort(cx.fx, End::Reset, CloseReason::Stopped),
             Input::Relayed(..) => {}

@@ -5,6 +5,7 @@ use crate::{
     connect::Connect,
     effects::{Cx, Effects},
     machine::{Action, Stage},
+    plan::Service,
     record::CloseReason,
     router::Decision,
     udp::{Framing, UdpRelay, idle_timeout},
@@ -93,11 +94,13 @@ impl Active {
     /// The client's stream is its association, and there is nothing to wait for.
     fn take_records(&mut self, cx: &mut Cx<'_>) {
         let any = Target::from(SocketAddr::from(([0, 0, 0, 0], 0)));
-        self.link = Link::Udp(Box::new(UdpRelay::on_stream(cx.record.peer)));
+        let inbound = cx.plan.inbound(cx.record.inbound);
+        let tells_errors = matches!(inbound.service, Service::Tun(_));
+        let udp = UdpRelay::on_stream(cx.record.peer, tells_errors);
+        self.link = Link::Udp(Box::new(udp));
         answer(&mut self.is_answered, cx.fx, &Ok(&any));
         self.inbound.accept(&any);
         cx.fx.push(Action::Log(Stage::Connected));
-        let inbound = cx.plan.inbound(cx.record.inbound);
         self.shorten_idle(cx.now, idle_timeout(inbound));
     }
 }

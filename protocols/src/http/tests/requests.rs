@@ -195,6 +195,7 @@ fn refusals_tell_the_person_what_failed() {
         (Refusal::TimedOut, 504),
         (Refusal::Policy, 403),
         (Refusal::PrivateAddress, 403),
+        (Refusal::Prohibited, 403),
         (Refusal::Exhausted, 503),
         (Refusal::AddressUnsupported, 501),
     ];

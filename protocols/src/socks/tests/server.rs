@@ -123,6 +123,7 @@ fn every_refusal_has_its_reply_code() {
         (Refusal::Loop, Some(1)),
         (Refusal::Exhausted, Some(1)),
         (Refusal::General, Some(1)),
+        (Refusal::Prohibited, Some(2)),
     ];
     assert_eq!(cases.map(|(why, _)| why), Refusal::ALL);
     for (why, code) in cases {

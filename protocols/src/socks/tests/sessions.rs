@@ -326,7 +326,7 @@ proptest! {
             Refusal::General
         } else if hosts.contains(&why) {
             Refusal::HostUnreachable
-        } else if why == Refusal::PrivateAddress {
+        } else if [Refusal::PrivateAddress, Refusal::Prohibited].contains(&why) {
             Refusal::Policy
         } else {
             why

@@ -3,7 +3,8 @@ use crate::net::packet::{Icmp, IcmpKind, Transport};
 use bytes::BytesMut;
 use core::net::{IpAddr, SocketAddr};
 use etherparse::{
-    Icmpv4Type, Icmpv6Type, IpHeaders, PacketBuilder, PacketBuilderStep, icmpv4, icmpv6,
+    Icmpv4Type, Icmpv6Type, IpHeaders, PacketBuilder, PacketBuilderStep,
+    icmpv4::DestUnreachableHeader as V4, icmpv6::DestUnreachableCode as V6,
 };
 use sansbox_stack::ip::{self, protocol};
 use std::collections::BTreeMap;
@@ -150,28 +151,24 @@ pub(super) fn error(ends: Ends, icmp: &Icmp) -> Option<Vec<u8>> {
     let quoted = quoted.get(..head_len + QUOTED_LEN)?;
     let mut out = Vec::new();
     let step = step(ends)?;
-    let written = match (ends.0.is_ipv4(), icmp.kind) {
-        (true, IcmpKind::Unreachable) => {
-            let port = icmpv4::DestUnreachableHeader::Port;
-            step.icmpv4(Icmpv4Type::DestinationUnreachable(port))
-                .write_to_vec(&mut out, quoted)
-        }
-        (true, IcmpKind::PacketTooBig { mtu }) => {
-            let next_hop_mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-            let too_big = icmpv4::DestUnreachableHeader::FragmentationNeeded { next_hop_mtu };
-            step.icmpv4(Icmpv4Type::DestinationUnreachable(too_big))
-                .write_to_vec(&mut out, quoted)
-        }
-        (false, IcmpKind::Unreachable) => {
-            let port = icmpv6::DestUnreachableCode::Port;
-            step.icmpv6(Icmpv6Type::DestinationUnreachable(port))
-                .write_to_vec(&mut out, quoted)
-        }
-        (false, IcmpKind::PacketTooBig { mtu }) => {
-            let mtu = u32::try_from(mtu).unwrap_or(u32::MAX);
-            step.icmpv6(Icmpv6Type::PacketTooBig { mtu })
-                .write_to_vec(&mut out, quoted)
-        }
+    let written = if ends.0.is_ipv4() {
+        let message = Icmpv4Type::DestinationUnreachable(match icmp.kind {
+            IcmpKind::Unreachable => V4::Port,
+            IcmpKind::Prohibited => V4::FilterProhibited,
+            IcmpKind::PacketTooBig { mtu } => V4::FragmentationNeeded {
+                next_hop_mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
+            },
+        });
+        step.icmpv4(message).write_to_vec(&mut out, quoted)
+    } else {
+        let message = match icmp.kind {
+            IcmpKind::Unreachable => Icmpv6Type::DestinationUnreachable(V6::Port),
+            IcmpKind::Prohibited => Icmpv6Type::DestinationUnreachable(V6::Prohibited),
+            IcmpKind::PacketTooBig { mtu } => Icmpv6Type::PacketTooBig {
+                mtu: u32::try_from(mtu).unwrap_or(u32::MAX),
+            },
+        };
+        step.icmpv6(message).write_to_vec(&mut out, quoted)
     };
     written.ok().map(|()| out)
 }
@@ -248,6 +245,7 @@ fn error_in(ends: Ends, upper: &[u8]) -> Option<Heard<'_>> {
         (false, 2, _) => IcmpKind::PacketTooBig {
             mtu: u32::from_be_bytes(*rest) as usize,
         },
+        (true, 3, 13) | (false, 1, 1) => IcmpKind::Prohibited,
         (true, 3 | 11, _) | (false, 1 | 3, _) => IcmpKind::Unreachable,
         _ => return None,
     };

@@ -51,6 +51,15 @@ pub(super) fn reset_for(cx: &mut HopCx<'_>, about: &Packet) -> Option<Packet> {
 /// The ICMP message that says a packet got nowhere, from `router`; `None` for ICMP messages,
 /// about which there are none (RFC 1122 section 3.2.2).
 pub(super) fn unreachable(cx: &mut HopCx<'_>, router: IpAddr, about: &Packet) -> Option<Packet> {
+    message(cx, router, about, IcmpKind::Unreachable)
+}
+
+/// The same, because it may not pass.
+pub(super) fn prohibited(cx: &mut HopCx<'_>, router: IpAddr, about: &Packet) -> Option<Packet> {
+    message(cx, router, about, IcmpKind::Prohibited)
+}
+
+fn message(cx: &mut HopCx<'_>, router: IpAddr, about: &Packet, kind: IcmpKind) -> Option<Packet> {
     if matches!(about.body, Body::Icmp(_)) {
         return None;
     }
@@ -61,7 +70,7 @@ pub(super) fn unreachable(cx: &mut HopCx<'_>, router: IpAddr, about: &Packet) ->
         ecn: Ecn::NotEct,
         may_fragment: true,
         body: Body::Icmp(Icmp {
-            kind: IcmpKind::Unreachable,
+            kind,
             transport: about.transport(),
             about_source: about.source,
             about_destination: about.destination,

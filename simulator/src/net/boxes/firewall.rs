@@ -27,6 +27,8 @@ pub enum Refusal {
     Reset,
     /// The sender is told by ICMP.
     Unreachable,
+    /// The same, and that it is forbidden.
+    Prohibited,
 }
 
 /// Which datagrams may pass at all, by the port of the outside.
@@ -212,6 +214,7 @@ fn refuse(cx: &mut HopCx<'_>, way: Way, packet: Packet, refusal: Refusal) {
         Refusal::Drop => None,
         Refusal::Reset => craft::reset_for(cx, &packet),
         Refusal::Unreachable => craft::unreachable(cx, packet.destination.ip(), &packet),
+        Refusal::Prohibited => craft::prohibited(cx, packet.destination.ip(), &packet),
     };
     if let Some(told) = told {
         cx.forward(way.back(), told);
@@ -268,7 +271,10 @@ impl Hop for Firewall {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::boxes::bench::{ACK, Bench, FIN, RST, SYN, SYN_ACK, tcp, udp};
+    use crate::net::{
+        boxes::bench::{ACK, Bench, FIN, RST, SYN, SYN_ACK, tcp, udp},
+        packet::IcmpKind,
+    };
 
     const INSIDE: &str = "10.0.0.5:4000";
     const SERVER: &str = "198.51.100.1:80";
@@ -314,7 +320,12 @@ mod tests {
 
     #[test]
     fn refusals_are_told_as_the_rules_say() {
-        for refusal in [Refusal::Drop, Refusal::Reset, Refusal::Unreachable] {
+        for refusal in [
+            Refusal::Drop,
+            Refusal::Reset,
+            Refusal::Unreachable,
+            Refusal::Prohibited,
+        ] {
             let mut firewall = firewall(Rules {
                 unsolicited: refusal,
                 stray: refusal,
@@ -330,7 +341,13 @@ mod tests {
                     assert_eq!(syn.ends(), [expected]);
                     assert!(firewall.inward(udp(SERVER, INSIDE)).is_lost(Lost::Filtered));
                 }
-                Refusal::Unreachable => assert!(matches!(syn.only().1.body, Body::Icmp(_))),
+                Refusal::Unreachable | Refusal::Prohibited => {
+                    let Body::Icmp(told) = &syn.only().1.body else {
+                        panic!("{:?}", syn.only());
+                    };
+                    let is_forbidden = told.kind == IcmpKind::Prohibited;
+                    assert_eq!(is_forbidden, refusal == Refusal::Prohibited);
+                }
             }
             let stray = firewall.out(tcp(INSIDE, SERVER, RST));
             assert!(stray.resets().is_empty(), "no RST answers a RST");

@@ -74,6 +74,7 @@ fn frame(head: &Head, payload: &[u8]) -> Option<Vec<u8>> {
                             icmpv4::DestUnreachableHeader::FragmentationNeeded { next_hop_mtu }
                         }
                         IcmpKind::Unreachable => icmpv4::DestUnreachableHeader::Host,
+                        IcmpKind::Prohibited => icmpv4::DestUnreachableHeader::FilterProhibited,
                     }));
                     step.write_to_vec(&mut out, &quoted)
                 }
@@ -83,6 +84,9 @@ fn frame(head: &Head, payload: &[u8]) -> Option<Vec<u8>> {
                             let mtu = u32::try_from(mtu).unwrap_or(u32::MAX);
                             Icmpv6Type::PacketTooBig { mtu }
                         }
+                        IcmpKind::Prohibited => Icmpv6Type::DestinationUnreachable(
+                            icmpv6::DestUnreachableCode::Prohibited,
+                        ),
                         IcmpKind::Unreachable => {
                             Icmpv6Type::DestinationUnreachable(icmpv6::DestUnreachableCode::Address)
                         }

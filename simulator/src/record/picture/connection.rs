@@ -255,7 +255,7 @@ impl<'p> Connection<'p> {
                 }
                 self.told(at, entry);
             }
-            Entry::Stop => self.told(at, entry),
+            Entry::DatagramError(..) | Entry::Stop => self.told(at, entry),
             Entry::Cut => self.note(at, Tag::Input, b"from here on only sizes were recorded"),
             Entry::Asked(asked) => self.asked(at, *asked),
             Entry::Device(entry) => self.device_record(at, *entry),
@@ -316,7 +316,7 @@ impl<'p> Connection<'p> {
             }
             Action::Close(slot, end) => self.close(at, *slot, *end),
             Action::Passthrough(a, b) => self.relays.extend([(*a, *b), (*b, *a)]),
-            Action::Log(_) | Action::Answer(_) => {}
+            Action::DatagramError { .. } | Action::Log(_) | Action::Answer(_) => {}
         }
     }
 

@@ -38,7 +38,8 @@ impl Connection<'_> {
             | DeviceEntry::Answered(..)
             | DeviceEntry::Abandoned(_)
             | DeviceEntry::Taken(..)
-            | DeviceEntry::Ended(..) => format!("{entry:?}"),
+            | DeviceEntry::Ended(..)
+            | DeviceEntry::DatagramError(..) => format!("{entry:?}"),
             // Of these there are very many, and what they do is seen.
             DeviceEntry::Polled | DeviceEntry::Exchanged(_) => return,
         };

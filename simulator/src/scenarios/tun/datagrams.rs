@@ -44,7 +44,7 @@ fn exchange(
 }
 
 /// All associations ended by then, and not before.
-fn ended_within(
+pub(super) fn ended_within(
     world: &mut World,
     count: usize,
     within: core::ops::RangeInclusive<u64>,

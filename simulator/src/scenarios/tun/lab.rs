@@ -33,6 +33,8 @@ pub(super) struct Setting {
     pub(super) tun: TunSettings,
     /// The way between the machine and its device, in words.
     pub(super) link: &'static str,
+    /// What stands between the daemon and the world.
+    pub(super) outside: fn() -> Vec<Box<dyn Hop>>,
 }
 
 impl Default for Setting {
@@ -45,6 +47,7 @@ impl Default for Setting {
             route: "{}",
             tun: TunSettings::new(),
             link: "",
+            outside: Vec::new,
         }
     }
 }
@@ -80,7 +83,7 @@ impl Setting {
             )],
         };
         let site = world.site("device", hops);
-        let outside = world.site("proxy", Vec::new());
+        let outside = world.site("proxy", (self.outside)());
         let at = ["10.0.0.2", "fd00::2"];
         let daemon = daemon_with(world, outside, ("proxy", &at), &json, self.tun)?;
         world.gateway(site, daemon);

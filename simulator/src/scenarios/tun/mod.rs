@@ -6,6 +6,7 @@
 //! ```
 pub(super) mod datagrams;
 pub(super) mod ends;
+pub(super) mod errors;
 pub(super) mod junk;
 mod lab;
 pub(super) mod relay;

@@ -174,7 +174,7 @@ fn a_closed_port_is_a_finding_as_well() {
         .map(|f| format!("{:?}", f.suspect.ending))
         .collect();
     endings.sort();
-    assert_eq!(endings, ["Open", "Refused(ConnectionRefused)"]);
+    assert_eq!(endings, ["Refused(ConnectionRefused)", "Reset"]);
 }
 
 #[test]
