@@ -1,7 +1,7 @@
 //! The own fields of a `tun` inbound.
 use core::{ops::RangeInclusive, time::Duration};
 use ipnet::IpNet;
-use sansbox_stack::{Handshake, icmp::EchoMode, mtu, nat::Filtering};
+use sansbox_stack::{Handshake, icmp::EchoMode, nat::Filtering};
 
 /// A TUN device, its routes, and how the packets that come out of it are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,10 +84,14 @@ pub struct TunExtras {
     pub udp_filtering: Filtering,
 }
 
+/// `egress_mtu` that is not said: Ethernet's. A narrower way says so when a datagram meets it. With
+/// the 1280 of the stack's own default, quic-go would never get through.
+const EGRESS_MTU: u16 = 1500;
+
 impl TunExtras {
     /// What absent keys mean.
     pub const DEFAULT: Self = Self {
-        egress_mtu: mtu::DEFAULT_MSS_CLAMP,
+        egress_mtu: EGRESS_MTU,
         handshake_mode: Handshake::Fast,
         icmp_echo: EchoMode::Reply,
         udp_filtering: Filtering::EndpointIndependent,

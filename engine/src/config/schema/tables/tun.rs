@@ -206,7 +206,7 @@ static EXTRAS: Object = Object {
         yes(
             "egress_mtu",
             Kind::Integer,
-            "`1280`",
+            "`1500`",
             "MTU of the way to the Internet, from 576 to 65535: which datagrams fit through a \
              tunnel, and what those are told that do not. SIGHUP changes it.",
         ),
