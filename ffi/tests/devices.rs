@@ -150,7 +150,7 @@ fn settings_are_changed_or_refused() {
     let (status, instance, text) = start(TUN, &[device(end.as_raw_fd())]);
     assert_eq!(status, Status::Ok, "{text}");
     let first = DeviceSettings {
-        egress_mtu: 1280,
+        egress_mtu: 1500,
         handshake_mode: HandshakeKind::Fast as u32,
         icmp_echo: EchoKind::Reply as u32,
     };

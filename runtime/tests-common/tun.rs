@@ -319,7 +319,7 @@ fn a_closed_port_is_told_and_loses_no_other_datagram() {
 fn a_device_may_be_served_in_another_way_while_it_is_served() {
     let (running, notes, wire) = start(PLAIN, false);
     let before = running.device(TUN).expect("a device");
-    assert_eq!(before.egress_mtu, 1280);
+    assert_eq!(before.egress_mtu, 1500);
     // `wait` is answered, so nothing is on its way.
     assert!(wire.ping(FAR, 1).is_some());
     let reject = tun::Settings {
@@ -368,6 +368,11 @@ fn the_egress_mtu_may_change_while_datagrams_come() {
     let server = UdpSocket::bind("127.0.0.1:0").expect("bound");
     server.set_nonblocking(true).expect("set");
     let far = SocketAddrV4::new(FAR, server.local_addr().expect("bound").port());
+    let narrow = tun::Settings {
+        egress_mtu: 1280,
+        ..running.device(TUN).expect("a device")
+    };
+    running.set_device(TUN, narrow).expect("set");
     // With DF, which is what the sender is told about.
     wire.send_datagram(1234, far, &[7; 1300]);
     let (_, told) = wire.next(IpProtocol::Icmp).expect("a message");

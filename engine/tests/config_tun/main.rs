@@ -94,7 +94,7 @@ fn absent_keys_mean_what_they_mean_in_sing_box() {
     assert_eq!(tun, &Tun::new(vec!["172.19.0.1/30".parse().unwrap()]));
     assert_eq!((tun.table, tun.rule), (2022, 9000));
     let extras = TunExtras {
-        egress_mtu: 1280,
+        egress_mtu: 1500,
         handshake_mode: Handshake::Fast,
         icmp_echo: EchoMode::Reply,
         udp_filtering: Filtering::EndpointIndependent,
