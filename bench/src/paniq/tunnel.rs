@@ -73,11 +73,13 @@ impl Ends {
         })
     }
 
-    /// Sends as much as there is room for.
-    fn fill(&mut self) {
+    /// Sends as much as there is room for; was there any?
+    fn fill(&mut self) -> bool {
+        let waited = self.to_send.len();
         while self.to_send.room() >= CHUNK_BYTES && self.to_send.end() == Fin::Open {
             self.to_send.push(BytesMut::zeroed(CHUNK_BYTES));
         }
+        self.to_send.len() > waited
     }
 
     /// Takes all that came; how many bytes.
@@ -136,11 +138,16 @@ impl ClientEnd {
     }
 
     fn open(&mut self, now: Instant, load: Load) {
-        let target = Target::new(Host::Ip(Ipv4Addr::new(192, 0, 2, 7).into()), load.service() as u16);
+        let target = Target::new(
+            Host::Ip(Ipv4Addr::new(192, 0, 2, 7).into()),
+            load.service() as u16,
+        );
         let stream = self.client.open(now, target);
         let mut ends = Ends::boxed();
         match load {
-            Load::Up => ends.fill(),
+            Load::Up => {
+                ends.fill();
+            }
             Load::Down => {}
             Load::Trip | Load::Conn => ends.to_send.push_slice(message(load)),
         }
@@ -293,21 +300,15 @@ impl ServerEnd {
             return;
         };
         loop {
-            if *service == Service::Source {
-                ends.fill();
-            }
             let (received, to_send) = (&mut ends.received, &mut ends.to_send);
-            let moved = self.server.exchange(now, stream, received, to_send);
-            match service {
-                Service::Echo => {
-                    let _ = ends.received.transfer(&mut ends.to_send);
-                }
-                Service::Sink => {
-                    ends.drain();
-                }
-                Service::Source => {}
-            }
-            if !moved.0 {
+            let _ = self.server.exchange(now, stream, received, to_send);
+            let goes_on = match service {
+                Service::Echo => ends.received.transfer(&mut ends.to_send).0,
+                // There may be more than the pipe has room for.
+                Service::Sink => ends.drain() > 0,
+                Service::Source => ends.fill(),
+            };
+            if !goes_on {
                 break;
             }
         }
@@ -355,9 +356,7 @@ impl End for ServerEnd {
                 ServerEvent::Cancelled(stream) => {
                     self.streams.remove(&stream);
                 }
-                ServerEvent::Up(_)
-                | ServerEvent::Down(..)
-                | ServerEvent::DatagramsRequest(..) => {}
+                ServerEvent::Up(_) | ServerEvent::Down(..) | ServerEvent::DatagramsRequest(..) => {}
             }
         }
     }

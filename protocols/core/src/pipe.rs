@@ -265,7 +265,9 @@ impl Pipe {
     fn pop_segment(&mut self) -> Option<BytesMut> {
         self.inline_len = self.inline_len.checked_sub(1)?;
         let first = self.inline.first_mut()?.take()?;
-        self.inline.rotate_left(1);
+        if self.inline_len > 0 {
+            self.inline.rotate_left(1);
+        }
         if let Some(next) = self.overflow.pop_front() {
             if let Some(place) = self.inline.get_mut(self.inline_len) {
                 *place = Some(next);

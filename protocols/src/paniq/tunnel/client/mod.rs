@@ -461,8 +461,9 @@ impl Client {
         if is_over {
             self.forget(stream);
         }
-        // Nothing else changes for others.
-        if is_over || has_events {
+        // Its place may be wanted, or its tunnel not any more.
+        let is_awaited = !self.waiting.is_empty() || self.generations.len() > 1;
+        if has_events || is_over && is_awaited {
             self.drive(now);
         }
         progress

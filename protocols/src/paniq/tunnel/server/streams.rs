@@ -55,6 +55,7 @@ impl Server {
         self.streams.insert(stream, entry);
         self.by_quic.insert(id, stream);
         self.follow_request(now, stream, deadline);
+        // Most requests come whole.
         let state = self.streams.get(&stream).map(|entry| entry.state);
         if matches!(state, Some(State::Request { .. })) {
             self.deadlines.insert((deadline, stream));
