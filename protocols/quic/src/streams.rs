@@ -53,8 +53,8 @@ impl Stream {
 
     /// May [`Stream::send`] do anything?
     pub(crate) const fn has_to_send(&self, to_send: &Pipe) -> bool {
-        let is_idle = to_send.is_empty() && !is_ended(to_send);
-        !self.is_sent && !(is_idle && self.pending.is_empty() && !self.is_stopped)
+        let has_more = !to_send.is_empty() || is_ended(to_send);
+        !self.is_sent && (has_more || !self.pending.is_empty() || self.is_stopped)
     }
 
     /// Moves what came to `received` while it has room, and its end behind it.
