@@ -33,6 +33,9 @@ pub(crate) enum Command {
     /// One end of a connection of `paniq`, in a process of its own.
     #[command(hide = true)]
     PaniqEnd(PaniqEnd),
+    /// Both ends of a connection of `paniq` in memory, in a process of its own.
+    #[command(hide = true)]
+    PaniqPart(PaniqPart),
     /// The far end of the idle measurements, in a process of its own because of its file limit.
     #[command(hide = true)]
     Sink,
@@ -67,9 +70,23 @@ pub(crate) struct Paniq {
     /// The machines in memory only, without sockets.
     #[arg(long)]
     pub(crate) memory: bool,
+    /// Count their instructions instead, with valgrind: the same on a busy machine.
+    #[arg(long, conflicts_with_all = ["memory", "markdown"])]
+    pub(crate) instructions: bool,
     /// Write the report here.
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
+}
+
+/// Options of `paniq-part`.
+#[derive(Debug, Args)]
+pub(crate) struct PaniqPart {
+    /// What carries the streams.
+    pub(crate) carrier: Carrier,
+    /// What the client does: `up`, `down`, `trip`, `conn`.
+    pub(crate) load: String,
+    /// Bytes, round trips or streams.
+    pub(crate) count: u64,
 }
 
 /// What one end is.

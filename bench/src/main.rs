@@ -45,6 +45,7 @@ fn main() -> Result<()> {
         Command::Recorder(args) => recorder::run(&args),
         Command::Paniq(args) => paniq::run(&args),
         Command::PaniqEnd(args) => paniq::end(&args),
+        Command::PaniqPart(args) => paniq::part(&args),
         Command::Tun(args) => tun::run(&args),
         Command::TunPart(args) => tun::part(&args),
     }

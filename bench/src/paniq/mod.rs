@@ -6,6 +6,7 @@
 
 mod daemons;
 mod end;
+mod instructions;
 mod memory;
 mod plain;
 mod report;
@@ -25,6 +26,7 @@ use crate::process;
 use end::Load;
 use report::Row;
 
+pub(crate) use instructions::part;
 pub(crate) use wire::end;
 
 /// Bytes of the datagram that is sealed and opened, and how often.
@@ -75,6 +77,9 @@ fn figure(load: Load, seconds: f64) -> f64 {
 
 /// Runs the bench and prints its table.
 pub(crate) fn run(args: &Paniq) -> Result<()> {
+    if args.instructions {
+        return instructions::run();
+    }
     guard::install()?;
     process::raise_file_limit()?;
     if cfg!(debug_assertions) {

@@ -1,4 +1,7 @@
-//! The floor: quinn-proto by itself, in datagrams of the same size, with the same windows.
+//! The floor: quinn-proto by itself, in datagrams of the same size, with the same windows. A stream
+//! begins as in the tunnel: the client asks in as many bytes, and sends nothing else before the reply,
+//! which is as long as there. Otherwise the floor would save a round trip of each stream, in which
+//! packets are sent and acknowledged: the share would tell what asking costs, not what the tunnel does.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,6 +24,9 @@ const STREAM_WINDOW: u32 = 3 * 1024 * 1024;
 const WINDOW: u32 = 15 * 1024 * 1024;
 const SEND_WINDOW: u64 = 8 * 1024 * 1024;
 static CHUNK: [u8; CHUNK_BYTES] = [0; CHUNK_BYTES];
+/// Bytes of the tunnel's request for an IPv4 target, and of its reply.
+const REQUEST_BYTES: usize = 8;
+const REPLY_BYTES: usize = 9;
 
 /// Where randomness comes from; it is entered for as long as ends are used.
 pub(crate) fn sources(seed: u64) -> Sources {
@@ -29,6 +35,8 @@ pub(crate) fn sources(seed: u64) -> Sources {
 
 struct Flow {
     service: Option<Service>,
+    /// Bytes of the request or the reply that are still to come.
+    greeting: usize,
     /// What the peer has no room for yet.
     pending: Bytes,
     /// Bytes of a message that came.
@@ -40,10 +48,45 @@ impl Flow {
     const fn new(service: Option<Service>) -> Self {
         Self {
             service,
+            greeting: match service {
+                Some(_) => REPLY_BYTES,
+                None => REQUEST_BYTES,
+            },
             pending: Bytes::new(),
             came: 0,
             ends: false,
         }
+    }
+
+    /// Takes what came: how many bytes behind the greeting, and whether that ended here.
+    fn take(&mut self, connection: &mut quic::Connection, id: StreamId) -> (usize, bool) {
+        let (mut came, mut is_greeted) = (0, false);
+        let mut stream = connection.recv_stream(id);
+        let Ok(mut chunks) = stream.read(true) else {
+            return (came, is_greeted);
+        };
+        loop {
+            match chunks.next(usize::MAX) {
+                Ok(Some(mut chunk)) => {
+                    let greeting = self.greeting.min(chunk.bytes.len());
+                    let of_greeting = chunk.bytes.split_to(greeting);
+                    if self.service.is_none() {
+                        let number = of_greeting.first().copied().unwrap_or(0);
+                        self.service = Service::find(number.into());
+                    }
+                    self.greeting -= greeting;
+                    is_greeted |= greeting > 0 && self.greeting == 0;
+                    came += chunk.bytes.len();
+                }
+                Ok(None) => {
+                    self.ends = true;
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        let _ = chunks.finalize();
+        (came, is_greeted)
     }
 }
 
@@ -116,16 +159,9 @@ impl Plain {
             };
             self.to_open -= 1;
             let service = load.service();
-            let mut first = vec![u8::try_from(service as u16).unwrap_or(0)];
-            if service == Service::Echo {
-                first.extend(std::iter::repeat_n(7, load.message()));
-            }
-            let _ = connection.send_stream(id).write(&first);
+            let number = u8::try_from(service as u16).unwrap_or(0);
+            let _ = connection.send_stream(id).write(&[number; REQUEST_BYTES]);
             self.flows.insert(id, Flow::new(Some(service)));
-            if load == Load::Up {
-                self.follow(id);
-                return self.open();
-            }
         }
     }
 
@@ -137,28 +173,22 @@ impl Plain {
             return;
         };
         let is_client = self.client.is_some();
-        let mut came = 0;
-        if let Ok(mut chunks) = connection.recv_stream(id).read(true) {
-            loop {
-                match chunks.next(usize::MAX) {
-                    Ok(Some(mut chunk)) => {
-                        if flow.service.is_none() {
-                            let first = chunk.bytes.split_to(1);
-                            let number = first.first().copied().unwrap_or(0);
-                            flow.service = Service::find(number.into());
-                        }
-                        came += chunk.bytes.len();
-                    }
-                    Ok(None) => {
-                        flow.ends = true;
-                        break;
-                    }
-                    Err(_) => break,
-                }
-            }
-            let _ = chunks.finalize();
+        let (came, is_greeted) = flow.take(connection, id);
+        if flow.greeting > 0 {
+            return;
         }
         let mut stream = connection.send_stream(id);
+        if is_greeted {
+            match (is_client, self.load) {
+                (false, _) => {
+                    let _ = stream.write(zeros(REPLY_BYTES));
+                }
+                (true, Some(load @ (Load::Trip | Load::Conn))) => {
+                    let _ = stream.write(zeros(load.message()));
+                }
+                (true, _) => {}
+            }
+        }
         match (is_client, self.load, flow.service) {
             (true, Some(Load::Up), _) | (false, _, Some(Service::Source)) => loop {
                 if flow.pending.is_empty() {
@@ -191,7 +221,9 @@ impl Plain {
             }
             (false, _, Some(Service::Echo)) => {
                 // Small messages alone are echoed: they always have room.
-                let _ = stream.write(zeros(came));
+                if came > 0 {
+                    let _ = stream.write(zeros(came));
+                }
                 if flow.ends {
                     let _ = stream.finish();
                     self.flows.remove(&id);

@@ -1,7 +1,7 @@
 //! Both ends of a tunnel.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use sansbox_protocols::paniq::tunnel::{
     ServerStream, Settings, Stream,
 };
 
-use super::end::{CHUNK_BYTES, End, Load, Send, Service};
+use super::end::{CHUNK_BYTES, End, Load, MESSAGE_BYTES, Send, Service};
 
 /// The wall clock at zero: any time will do.
 pub(crate) const WALL: Duration = Duration::from_secs(1_750_000_000);
@@ -66,18 +66,20 @@ struct Ends {
 }
 
 impl Ends {
-    fn new() -> Self {
-        Self {
+    fn boxed() -> Box<Self> {
+        Box::new(Self {
             received: Pipe::new(PIPE_BYTES),
             to_send: Pipe::new(PIPE_BYTES),
-        }
+        })
     }
 
-    /// Sends as much as there is room for.
-    fn fill(&mut self) {
+    /// Sends as much as there is room for; was there any?
+    fn fill(&mut self) -> bool {
+        let waited = self.to_send.len();
         while self.to_send.room() >= CHUNK_BYTES && self.to_send.end() == Fin::Open {
             self.to_send.push(BytesMut::zeroed(CHUNK_BYTES));
         }
+        self.to_send.len() > waited
     }
 
     /// Takes all that came; how many bytes.
@@ -88,12 +90,17 @@ impl Ends {
     }
 }
 
+/// What is echoed.
+fn message(load: Load) -> &'static [u8] {
+    static MESSAGE: [u8; MESSAGE_BYTES] = [7; MESSAGE_BYTES];
+    MESSAGE.get(..load.message()).unwrap_or(&MESSAGE)
+}
+
 /// The client's end.
 pub(crate) struct ClientEnd {
     client: Client,
     path: Option<Path>,
-    streams: BTreeMap<Stream, Ends>,
-    ready: BTreeSet<Stream>,
+    streams: BTreeMap<Stream, Box<Ends>>,
     load: Option<Load>,
     count: u64,
     out: BytesMut,
@@ -124,7 +131,6 @@ impl ClientEnd {
             client: Client::new(now, WALL, config, Seed::from_u64(seed)),
             path: None,
             streams: BTreeMap::new(),
-            ready: BTreeSet::new(),
             load: None,
             count: 0,
             out: BytesMut::new(),
@@ -132,14 +138,18 @@ impl ClientEnd {
     }
 
     fn open(&mut self, now: Instant, load: Load) {
-        let host = Host::parse(b"192.0.2.7").expect("an address");
-        let target = Target::new(host, load.service() as u16);
+        let target = Target::new(
+            Host::Ip(Ipv4Addr::new(192, 0, 2, 7).into()),
+            load.service() as u16,
+        );
         let stream = self.client.open(now, target);
-        let mut ends = Ends::new();
+        let mut ends = Ends::boxed();
         match load {
-            Load::Up => ends.fill(),
+            Load::Up => {
+                ends.fill();
+            }
             Load::Down => {}
-            Load::Trip | Load::Conn => ends.to_send.push_slice(&vec![7; load.message()]),
+            Load::Trip | Load::Conn => ends.to_send.push_slice(message(load)),
         }
         self.streams.insert(stream, ends);
     }
@@ -170,7 +180,7 @@ impl ClientEnd {
                 Load::Trip if ends.received.len() >= load.message() => {
                     ends.drain();
                     self.count += 1;
-                    ends.to_send.push_slice(&vec![7; load.message()]);
+                    ends.to_send.push_slice(message(load));
                     continue;
                 }
                 Load::Conn if !ends.received.is_empty() => {
@@ -217,25 +227,17 @@ impl End for ClientEnd {
     }
 
     fn turn(&mut self, now: Instant) {
-        loop {
-            while let Some(event) = self.client.poll_event() {
-                match event {
-                    ClientEvent::NewSourcePort(path) => {
-                        self.path = Some(path);
-                        self.client.source_port_changed(now, path);
-                    }
-                    ClientEvent::Ready(stream) => {
-                        self.ready.insert(stream);
-                    }
-                    ClientEvent::Refused(_, why) => panic!("a stream is refused: {why:?}"),
-                    ClientEvent::Down(_, why) => panic!("the tunnel is gone: {why}"),
-                    ClientEvent::Up(_) | ClientEvent::Closed(_) | ClientEvent::Accepted(..) => {}
+        while let Some(event) = self.client.poll_event() {
+            match event {
+                ClientEvent::NewSourcePort(path) => {
+                    self.path = Some(path);
+                    self.client.source_port_changed(now, path);
                 }
+                ClientEvent::Ready(stream) => self.follow(now, stream),
+                ClientEvent::Refused(_, why) => panic!("a stream is refused: {why:?}"),
+                ClientEvent::Down(_, why) => panic!("the tunnel is gone: {why}"),
+                ClientEvent::Up(_) | ClientEvent::Closed(_) | ClientEvent::Accepted(..) => {}
             }
-            let Some(stream) = self.ready.pop_first() else {
-                return;
-            };
-            self.follow(now, stream);
         }
     }
 
@@ -254,8 +256,7 @@ impl End for ClientEnd {
 /// The server's end.
 pub(crate) struct ServerEnd {
     server: Server,
-    streams: BTreeMap<ServerStream, (Service, Ends)>,
-    ready: BTreeSet<ServerStream>,
+    streams: BTreeMap<ServerStream, (Service, Box<Ends>)>,
     out: BytesMut,
 }
 
@@ -290,7 +291,6 @@ impl ServerEnd {
         Ok(Self {
             server: Server::new(now, WALL, config, &identity, seed)?,
             streams: BTreeMap::new(),
-            ready: BTreeSet::new(),
             out: BytesMut::new(),
         })
     }
@@ -300,21 +300,15 @@ impl ServerEnd {
             return;
         };
         loop {
-            if *service == Service::Source {
-                ends.fill();
-            }
             let (received, to_send) = (&mut ends.received, &mut ends.to_send);
-            let moved = self.server.exchange(now, stream, received, to_send);
-            match service {
-                Service::Echo => {
-                    let _ = ends.received.transfer(&mut ends.to_send);
-                }
-                Service::Sink => {
-                    ends.drain();
-                }
-                Service::Source => {}
-            }
-            if !moved.0 {
+            let _ = self.server.exchange(now, stream, received, to_send);
+            let goes_on = match service {
+                Service::Echo => ends.received.transfer(&mut ends.to_send).0,
+                // There may be more than the pipe has room for.
+                Service::Sink => ends.drain() > 0,
+                Service::Source => ends.fill(),
+            };
+            if !goes_on {
                 break;
             }
         }
@@ -347,33 +341,23 @@ impl End for ServerEnd {
     }
 
     fn turn(&mut self, now: Instant) {
-        loop {
-            while let Some(event) = self.server.poll_event() {
-                match event {
-                    ServerEvent::Request(stream, _, target) => {
-                        let Some(service) = Service::find(target.port) else {
-                            self.server.abandon(now, stream);
-                            continue;
-                        };
-                        let nowhere = SocketAddr::from(([0; 4], 0));
-                        self.server.accept(now, stream, nowhere);
-                        self.streams.insert(stream, (service, Ends::new()));
-                    }
-                    ServerEvent::Ready(stream) => {
-                        self.ready.insert(stream);
-                    }
-                    ServerEvent::Cancelled(stream) => {
-                        self.streams.remove(&stream);
-                    }
-                    ServerEvent::Up(_)
-                    | ServerEvent::Down(..)
-                    | ServerEvent::DatagramsRequest(..) => {}
+        while let Some(event) = self.server.poll_event() {
+            match event {
+                ServerEvent::Request(stream, _, target) => {
+                    let Some(service) = Service::find(target.port) else {
+                        self.server.abandon(now, stream);
+                        continue;
+                    };
+                    let nowhere = SocketAddr::from(([0; 4], 0));
+                    self.server.accept(now, stream, nowhere);
+                    self.streams.insert(stream, (service, Ends::boxed()));
                 }
+                ServerEvent::Ready(stream) => self.follow(now, stream),
+                ServerEvent::Cancelled(stream) => {
+                    self.streams.remove(&stream);
+                }
+                ServerEvent::Up(_) | ServerEvent::Down(..) | ServerEvent::DatagramsRequest(..) => {}
             }
-            let Some(stream) = self.ready.pop_first() else {
-                return;
-            };
-            self.follow(now, stream);
         }
     }
 

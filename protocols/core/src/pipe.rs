@@ -50,8 +50,8 @@ const INLINE: usize = 4;
 /// signal; the limit is soft by the one segment that crosses it. An empty pipe owns no heap.
 #[derive(Debug)]
 pub struct Pipe {
-    /// The first segments; occupied ones come first.
-    inline: [BytesMut; INLINE],
+    /// The first segments; occupied places come first.
+    inline: [Option<BytesMut>; INLINE],
     /// Segments behind `inline`; empty unless `inline` is full.
     overflow: VecDeque<BytesMut>,
     /// Occupied places of `inline`.
@@ -69,7 +69,7 @@ impl Pipe {
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
-            inline: [const { None::<BytesMut> }; INLINE].map(|_| BytesMut::new()),
+            inline: [const { None }; INLINE],
             overflow: VecDeque::new(),
             inline_len: 0,
             len: 0,
@@ -150,9 +150,7 @@ impl Pipe {
     }
 
     fn clear(&mut self) {
-        for segment in &mut self.inline {
-            *segment = BytesMut::new();
-        }
+        self.inline = [const { None }; INLINE];
         self.overflow = VecDeque::new();
         self.inline_len = 0;
         self.len = 0;
@@ -173,7 +171,7 @@ impl Pipe {
         self.len += segment.len();
         match self.inline.get_mut(self.inline_len) {
             Some(place) => {
-                *place = segment;
+                *place = Some(segment);
                 self.inline_len += 1;
             }
             None => self.overflow.push_back(segment),
@@ -193,7 +191,9 @@ impl Pipe {
         let inline_last = self.inline_len.checked_sub(1);
         let last = match self.overflow.back_mut() {
             Some(segment) => Some(segment),
-            None => inline_last.and_then(|i| self.inline.get_mut(i)),
+            None => inline_last
+                .and_then(|i| self.inline.get_mut(i))
+                .and_then(Option::as_mut),
         };
         match last {
             Some(segment) if segment.capacity() - segment.len() >= bytes.len() => {
@@ -211,14 +211,15 @@ impl Pipe {
     /// The first segment, to parse or write from without joining.
     #[must_use]
     pub fn first(&self) -> &[u8] {
-        self.inline.first().map_or(&[], |segment| segment)
+        let first = self.inline.first().and_then(Option::as_ref);
+        first.map_or(&[], |segment| segment)
     }
 
     /// The waiting segments in order, for vectored writes.
     pub fn segments(&self) -> impl Iterator<Item = &[u8]> {
         self.inline
             .iter()
-            .take(self.inline_len)
+            .flatten()
             .chain(&self.overflow)
             .map(|segment| &segment[..])
     }
@@ -263,11 +264,13 @@ impl Pipe {
     /// Takes the first segment off the queue; `len` is left to the caller.
     fn pop_segment(&mut self) -> Option<BytesMut> {
         self.inline_len = self.inline_len.checked_sub(1)?;
-        let first = self.inline.first_mut().map(core::mem::take)?;
-        self.inline.rotate_left(1);
+        let first = self.inline.first_mut()?.take()?;
+        if self.inline_len > 0 {
+            self.inline.rotate_left(1);
+        }
         if let Some(next) = self.overflow.pop_front() {
             if let Some(place) = self.inline.get_mut(self.inline_len) {
-                *place = next;
+                *place = Some(next);
             }
             self.inline_len += 1;
             if self.overflow.is_empty() {
@@ -280,13 +283,12 @@ impl Pipe {
     fn push_segment_front(&mut self, segment: BytesMut) {
         self.inline.rotate_right(1);
         let pushed_out = match self.inline.first_mut() {
-            Some(place) => core::mem::replace(place, segment),
+            Some(place) => place.replace(segment),
             None => return,
         };
-        if self.inline_len == INLINE {
-            self.overflow.push_front(pushed_out);
-        } else {
-            self.inline_len += 1;
+        match pushed_out {
+            Some(last) => self.overflow.push_front(last),
+            None => self.inline_len += 1,
         }
     }
 
@@ -299,7 +301,7 @@ impl Pipe {
         let out = if self.first().len() <= max {
             self.pop_segment()?
         } else {
-            self.inline.first_mut()?.split_to(max)
+            self.inline.first_mut()?.as_mut()?.split_to(max)
         };
         self.len -= out.len();
         Some(out)
@@ -401,7 +403,7 @@ mod tests {
         if pipe.is_empty() {
             assert_eq!(pipe.overflow.capacity(), 0, "an empty pipe owns no heap");
             assert!(
-                pipe.inline.iter().all(|s| s.capacity() == 0),
+                pipe.inline.iter().all(Option::is_none),
                 "an empty pipe owns no heap"
             );
         }

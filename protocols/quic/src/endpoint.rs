@@ -293,13 +293,21 @@ impl Endpoint {
         let Some(state) = connection.streams.get_mut(&stream.id) else {
             return Progress::NONE;
         };
+        let (receives, sends) = (state.has_to_receive(received), state.has_to_send(to_send));
+        if !receives && !sends {
+            return Progress::NONE;
+        }
         let before = received.len();
-        let progress = {
-            let _turn = self.sources.enter(now);
-            let quic = &mut connection.quic;
-            state.receive(quic, stream.id, received, &mut self.arena)
-                | state.send(quic, stream.id, to_send)
-        };
+        let mut progress = Progress::NONE;
+        let turn = self.sources.enter(now);
+        let quic = &mut connection.quic;
+        if receives {
+            progress |= state.receive(quic, stream.id, received, &mut self.arena);
+        }
+        if sends {
+            progress |= state.send(quic, stream.id, to_send);
+        }
+        drop(turn);
         let is_over = state.is_over();
         if is_over {
             connection.forget(stream.id);
@@ -309,9 +317,19 @@ impl Endpoint {
         if read > 0 {
             connection.note_read(now, read as u64);
             self.was_read = true;
+            if let Some(windows) = &self.windows {
+                self.budget = connection.tune(now, windows, self.budget);
+            }
         }
         if progress == Progress::MADE {
-            self.settle(now, stream.connection);
+            if !connection.is_queued {
+                connection.is_queued = true;
+                self.to_send.push_back(stream.connection);
+            }
+            if [received.end(), to_send.end()].contains(&End::Reset) {
+                // What it held may leave room for others, who are told.
+                self.settle(now, stream.connection);
+            }
         }
         progress
     }

@@ -16,12 +16,45 @@ pub(crate) struct Stream {
     is_sent: bool,
     /// Nothing more will be received.
     is_received: bool,
+    /// Something came that was not read: where nothing did, quinn-proto is not asked.
+    is_readable: bool,
+    /// The peer wants no more, and the pipe is not told yet.
+    is_stopped: bool,
 }
 
 impl Stream {
+    /// One that the peer opened, with something in it.
+    pub(crate) fn accepted() -> Self {
+        Self {
+            is_readable: true,
+            ..Self::default()
+        }
+    }
+
+    /// Something came: octets or an end.
+    pub(crate) const fn note_readable(&mut self) {
+        self.is_readable = true;
+    }
+
+    /// The peer wants no more.
+    pub(crate) const fn note_stopped(&mut self) {
+        self.is_stopped = true;
+    }
+
     /// Both directions are over, as far as this side can do something for it.
     pub(crate) const fn is_over(&self) -> bool {
         self.is_sent && self.is_received
+    }
+
+    /// May [`Stream::receive`] do anything?
+    pub(crate) const fn has_to_receive(&self, received: &Pipe) -> bool {
+        !self.is_received && (received.room() > 0 && self.is_readable || is_ended(received))
+    }
+
+    /// May [`Stream::send`] do anything?
+    pub(crate) const fn has_to_send(&self, to_send: &Pipe) -> bool {
+        let has_more = !to_send.is_empty() || is_ended(to_send);
+        !self.is_sent && (has_more || !self.pending.is_empty() || self.is_stopped)
     }
 
     /// Moves what came to `received` while it has room, and its end behind it.
@@ -33,9 +66,6 @@ impl Stream {
         arena: &mut Arena,
     ) -> Progress {
         let mut progress = Progress::NONE;
-        if self.is_received {
-            return progress;
-        }
         if received.end() != End::Open {
             // Whoever reads wants no more; the peer is told to stop.
             self.is_received = true;
@@ -50,8 +80,7 @@ impl Stream {
                 return received.reset();
             }
         };
-        let mut room = received.room();
-        let mut end = End::Open;
+        let (mut room, mut end) = (received.room(), End::Open);
         while room > 0 && end == End::Open {
             match chunks.next(room) {
                 Ok(Some(chunk)) => {
@@ -60,7 +89,10 @@ impl Stream {
                     progress = Progress::MADE;
                 }
                 Ok(None) => end = End::Fin,
-                Err(quic::ReadError::Blocked) => break,
+                Err(quic::ReadError::Blocked) => {
+                    self.is_readable = false;
+                    break;
+                }
                 Err(quic::ReadError::Reset(_)) => end = End::Reset,
             }
         }
@@ -84,11 +116,8 @@ impl Stream {
         to_send: &mut Pipe,
     ) -> Progress {
         let mut progress = Progress::NONE;
-        if self.is_sent {
-            return progress;
-        }
         let mut stream = connection.send_stream(id);
-        if !matches!(stream.stopped(), Ok(None)) {
+        if self.is_stopped {
             self.give_up();
             // Unless its end is told, the peer counts the stream as open (RFC 9000 section 3.5).
             let _ = stream.reset(GIVEN_UP);
@@ -123,6 +152,7 @@ impl Stream {
             self.is_sent = true;
             progress = Progress::MADE;
             if stream.finish().is_err() {
+                let _ = stream.reset(GIVEN_UP);
                 progress |= to_send.reset();
             }
         }
@@ -145,4 +175,9 @@ impl Stream {
         self.is_sent = true;
         self.pending = Bytes::new();
     }
+}
+
+/// Nothing more goes into the pipe.
+const fn is_ended(pipe: &Pipe) -> bool {
+    !matches!(pipe.end(), End::Open)
 }

@@ -74,6 +74,12 @@ impl Endpoint {
             && connections.any(|connection| connection.quic.remote_address() == address)
     }
 
+    /// Has [`Endpoint::poll_event`] something to tell?
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Has [`Endpoint::exchange`] anything left to do for this stream?
     #[must_use]
     pub fn is_open(&self, stream: StreamId) -> bool {

@@ -55,14 +55,21 @@ impl Connection {
             }
             quic::Event::Stream(Opened { dir }) => {
                 while let Some(stream) = self.quic.streams().accept(dir) {
-                    self.streams.insert(stream, Stream::default());
+                    self.streams.insert(stream, Stream::accepted());
                     events.push_back(Event::Opened(of(stream)));
                 }
             }
             quic::Event::Stream(
-                Readable { id: stream } | Writable { id: stream } | Stopped { id: stream, .. },
+                what @ (Readable { id: stream }
+                | Writable { id: stream }
+                | Stopped { id: stream, .. }),
             ) => {
-                if self.streams.contains_key(&stream) {
+                if let Some(state) = self.streams.get_mut(&stream) {
+                    match what {
+                        Readable { .. } => state.note_readable(),
+                        Stopped { .. } => state.note_stopped(),
+                        Opened { .. } | Writable { .. } | Finished { .. } | Available { .. } => {}
+                    }
                     events.push_back(Event::Ready(of(stream)));
                 }
             }

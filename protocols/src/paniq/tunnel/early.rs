@@ -6,80 +6,97 @@ use sansbox_quic::{Endpoint, StreamId};
 /// Octets that are taken from a stream before its message is complete: more than any message has.
 const EARLY_MAX: usize = 1024;
 
+/// Octets that most messages are shorter than.
+const MESSAGE_LEN: usize = 64;
+
 /// A stream of QUIC, what came over it and was not given to the owner yet, and what this side puts
 /// in front of the owner's octets.
 #[derive(Debug)]
 pub(super) struct Early {
     pub(super) id: StreamId,
-    received: Option<Pipe>,
-    to_send: Option<Pipe>,
+    /// What came and nobody has taken. Most messages come whole and alone, and leave nothing.
+    received: Option<Box<Pipe>>,
+    /// What this side says, until QUIC takes it.
+    message: BytesMut,
+    /// Nothing follows the message.
+    is_finished: bool,
+    /// The other end wants nothing more, and the owner is not told yet.
+    is_stopped: bool,
 }
 
 impl Early {
     pub(super) fn new(id: StreamId) -> Self {
         Self {
             id,
-            received: Some(Pipe::new(EARLY_MAX)),
-            to_send: Some(Pipe::new(EARLY_MAX)),
+            received: None,
+            message: BytesMut::new(),
+            is_finished: false,
+            is_stopped: false,
         }
     }
 
     /// Puts `message` in front of all that the owner sends.
-    pub(super) fn say(&mut self, message: &[u8]) {
-        if let Some(to_send) = self.to_send.as_mut().filter(|pipe| pipe.end() == End::Open) {
-            to_send.push_slice(message);
-        }
+    pub(super) fn say(&mut self, message: BytesMut) {
+        self.message = message;
     }
 
     /// Sends nothing behind the message.
-    pub(super) fn finish(&mut self) {
-        if let Some(to_send) = &mut self.to_send {
-            let _ = to_send.finish();
-        }
+    pub(super) const fn finish(&mut self) {
+        self.is_finished = true;
     }
 
     /// Hands the message to QUIC.
     pub(super) fn flush(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        let _ = self.listen(now, endpoint, 0);
+        self.hand_over(now, endpoint, &mut Pipe::new(0));
     }
 
     /// Hands the message to QUIC, and takes nothing more.
     pub(super) fn refuse_more(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        if let Some(received) = &mut self.received {
-            let _ = received.reset_if_open();
-        }
-        self.flush(now, endpoint);
+        let mut nothing = Pipe::new(0);
+        let _ = nothing.reset();
+        self.received = None;
+        self.hand_over(now, endpoint, &mut nothing);
     }
 
-    /// Moves octets between the stream and what is kept here. What came so far is returned, and
-    /// whether more may come.
-    pub(super) fn listen(
+    /// Gives QUIC all of the message at once, which keeps what there is no room for, and takes
+    /// what came.
+    fn hand_over(&mut self, now: Instant, endpoint: &mut Endpoint, received: &mut Pipe) {
+        let mut to_send = Pipe::new(EARLY_MAX);
+        to_send.push(core::mem::take(&mut self.message));
+        if self.is_finished {
+            let _ = to_send.finish();
+        }
+        let _ = endpoint.exchange(now, self.id, received, &mut to_send);
+        self.is_stopped |= to_send.end() == End::Reset;
+    }
+
+    /// Takes what came. `read` is given at most `len_max` octets of it and whether more may come,
+    /// and says how many octets it has used.
+    pub(super) fn listen<T>(
         &mut self,
         now: Instant,
         endpoint: &mut Endpoint,
-        message_len_max: usize,
-    ) -> (&[u8], bool) {
-        let received = self.received.get_or_insert_with(|| Pipe::new(EARLY_MAX));
-        let to_send = self.to_send.get_or_insert_with(|| Pipe::new(EARLY_MAX));
-        let _ = endpoint.exchange(now, self.id, received, to_send);
+        len_max: usize,
+        read: impl FnOnce(&[u8], bool) -> (T, usize),
+    ) -> T {
+        let mut received = match self.received.take() {
+            Some(received) => *received,
+            None => Pipe::new(EARLY_MAX),
+        };
+        self.hand_over(now, endpoint, &mut received);
         let may_come = received.end() == End::Open;
-        (received.peek(message_len_max), may_come)
+        let (said, used) = read(received.peek(len_max), may_come);
+        received.skip(used);
+        if !received.is_empty() || received.end() != End::Open {
+            self.received = Some(Box::new(received));
+        }
+        said
     }
 
     /// Has the other end given the stream up?
     pub(super) fn is_reset(&self) -> bool {
-        let pipes = [&self.received, &self.to_send];
-        pipes
-            .into_iter()
-            .flatten()
-            .any(|pipe| pipe.end() == End::Reset)
-    }
-
-    /// Drops the first `n` octets that came: the message.
-    pub(super) fn skip(&mut self, n: usize) {
-        if let Some(received) = &mut self.received {
-            received.skip(n);
-        }
+        let received = self.received.as_ref();
+        self.is_stopped || received.is_some_and(|received| received.end() == End::Reset)
     }
 
     /// The message is read: moves octets between the stream and its owner's pipes.
@@ -91,34 +108,31 @@ impl Early {
         to_send: &mut Pipe,
     ) -> Progress {
         let mut progress = Progress::NONE;
-        if let Some(mut first) = self.to_send.take() {
-            // All of it goes to the stream at once, in front of what follows.
-            let mut nothing = Pipe::new(0);
-            let comes = self.received.as_mut().unwrap_or(&mut nothing);
-            progress |= endpoint.exchange(now, self.id, comes, &mut first);
-            if first.end() == End::Reset {
-                progress |= to_send.reset();
+        if core::mem::take(&mut self.is_stopped) {
+            progress |= to_send.reset();
+        }
+        if let Some(early) = &mut self.received {
+            if received.end() != End::Open {
+                progress |= early.reset_if_open();
             }
-        }
-        let Some(early) = &mut self.received else {
-            return progress | endpoint.exchange(now, self.id, received, to_send);
-        };
-        if received.end() != End::Open {
-            progress |= early.reset_if_open();
-        }
-        progress |= early.transfer(received);
-        progress |= endpoint.exchange(now, self.id, early, to_send);
-        progress |= early.transfer(received);
-        if early.is_empty() {
+            progress |= early.transfer(received);
+            progress |= endpoint.exchange(now, self.id, early, to_send);
+            progress |= early.transfer(received);
+            if !early.is_empty() {
+                return progress;
+            }
             self.received = None;
-            progress |= endpoint.exchange(now, self.id, received, to_send);
         }
-        progress
+        progress | endpoint.exchange(now, self.id, received, to_send)
     }
 
-    /// Does QUIC know the stream no more, and is all given that came?
-    pub(super) fn is_over(&self, endpoint: &Endpoint) -> bool {
-        self.received.is_none() && !endpoint.is_open(self.id)
+    /// Does QUIC know the stream no more, and is all given that came? Then both of the owner's
+    /// pipes have ended.
+    pub(super) fn is_over(&self, endpoint: &Endpoint, received: &Pipe, to_send: &Pipe) -> bool {
+        received.end() != End::Open
+            && to_send.end() != End::Open
+            && self.received.is_none()
+            && !endpoint.is_open(self.id)
     }
 }
 
@@ -129,7 +143,7 @@ pub(super) fn lose(received: &mut Pipe, to_send: &mut Pipe) -> Progress {
 
 /// A message as octets.
 pub(super) fn message(emit: impl FnOnce(&mut BytesMut)) -> BytesMut {
-    let mut out = BytesMut::new();
+    let mut out = BytesMut::with_capacity(MESSAGE_LEN);
     emit(&mut out);
     out
 }

@@ -317,8 +317,14 @@ impl Generation {
         }
     }
 
+    /// Takes what QUIC tells after anything that a datagram or a timer has done.
+    fn follow_quic(&mut self, now: Instant) {
+        self.follow_events(now);
+        self.look(now);
+    }
+
     /// Takes what QUIC tells.
-    pub(super) fn follow_quic(&mut self, now: Instant) {
+    pub(super) fn follow_events(&mut self, now: Instant) {
         while let Some(event) = self.endpoint().and_then(Endpoint::poll_event) {
             match event {
                 Event::Connected(_) => {
@@ -339,7 +345,6 @@ impl Generation {
                 Event::Incoming(_) | Event::Forgotten(..) | _ => {}
             }
         }
-        self.look(now);
     }
 
     fn look(&mut self, now: Instant) {

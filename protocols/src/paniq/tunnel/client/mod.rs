@@ -319,7 +319,7 @@ impl Client {
     /// Takes what generations tell, until nothing more follows of it.
     fn drive(&mut self, now: Instant) {
         for generation in self.generations.values_mut() {
-            generation.follow_quic(now);
+            generation.follow_events(now);
         }
         while let Some((path, told)) = self
             .generations
@@ -421,6 +421,9 @@ impl Client {
                 generation.close(now);
             }
         }
+        if !self.generations.values().any(Generation::is_gone) {
+            return;
+        }
         let gone = self.generations.extract_if(.., |_, g| g.is_gone());
         for (path, _) in gone {
             self.events.push_back(Event::Closed(path));
@@ -440,24 +443,27 @@ impl Client {
         let Some(entry) = self.streams.get_mut(&stream) else {
             return Progress::NONE;
         };
-        let (progress, is_over) = match &mut entry.state {
+        let (progress, is_over, has_events) = match &mut entry.state {
             State::Waiting { .. } | State::Requested { .. } => return Progress::NONE,
-            State::Lost => (early::lose(received, to_send), true),
+            State::Lost => (early::lose(received, to_send), true, false),
             State::Open { path, early } => {
                 let generation = self.generations.get_mut(path);
                 match generation.and_then(Generation::endpoint) {
                     Some(endpoint) => {
                         let progress = early.exchange(now, endpoint, received, to_send);
-                        (progress, early.is_over(endpoint))
+                        let is_over = early.is_over(endpoint, received, to_send);
+                        (progress, is_over, endpoint.has_events())
                     }
-                    None => (early::lose(received, to_send), true),
+                    None => (early::lose(received, to_send), true, false),
                 }
             }
         };
         if is_over {
             self.forget(stream);
         }
-        if progress == Progress::MADE {
+        // Its place may be wanted, or its tunnel not any more.
+        let is_awaited = !self.waiting.is_empty() || self.generations.len() > 1;
+        if has_events || is_over && is_awaited {
             self.drive(now);
         }
         progress

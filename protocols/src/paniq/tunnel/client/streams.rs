@@ -49,7 +49,7 @@ impl State {
 /// What a reply says.
 enum Said {
     Nothing,
-    Accepted(SocketAddr, usize),
+    Accepted(SocketAddr),
     Refused(Refusal),
 }
 
@@ -74,17 +74,39 @@ impl Client {
             self.events.push_back(refused);
             return stream;
         }
-        let deadline = now + self.config.open_timeout;
+        let path = self.usable(now).filter(|_| self.waiting.is_empty());
+        let state = path.and_then(|path| self.request(now, path, target.as_ref()));
+        let is_requested = state.is_some();
         let entry = Entry {
             target,
-            state: State::Waiting { deadline },
+            state: state.unwrap_or_else(|| State::Waiting {
+                deadline: now + self.config.open_timeout,
+            }),
             is_retried: false,
         };
+        self.enter(stream, &entry.state);
         self.streams.insert(stream, entry);
-        self.deadlines.insert((deadline, stream));
-        self.waiting.insert(stream);
-        self.drive(now);
+        if !is_requested {
+            self.drive(now);
+        }
         stream
+    }
+
+    /// Asks for a target over a tunnel, unless the peer allows no more streams now.
+    fn request(&mut self, now: Instant, path: Path, target: Option<&Target>) -> Option<State> {
+        let generation = self.generations.get_mut(&path)?;
+        let mut early = Early::new(generation.open(now)?);
+        early.say(message(|out| match target {
+            Some(target) => Request::from(target).emit(out),
+            None => DatagramsRequest.emit(out),
+        }));
+        early.flush(now, generation.endpoint()?);
+        let deadline = now + self.config.dial_timeout + self.config.preamble.timeout;
+        Some(State::Requested {
+            path,
+            early,
+            deadline,
+        })
     }
 
     /// Is the stream not over? Its owner keeps the pipes until it is: what was taken from `to_send`
@@ -140,20 +162,25 @@ impl Client {
         self.events.push_back(Event::Refused(stream, why));
     }
 
-    fn set_state(&mut self, stream: Stream, state: State) {
-        self.leave(stream);
+    /// Enters a stream where it is to be found in its state.
+    fn enter(&mut self, stream: Stream, state: &State) {
         if let Some(deadline) = state.deadline() {
             self.deadlines.insert((deadline, stream));
         }
         if let State::Waiting { .. } = state {
             self.waiting.insert(stream);
         }
-        if let State::Requested { path, early, .. } | State::Open { path, early } = &state {
+        if let State::Requested { path, early, .. } | State::Open { path, early } = state {
             self.by_quic.insert((*path, early.id), stream);
             if let Some(generation) = self.generations.get_mut(path) {
                 generation.streams += 1;
             }
         }
+    }
+
+    fn set_state(&mut self, stream: Stream, state: State) {
+        self.leave(stream);
+        self.enter(stream, &state);
         if let Some(entry) = self.streams.get_mut(&stream) {
             entry.state = state;
         }
@@ -172,31 +199,11 @@ impl Client {
                 self.waiting.remove(&stream);
                 continue;
             };
-            let request = message(|out| match &entry.target {
-                Some(target) => Request::from(target).emit(out),
-                None => DatagramsRequest.emit(out),
-            });
-            let Some(generation) = self.generations.get_mut(&path) else {
+            let target = entry.target.clone();
+            let Some(state) = self.request(now, path, target.as_ref()) else {
                 return;
             };
-            let Some(id) = generation.open(now) else {
-                return;
-            };
-            let mut early = Early::new(id);
-            early.say(&request);
-            if let Some(endpoint) = generation.endpoint() {
-                early.flush(now, endpoint);
-            }
-            let patience = self.config.dial_timeout + self.config.preamble.timeout;
-            let deadline = now + patience;
-            self.set_state(
-                stream,
-                State::Requested {
-                    path,
-                    early,
-                    deadline,
-                },
-            );
+            self.set_state(stream, state);
         }
     }
 
@@ -215,11 +222,7 @@ impl Client {
                 let Some(endpoint) = generation.endpoint() else {
                     return;
                 };
-                let (octets, may_come) = early.listen(now, endpoint, Reply::LEN_MAX);
-                let said = read(octets, may_come);
-                if let Said::Accepted(_, n) = said {
-                    early.skip(n);
-                }
+                let said = early.listen(now, endpoint, Reply::LEN_MAX, read);
                 if let Said::Refused(_) = said {
                     endpoint.abandon(now, early.id);
                 }
@@ -230,7 +233,7 @@ impl Client {
         match said {
             Said::Nothing => {}
             Said::Refused(why) => self.refuse(stream, why),
-            Said::Accepted(bound, _) => self.accept(stream, bound),
+            Said::Accepted(bound) => self.accept(stream, bound),
         }
     }
 
@@ -316,15 +319,16 @@ impl Client {
     }
 }
 
-fn read(octets: &[u8], may_come: bool) -> Said {
+/// What the reply says, and its length when it is complete.
+fn read(octets: &[u8], may_come: bool) -> (Said, usize) {
     match Reply::parse(octets) {
         Ok(Some((reply, n))) => match reply.status {
-            Status::Success => Said::Accepted(socket_addr(&reply.address), n),
-            Status::BadRequest => Said::Refused(Refusal::UpstreamProtocol),
-            Status::Failure | Status::Other(_) => Said::Refused(Refusal::General),
+            Status::Success => (Said::Accepted(socket_addr(&reply.address)), n),
+            Status::BadRequest => (Said::Refused(Refusal::UpstreamProtocol), n),
+            Status::Failure | Status::Other(_) => (Said::Refused(Refusal::General), n),
         },
-        Ok(None) if may_come => Said::Nothing,
-        Ok(None) | Err(_) => Said::Refused(Refusal::UpstreamProtocol),
+        Ok(None) if may_come => (Said::Nothing, 0),
+        Ok(None) | Err(_) => (Said::Refused(Refusal::UpstreamProtocol), 0),
     }
 }
 

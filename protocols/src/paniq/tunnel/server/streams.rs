@@ -32,8 +32,8 @@ enum State {
 /// What came over a stream.
 enum Said {
     Nothing,
-    Wants(Target, usize),
-    WantsDatagrams(usize),
+    Wants(Target),
+    WantsDatagrams,
     Malformed,
     /// It ended before its request was complete.
     Gone,
@@ -54,8 +54,12 @@ impl Server {
         };
         self.streams.insert(stream, entry);
         self.by_quic.insert(id, stream);
-        self.deadlines.insert((deadline, stream));
         self.follow_request(now, stream, deadline);
+        // Most requests come whole.
+        let state = self.streams.get(&stream).map(|entry| entry.state);
+        if matches!(state, Some(State::Request { .. })) {
+            self.deadlines.insert((deadline, stream));
+        }
     }
 
     /// Something came over a stream, or it has room.
@@ -80,18 +84,21 @@ impl Server {
         if !self.endpoint.is_alive(entry.early.id.connection) {
             return;
         }
-        let (octets, may_come) = entry
-            .early
-            .listen(now, &mut self.endpoint, Request::LEN_MAX);
+        let has_datagrams = self.has_datagrams;
+        let said = entry.early.listen(
+            now,
+            &mut self.endpoint,
+            Request::LEN_MAX,
+            |octets, may_come| read(octets, may_come, has_datagrams),
+        );
         let peer = entry.peer;
-        let (request, n) = match read(octets, may_come, self.has_datagrams) {
+        let request = match said {
             Said::Nothing => return,
             Said::Malformed => return self.reply_failure(now, stream, Status::BadRequest),
             Said::Gone => return self.abandon(now, stream),
-            Said::Wants(target, n) => (Event::Request(stream, peer, target), n),
-            Said::WantsDatagrams(n) => (Event::DatagramsRequest(stream, peer), n),
+            Said::Wants(target) => Event::Request(stream, peer, target),
+            Said::WantsDatagrams => Event::DatagramsRequest(stream, peer),
         };
-        entry.early.skip(n);
         entry.state = State::Asked;
         self.deadlines.remove(&(deadline, stream));
         self.events.push_back(request);
@@ -102,7 +109,8 @@ impl Server {
         let Some(entry) = self.streams.get_mut(&stream) else {
             return;
         };
-        entry.early.flush(now, &mut self.endpoint);
+        let nothing = |_: &[u8], _| ((), 0);
+        entry.early.listen(now, &mut self.endpoint, 0, nothing);
         if entry.early.is_reset() {
             self.abandon(now, stream);
             self.events.push_back(Event::Cancelled(stream));
@@ -119,7 +127,7 @@ impl Server {
             return;
         }
         let reply = message(|out| Reply::success(bound).emit(out));
-        entry.early.say(&reply);
+        entry.early.say(reply);
         entry.state = State::Open;
         entry.early.flush(now, &mut self.endpoint);
         self.events.push_back(Event::Ready(stream));
@@ -151,7 +159,7 @@ impl Server {
             self.deadlines.remove(&(deadline, stream));
         }
         let reply = message(|out| Reply::failure(status).emit(out));
-        entry.early.say(&reply);
+        entry.early.say(reply);
         entry.early.finish();
         entry.state = State::Refused;
         self.finish_refused(now, stream);
@@ -187,7 +195,7 @@ impl Server {
         let progress = entry
             .early
             .exchange(now, &mut self.endpoint, received, to_send);
-        if entry.early.is_over(&self.endpoint) {
+        if entry.early.is_over(&self.endpoint, received, to_send) {
             self.forget(stream);
         }
         progress
@@ -248,21 +256,22 @@ impl Server {
     }
 }
 
-fn read(octets: &[u8], may_come: bool, has_datagrams: bool) -> Said {
+/// What the request says, and its length when it is complete.
+fn read(octets: &[u8], may_come: bool, has_datagrams: bool) -> (Said, usize) {
     let said = match octets {
         [DatagramsRequest::VERSION, ..] if has_datagrams => DatagramsRequest::parse(octets)
-            .map(|request| request.map(|(_, n)| Said::WantsDatagrams(n))),
+            .map(|request| request.map(|(_, n)| (Said::WantsDatagrams, n))),
         _ => Request::parse(octets).map(|request| {
             request.map(|(request, n)| match request.address.to_target() {
-                Ok(target) => Said::Wants(target, n),
-                Err(_) => Said::Malformed,
+                Ok(target) => (Said::Wants(target), n),
+                Err(_) => (Said::Malformed, n),
             })
         }),
     };
     match said {
         Ok(Some(said)) => said,
-        Ok(None) if may_come => Said::Nothing,
-        Ok(None) => Said::Gone,
-        Err(_) => Said::Malformed,
+        Ok(None) if may_come => (Said::Nothing, 0),
+        Ok(None) => (Said::Gone, 0),
+        Err(_) => (Said::Malformed, 0),
     }
 }
