@@ -5,7 +5,7 @@ use crate::{
     tools::{run, scaled, spawn},
 };
 use sansbox_tests::{
-    Value, json,
+    Value,
     peers::need,
     process::{Process, START_TIMEOUT},
 };
