@@ -1,11 +1,17 @@
-//! The time of an echo (RFC 792) through the device.
+//! The time of an echo (RFC 792) through the device, as ping(8) has it: from before the request is
+//! sent until the kernel of the client has the answer. When the client wakes up is not part of it.
 
-use std::io::Read;
+use std::io::IoSliceMut;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsRawFd;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
+use nix::cmsg_space;
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
+use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::memory::client::{fold, sum};
@@ -29,16 +35,19 @@ const IDENTIFIER: u16 = 0x5a42;
 
 /// The median time of an echo from the calling thread's namespace, in microseconds.
 pub(super) fn run(destination: Ipv4Addr) -> Result<f64> {
-    let mut socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
+    setsockopt(&socket, ReceiveTimestampns, &true)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.connect(&SocketAddrV4::new(destination, 0).into())?;
     let mut micros = Vec::with_capacity(PINGS.into());
     let mut lost = 0;
     for sequence in 0..PINGS {
-        let began = Instant::now();
+        let began = SystemTime::now();
         socket.send(&request(sequence))?;
-        match answer(&mut socket, sequence) {
-            Some(()) => micros.push(began.elapsed().as_secs_f64() * 1e6),
+        let answered = answer(&socket, sequence);
+        // A clock that was set back meanwhile tells nothing.
+        match answered.and_then(|at| at.duration_since(began).ok()) {
+            Some(took) => micros.push(took.as_secs_f64() * 1e6),
             None => lost += 1,
         }
         if lost > LOST_MAX {
@@ -62,14 +71,24 @@ fn request(sequence: u16) -> [u8; MESSAGE_BYTES] {
     message
 }
 
-/// Reads until the answer comes, or nothing does.
-fn answer(socket: &mut Socket, sequence: u16) -> Option<()> {
+/// Reads until the answer comes, or nothing does. Returns when the kernel had it.
+fn answer(socket: &Socket, sequence: u16) -> Option<SystemTime> {
     let mut packet = [0; 256];
+    let mut space = cmsg_space!(TimeSpec);
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
-        let length = socket.read(&mut packet).ok()?;
+        let mut room = [IoSliceMut::new(&mut packet)];
+        let (fd, flags) = (socket.as_raw_fd(), MsgFlags::empty());
+        let received = recvmsg::<()>(fd, &mut room, Some(&mut space), flags).ok()?;
+        let (length, mut said) = (received.bytes, received.cmsgs().ok()?);
+        let at = said.find_map(|message| {
+            let ControlMessageOwned::ScmTimestampns(at) = message else {
+                return None;
+            };
+            Some(Duration::from(at))
+        })?;
         if packet.get(..length).and_then(echoed) == Some(sequence) {
-            return Some(());
+            return SystemTime::UNIX_EPOCH.checked_add(at);
         }
     }
     None

@@ -128,8 +128,8 @@ impl Report<'_> {
              that of the program alone, user and system; clients and server, on the same cores, \
              bound what is reached per second. Bytes count where they arrive. Peak memory is VmHWM. \
              A new connection is from SYN to the first byte of the answer, 16 clients at a time; an \
-             echo is the median of 200. A ratio is the median of the rounds' own ratios to {BEST} \
-             for that figure. sing-box has MTU 65535, but for `-1500`, where it has the device cut \
+             echo is the median of 200, as ping(8) has it. A ratio is the median of the rounds' own \
+             ratios to {BEST} for that figure. sing-box has MTU 65535, but for `-1500`, where it has the device cut \
              segments.\n\n{}",
             self.seconds,
             rows(self.devices)
