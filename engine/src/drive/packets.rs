@@ -16,7 +16,7 @@ use std::{
 /// Bytes of a run that frames are read into: several of the longest, so that few are split.
 const RUN_LEN: usize = 4 * FRAME_LEN_MAX;
 /// Runs kept to be used again once nobody holds a part of them.
-const RUNS_KEPT: usize = 8;
+const RUNS_KEPT: usize = 4;
 /// Bytes of frames read before the machine gets them: more would only wait for sessions to write
 /// them.
 const READ_MAX: usize = 256 * 1024;
