@@ -24,6 +24,7 @@ use sansbox_engine::{
     carrier::{Carrier, Whose, tun},
     drive::{self, Birth, CarrierDrive, Drive, Pool, Recorded, Service, SessionBirth},
     ids::InboundId,
+    machine::Wanted,
 };
 use slab::Slab;
 use std::{
@@ -160,7 +161,9 @@ impl<S: Service, R: Reactor> Local<S, R> {
     }
 
     fn bear_session(self: &Rc<Self>, birth: SessionBirth) {
-        if self.shared.uplink.is_own(birth.peer.remote) {
+        // A TCP connection may well come from the same port.
+        let is_udp = birth.wanted == Wanted::Datagrams;
+        if is_udp && self.shared.uplink.is_own(birth.peer.remote) {
             let local = birth.peer.remote.ip();
             if self.shared.uplink.is_news(local) {
                 let observer = &self.shared.observer;

@@ -8,6 +8,7 @@ use crate::{
 use sansbox_core::Refusal;
 use sansbox_engine::{drive::Service, record::CloseReason};
 use sansbox_runtime::tun::{Device, Opening, Queue};
+use socket2::{Domain, Socket, Type};
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
@@ -255,6 +256,29 @@ fn datagrams_that_come_back_are_refused_with_one_word() {
         thread::sleep(Duration::from_millis(100));
         assert_eq!(notes.count("Reentry"), 1);
         assert_eq!(running.counters().accepted, 1, "the client's alone");
+    });
+}
+
+#[test]
+fn a_connection_from_the_port_of_a_udp_socket_of_ours_is_served() {
+    isolated(|| {
+        let (_running, notes) = start();
+        let server = UdpSocket::bind("127.0.0.1:0").expect("bound");
+        server.set_read_timeout(Some(PATIENCE)).expect("set");
+        let port = server.local_addr().expect("bound").port();
+        let client = UdpSocket::bind("0.0.0.0:0").expect("bound");
+        client.send_to(b"hello", far(port)).expect("sent");
+        let (_, ours) = server.recv_from(&mut [0; 8]).expect("received");
+
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let at = SocketAddr::from(([172, 19, 0, 1], ours.port()));
+        socket.bind(&at.into()).expect("no other connection's");
+        socket.connect(&far(echo_server()).into()).expect("served");
+        let mut stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).expect("set");
+        stream.write_all(b"hello").expect("written");
+        stream.read_exact(&mut [0; 5]).expect("an answer");
+        assert_eq!(notes.count("Reentry"), 0);
     });
 }
 

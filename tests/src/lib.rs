@@ -10,6 +10,7 @@ pub mod body;
 pub mod curl;
 pub mod namespace;
 pub mod origin;
+pub mod paniq;
 pub mod peers;
 pub mod ports;
 pub mod process;

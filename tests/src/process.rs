@@ -1,6 +1,6 @@
 //! Child processes whose output is kept, and which end with the test.
 use std::{
-    fmt,
+    fmt, fs,
     io::{BufRead, BufReader, Read, Write as _},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -58,6 +58,15 @@ pub enum Signal {
     Term,
     /// SIGUSR2.
     Usr2,
+}
+
+/// Which of a [`Process`]'s sizes in memory.
+#[derive(Clone, Copy, Debug)]
+pub enum Memory {
+    /// What is resident now.
+    Now,
+    /// The most that ever was.
+    Peak,
 }
 
 impl Process {
@@ -152,6 +161,35 @@ impl Process {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Files that it has open, as Linux counts them.
+    ///
+    /// # Panics
+    /// When it has ended, or there is no `/proc`.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.id());
+        let files = fs::read_dir(&path).unwrap_or_else(|e| panic!("read {path}: {e}"));
+        files.count()
+    }
+
+    /// Bytes of memory that it has or had resident, as Linux counts them.
+    ///
+    /// # Panics
+    /// As [`Process::open_files`].
+    #[must_use]
+    pub fn memory(&self, which: Memory) -> u64 {
+        let name = match which {
+            Memory::Now => "VmRSS:",
+            Memory::Peak => "VmHWM:",
+        };
+        let path = format!("/proc/{}/status", self.id());
+        let status = fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {path}: {e}"));
+        let size = status.lines().find_map(|line| line.strip_prefix(name));
+        let size = size.and_then(|rest| rest.trim().strip_suffix(" kB"));
+        let kibibytes: Option<u64> = size.and_then(|size| size.trim().parse().ok());
+        kibibytes.expect("a size in the status") * 1024
     }
 
     /// Whether it has not ended.

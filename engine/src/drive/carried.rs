@@ -3,7 +3,7 @@ use super::{
     Birth, CarrierBirth, Driver, Pool, SessionBirth, Sockets, Turn,
     echoes::Echoes,
     joint::{Desk, Shared},
-    packets::Packets,
+    packets::{Packets, Written},
 };
 use crate::{
     Peer,
@@ -156,7 +156,7 @@ impl<K: Sockets> CarrierDrive<K> {
                 return Turn::Finished;
             }
             is_news |= self.follow(driver, pool, now);
-            self.transmit(driver, pool, now);
+            is_news |= !self.transmit(driver, pool, now);
             if self.machine.poll_timeout(now).is_some_and(|at| at <= now) {
                 self.machine.handle_timeout(now);
                 is_news = true;
@@ -179,7 +179,7 @@ impl<K: Sockets> CarrierDrive<K> {
     /// Tells the other ends that this one is gone. It must not be turned again.
     pub fn stop(&mut self, driver: &mut impl Driver<K>, pool: &Pool, now: Instant) {
         self.machine.close(now);
-        self.transmit(driver, pool, now);
+        while !self.transmit(driver, pool, now) {}
     }
 
     /// Gives back what is armed, and loses all streams. To be called before a drive is dropped; it
@@ -312,7 +312,8 @@ impl<K: Sockets> CarrierDrive<K> {
         }
     }
 
-    fn transmit(&mut self, driver: &mut impl Driver<K>, pool: &Pool, now: Instant) {
+    /// Sends what the machine has. False: a device gets the rest after what it has was read.
+    fn transmit(&mut self, driver: &mut impl Driver<K>, pool: &Pool, now: Instant) -> bool {
         let mut out = pool.transmit.borrow_mut();
         while let Some(transmit) = self.machine.poll_transmit(now, SEGMENTS_MAX, &mut out) {
             let lost = match self.sockets.get_mut(&transmit.path) {
@@ -323,12 +324,14 @@ impl<K: Sockets> CarrierDrive<K> {
                 pool.tally.datagrams_dropped.add(lost);
             }
         }
-        if let Some(packets) = &mut self.packets {
-            let lost = packets.transmit(driver, &mut *self.machine, now);
-            if lost > 0 {
-                pool.tally.datagrams_dropped.add(lost);
-            }
+        let Some(packets) = &mut self.packets else {
+            return true;
+        };
+        let Written { lost, is_all } = packets.transmit(driver, &mut *self.machine, now);
+        if lost > 0 {
+            pool.tally.datagrams_dropped.add(lost);
         }
+        is_all
     }
 
     /// Does what the machine asks for.

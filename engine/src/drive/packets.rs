@@ -79,22 +79,41 @@ impl<K: Sockets> Packets<K> {
         end.map(|()| is_news)
     }
 
-    /// Writes what the machine has for the device. Returns how many packets were lost.
+    /// Writes some of what the machine has for the device, and tells how many packets were lost.
+    ///
+    /// A kernel answers each packet while it is written, and what does not fit its queue is gone:
+    /// thousands of small packets, written before one is read, lose the acknowledgements of most.
+    /// So as many are written as are read by then.
     pub(super) fn transmit(
         &mut self,
         driver: &mut impl Driver<K>,
         machine: &mut dyn Carrier,
         now: Instant,
-    ) -> u64 {
-        let mut lost = machine.take_lost();
-        while machine.poll_packets(now, &mut self.out) {
+    ) -> Written {
+        let (mut lost, mut written) = (machine.take_lost(), 0);
+        while written < BATCH_SIZE {
+            if !machine.poll_packets(now, &mut self.out) {
+                return Written { lost, is_all: true };
+            }
             for packet in self.out.packets() {
                 lost += u64::from(!write(driver, &mut self.device, self.has_header, packet));
             }
+            written += self.out.packets().len();
             self.out.clear();
         }
-        lost
+        Written {
+            lost,
+            is_all: false,
+        }
     }
+}
+
+/// What became of packets for a device.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub(super) lost: u64,
+    /// The machine has no more.
+    pub(super) is_all: bool,
 }
 
 /// Writes one packet. False: it was lost.

@@ -28,22 +28,25 @@ const CONFIG: &str = r#"{
         {"ip_cidr": "198.51.100.5", "action": "reject", "method": "drop"}
     ]}
 }"#;
-const CLIENT: [u8; 4] = [10, 11, 12, 1];
+/// The client of each packet.
+pub(crate) const CLIENT: [u8; 4] = [10, 11, 12, 1];
 
-const fn remote(host: u8) -> [u8; 4] {
+/// The target with this number.
+pub(crate) const fn remote(host: u8) -> [u8; 4] {
     [198, 51, 100, host]
 }
 
-struct Lab {
+/// A device's drive.
+pub(crate) struct Lab {
     drive: CarrierDrive<Net>,
     driver: Loop,
-    pool: Pool,
-    device: Rc<RefCell<Frames>>,
+    pub(crate) pool: Pool,
+    pub(crate) device: Rc<RefCell<Frames>>,
     now: Instant,
 }
 
 impl Lab {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let read = read(&Sources::single("c.json", CONFIG), &ReadOptions::default());
         let plan = Arc::new(Plan::build(&read.expect("a configuration").0).expect("a plan"));
         let facts = Device {
@@ -65,7 +68,7 @@ impl Lab {
         }
     }
 
-    fn turn(&mut self) {
+    pub(crate) fn turn(&mut self) {
         let turn = self.drive.turn(&mut self.driver, &self.pool, self.now);
         assert_eq!(turn, Turn::Waiting);
     }
@@ -79,7 +82,7 @@ impl Lab {
     }
 
     /// What clients were told since.
-    fn told(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn told(&self) -> Vec<Vec<u8>> {
         core::mem::take(&mut self.device.borrow_mut().written)
     }
 

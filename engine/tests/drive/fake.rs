@@ -150,6 +150,10 @@ pub(crate) struct Udp {
 pub(crate) struct Frames {
     pub(crate) incoming: VecDeque<Vec<u8>>,
     pub(crate) written: Vec<Vec<u8>>,
+    /// What comes for each frame that is written, while it is.
+    pub(crate) answer: Option<Vec<u8>>,
+    /// The most that ever waited to be read when a frame was written.
+    pub(crate) most_waiting: usize,
 }
 
 /// A socket for echo requests.
@@ -373,7 +377,11 @@ impl Driver<Net> for Loop {
         frame: &[IoSlice<'_>],
     ) -> io::Result<()> {
         let frame = frame.iter().flat_map(|part| part.iter().copied());
-        device.borrow_mut().written.push(frame.collect());
+        let mut device = device.borrow_mut();
+        device.written.push(frame.collect());
+        let answer = device.answer.clone();
+        device.incoming.extend(answer);
+        device.most_waiting = device.most_waiting.max(device.incoming.len());
         Ok(())
     }
 

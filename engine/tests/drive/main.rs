@@ -4,6 +4,7 @@
     clippy::indexing_slicing,
     reason = "a failed test may panic"
 )]
+mod crowd;
 mod echo;
 mod fake;
 mod offered;

@@ -9,6 +9,7 @@
 
 mod bad_packets;
 mod bulk;
+mod crowd;
 mod echo;
 mod ends;
 mod errors;

@@ -6,6 +6,7 @@ use crate::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sansbox_tests::{
+    namespace::Namespace,
     peers::need,
     process::{Process, START_TIMEOUT},
     temp::TempDir,
@@ -27,7 +28,7 @@ const HANDS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// As many open files as this process may have, and those that it starts.
-fn raise_limit() -> u64 {
+pub(crate) fn raise_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -37,10 +38,17 @@ fn raise_limit() -> u64 {
     limit.maximum.unwrap_or(u64::MAX)
 }
 
-fn serve(tun: &Tun, python: &Path, dir: &TempDir, ip: IpAddr, number: usize) -> (Process, u16) {
+/// A server in `place` for so many connections, and its port.
+pub(crate) fn serve(
+    place: &Namespace,
+    python: &Path,
+    dir: &TempDir,
+    ip: IpAddr,
+    number: usize,
+) -> (Process, u16) {
     let script = dir.write("many.py", SERVER);
     let arguments = format!("{} {ip} {number}", script.display());
-    let mut server = spawn(&tun.net.server, python, &arguments);
+    let mut server = spawn(place, python, &arguments);
     let line = server.wait_for_line("port ", START_TIMEOUT);
     let port = line.trim_start_matches("port ").parse();
     (server, port.expect("a port"))
@@ -68,7 +76,7 @@ fn open_all(addr: SocketAddr, number: usize) -> Vec<TcpStream> {
 /// Opens `number` connections before the first says anything, then uses and closes all.
 fn hold(tun: &Tun, python: &Path, ip: IpAddr, number: usize) {
     let dir = TempDir::new();
-    let (mut server, port) = serve(tun, python, &dir, ip, number);
+    let (mut server, port) = serve(&tun.net.server, python, &dir, ip, number);
     let start = Instant::now();
     let mut streams = tun
         .net
@@ -121,10 +129,4 @@ fn connections_by_the_thousand_are_open_at_once() {
         (TARGET6, scaled(1_000, 200)),
     ];
     connections_are_open_at_once(&to);
-}
-
-#[test]
-#[ignore = "by hand: a process has seldom leave to open 50,000 files"]
-fn fifty_thousand_connections_are_open_at_once() {
-    connections_are_open_at_once(&[(TARGET4, 50_000)]);
 }

@@ -80,6 +80,14 @@ impl Endpoint {
         !self.events.is_empty()
     }
 
+    /// May the peer still lack something of a stream that was sent or ended on this connection? An
+    /// end of the connection now would cut it off.
+    #[must_use]
+    pub fn has_unacknowledged(&mut self, connection: ConnectionId) -> bool {
+        let connection = self.connections.get_mut(&connection);
+        connection.is_some_and(|connection| connection.quic.streams().send_streams() > 0)
+    }
+
     /// Has [`Endpoint::exchange`] anything left to do for this stream?
     #[must_use]
     pub fn is_open(&self, stream: StreamId) -> bool {

@@ -9,14 +9,13 @@ mod streams;
 
 use sansbox_tests::{
     Value, json,
+    paniq::profiles,
     ports::free_port,
-    proxy::{Proxy, command, config, direct, inbound},
+    proxy::{Proxy, config, direct, inbound},
     socks,
-    temp::TempDir,
     wire::read_exact,
 };
 use std::{
-    fs,
     io::Write as _,
     net::{SocketAddr, TcpStream},
     thread,
@@ -127,22 +126,6 @@ fn ping(mut stream: &TcpStream) {
 /// An outbound tagged `up`.
 fn up(profile: Value) -> Value {
     json!({ "type": "paniq", "tag": "up", "profile": profile })
-}
-
-/// New profiles for a server at this address and its clients.
-fn profiles(proxy_addr: &str) -> [Value; 2] {
-    let dir = TempDir::new();
-    let output = command()
-        .args(["paniq", "create-profile", "-proxy-addr", proxy_addr])
-        .args(["-out", "server.json", "-client-out", "client.json"])
-        .current_dir(dir.path())
-        .output()
-        .expect("run the program");
-    assert!(output.status.success(), "{output:?}");
-    ["server.json", "client.json"].map(|name| {
-        let text = fs::read_to_string(dir.path().join(name)).expect("a profile");
-        text.parse().expect("JSON")
-    })
 }
 
 /// Waits until something is so.

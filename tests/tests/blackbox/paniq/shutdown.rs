@@ -3,12 +3,11 @@ use super::{OUTBOUND, PATIENCE, SERVER_DOWN, SERVER_UP, Setup, Tunnel, count, pi
 use sansbox_tests::{
     json,
     origin::tcp,
-    process::Signal,
+    process::{Memory, Signal},
     proxy::Proxy,
     wire::{Ending, read_all},
 };
 use std::{
-    fs,
     net::Shutdown,
     thread,
     time::{Duration, Instant},
@@ -96,17 +95,10 @@ fn a_server_that_stops_takes_no_new_streams() {
     assert!(status.success(), "{}", server.log());
 }
 
-/// Files that a process has open, and kibibytes of memory that it uses.
+/// Files that a process has open, and bytes of memory that it uses.
 fn usage(proxy: &mut Proxy) -> (usize, u64) {
-    let id = proxy.process().id();
-    let files = fs::read_dir(format!("/proc/{id}/fd"))
-        .expect("its files")
-        .count();
-    let status = fs::read_to_string(format!("/proc/{id}/status")).expect("its status");
-    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let memory = memory.and_then(|rest| rest.trim().strip_suffix(" kB"));
-    let memory = memory.and_then(|kibibytes| kibibytes.trim().parse().ok());
-    (files, memory.expect("a number"))
+    let process = proxy.process();
+    (process.open_files(), process.memory(Memory::Now))
 }
 
 /// As many connections one after the other as told, of which one in four is refused, one reset.
@@ -174,7 +166,8 @@ fn a_thousand_connections_leave_nothing_behind() {
         }
         assert_eq!(now.0, files, "files");
         // A kilobyte for each would be one too many.
-        assert!(now.1 < memory + 1000, "{memory} kB became {} kB", now.1);
+        let most = memory + 1000 * 1024;
+        assert!(now.1 < most, "{memory} bytes became {}", now.1);
     }
     let (_, log) = tunnel.client.stop(Signal::Term);
     assert!(log.contains("served 1200 connections"), "{log}");

@@ -380,6 +380,15 @@ impl Generation {
         self.told.push_back(Told::Failed(why));
     }
 
+    /// Does anything of the carrier's streams, or of those it has forgotten, still lie here?
+    pub(super) fn is_needed(&mut self) -> bool {
+        self.streams > 0
+            || self
+                .quic
+                .as_mut()
+                .is_some_and(|(endpoint, connection)| endpoint.has_unacknowledged(*connection))
+    }
+
     /// Ends the generation, which nobody needs.
     pub(super) fn close(&mut self, now: Instant) {
         self.stage = Stage::Over;

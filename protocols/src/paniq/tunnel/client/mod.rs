@@ -415,8 +415,8 @@ impl Client {
         for generation in self.generations.values_mut() {
             let is_replaced = newest.is_some_and(|newest| generation.path < newest);
             if is_replaced
-                && generation.streams == 0
                 && generation.stage == generation::Stage::Ready
+                && !generation.is_needed()
             {
                 generation.close(now);
             }
