@@ -277,6 +277,20 @@ impl Endpoint {
         Some(StreamId { connection, id })
     }
 
+    /// Lets events of a stream name it by `label`, so that its owner need not look it up. Returns
+    /// whether there is such a stream.
+    pub fn set_label(&mut self, stream: StreamId, label: u64) -> bool {
+        let connection = self.connections.get_mut(&stream.connection);
+        let state = connection.and_then(|connection| connection.streams.get_mut(&stream.id));
+        match state {
+            Some(state) => {
+                state.set_label(label);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Moves bytes and ends of a stream: what came into `received`, and what `to_send` holds on
     /// its way. When the connection is gone, both pipes are reset.
     pub fn exchange(
@@ -363,7 +377,7 @@ impl Endpoint {
             let reason = Bytes::from_static(reason.as_bytes());
             entry.quic.close(to_std(now), code.into(), reason);
             entry.is_lost = true;
-            entry.streams.clear();
+            entry.lose_streams(&mut self.events);
             self.events
                 .push_back(Event::Lost(connection, Lost::Locally));
         }

@@ -5,7 +5,7 @@ use crate::paniq::{
     tunnel::early::{Early, message},
 };
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Target};
-use sansbox_quic::{ConnectionId, StreamId};
+use sansbox_quic::StreamId;
 use std::net::SocketAddr;
 
 /// A stream.
@@ -45,6 +45,10 @@ impl Server {
             return;
         };
         let stream = Stream(self.streams_made);
+        // It may be gone with its connection.
+        if !self.endpoint.set_label(id, stream.0) {
+            return;
+        }
         self.streams_made += 1;
         let deadline = now + self.timeout;
         let entry = Entry {
@@ -53,7 +57,6 @@ impl Server {
             state: State::Request { deadline },
         };
         self.streams.insert(stream, entry);
-        self.by_quic.insert(id, stream);
         self.follow_request(now, stream, deadline);
         // Most requests come whole.
         let state = self.streams.get(&stream).map(|entry| entry.state);
@@ -62,11 +65,8 @@ impl Server {
         }
     }
 
-    /// Something came over a stream, or it has room.
-    pub(super) fn follow(&mut self, now: Instant, id: StreamId) {
-        let Some(stream) = self.by_quic.get(&id).copied() else {
-            return;
-        };
+    /// Something came over a stream, or it has room, or its connection is gone.
+    pub(super) fn follow(&mut self, now: Instant, stream: Stream) {
         match self.streams.get(&stream).map(|entry| entry.state) {
             Some(State::Request { deadline }) => self.follow_request(now, stream, deadline),
             Some(State::Asked) => self.follow_asked(now, stream),
@@ -80,9 +80,8 @@ impl Server {
         let Some(entry) = self.streams.get_mut(&stream) else {
             return;
         };
-        // A connection that is lost tells so by itself.
         if !self.endpoint.is_alive(entry.early.id.connection) {
-            return;
+            return self.forget(stream);
         }
         let has_datagrams = self.has_datagrams;
         let said = entry.early.listen(
@@ -218,28 +217,8 @@ impl Server {
 
     fn forget(&mut self, stream: Stream) {
         if let Some(entry) = self.streams.remove(&stream) {
-            self.by_quic.remove(&entry.early.id);
             if let State::Request { deadline } = entry.state {
                 self.deadlines.remove(&(deadline, stream));
-            }
-        }
-    }
-
-    /// A connection is gone: its owner's streams are told, the others forgotten.
-    pub(super) fn lose_streams(&mut self, connection: ConnectionId) {
-        let of_connection = self
-            .by_quic
-            .range(StreamId::first_of(connection)..)
-            .take_while(|(id, _)| id.connection == connection);
-        let streams: Vec<Stream> = of_connection.map(|(_, stream)| *stream).collect();
-        for stream in streams {
-            match self.streams.get(&stream).map(|entry| entry.state) {
-                Some(State::Open) => self.events.push_back(Event::Ready(stream)),
-                Some(State::Asked) => {
-                    self.forget(stream);
-                    self.events.push_back(Event::Cancelled(stream));
-                }
-                Some(State::Request { .. } | State::Refused) | None => self.forget(stream),
             }
         }
     }
