@@ -17,6 +17,7 @@ use crate::{
     arena::Arena,
     hooks::{Sources, from_std, to_std},
     streams::Stream,
+    turn::Turn,
 };
 use bytes::{Bytes, BytesMut};
 use core::{
@@ -175,23 +176,24 @@ impl Endpoint {
         data: BytesMut,
     ) -> Option<ConnectionId> {
         let mut response = Vec::new();
-        let event = {
-            let _turn = self.sources.enter(now);
-            let ecn = quic::EcnCodepoint::from_bits(ecn);
-            self.quic
-                .handle(to_std(now), from, None, ecn, data, &mut response)
-        };
+        let turn = self.sources.enter(now);
+        let ecn = quic::EcnCodepoint::from_bits(ecn);
+        let event = self
+            .quic
+            .handle(to_std(now), from, None, ecn, data, &mut response);
         match event? {
             quic::DatagramEvent::ConnectionEvent(handle, event) => {
                 let id = *self.by_handle.get(&handle.0)?;
                 if let Some(connection) = self.connections.get_mut(&id) {
-                    let _turn = self.sources.enter(now);
                     connection.quic.handle_event(event);
                 }
-                self.settle(now, id);
+                self.settle_in(turn, now, id);
                 Some(id)
             }
-            quic::DatagramEvent::NewConnection(incoming) => self.admit(now, incoming),
+            quic::DatagramEvent::NewConnection(incoming) => {
+                drop(turn);
+                self.admit(now, incoming)
+            }
             quic::DatagramEvent::Response(transmit) => {
                 if self.answers_strangers {
                     self.respond(transmit, response);
@@ -480,11 +482,16 @@ impl Endpoint {
 
     /// After anything happened to a connection: tells its events, and queues it to be sent for.
     fn settle(&mut self, now: Instant, id: ConnectionId) {
+        let turn = self.sources.enter(now);
+        self.settle_in(turn, now, id);
+    }
+
+    /// The same in a turn that has begun.
+    fn settle_in(&mut self, turn: Turn, now: Instant, id: ConnectionId) {
         self.tune(now, id);
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let turn = self.sources.enter(now);
         while let Some(event) = connection.quic.poll() {
             connection.tell(id, event, &mut self.events);
         }

@@ -57,10 +57,8 @@ impl Server {
             state: State::Request { deadline },
         };
         self.streams.insert(stream, entry);
-        self.follow_request(now, stream, deadline);
         // Most requests come whole.
-        let state = self.streams.get(&stream).map(|entry| entry.state);
-        if matches!(state, Some(State::Request { .. })) {
+        if self.follow_request(now, stream, deadline) {
             self.deadlines.insert((deadline, stream));
         }
     }
@@ -68,7 +66,9 @@ impl Server {
     /// Something came over a stream, or it has room, or its connection is gone.
     pub(super) fn follow(&mut self, now: Instant, stream: Stream) {
         match self.streams.get(&stream).map(|entry| entry.state) {
-            Some(State::Request { deadline }) => self.follow_request(now, stream, deadline),
+            Some(State::Request { deadline }) => {
+                self.follow_request(now, stream, deadline);
+            }
             Some(State::Asked) => self.follow_asked(now, stream),
             Some(State::Open) => self.events.push_back(Event::Ready(stream)),
             Some(State::Refused) => self.finish_refused(now, stream),
@@ -76,12 +76,14 @@ impl Server {
         }
     }
 
-    fn follow_request(&mut self, now: Instant, stream: Stream, deadline: Instant) {
+    /// Returns whether it still waits for the rest of the request.
+    fn follow_request(&mut self, now: Instant, stream: Stream, deadline: Instant) -> bool {
         let Some(entry) = self.streams.get_mut(&stream) else {
-            return;
+            return false;
         };
         if !self.endpoint.is_alive(entry.early.id.connection) {
-            return self.forget(stream);
+            self.forget(stream);
+            return false;
         }
         let has_datagrams = self.has_datagrams;
         let said = entry.early.listen(
@@ -92,15 +94,22 @@ impl Server {
         );
         let peer = entry.peer;
         let request = match said {
-            Said::Nothing => return,
-            Said::Malformed => return self.reply_failure(now, stream, Status::BadRequest),
-            Said::Gone => return self.abandon(now, stream),
+            Said::Nothing => return true,
+            Said::Malformed => {
+                self.reply_failure(now, stream, Status::BadRequest);
+                return false;
+            }
+            Said::Gone => {
+                self.abandon(now, stream);
+                return false;
+            }
             Said::Wants(target) => Event::Request(stream, peer, target),
             Said::WantsDatagrams => Event::DatagramsRequest(stream, peer),
         };
         entry.state = State::Asked;
         self.deadlines.remove(&(deadline, stream));
         self.events.push_back(request);
+        false
     }
 
     /// Does the client still want what it asked for?
@@ -216,10 +225,10 @@ impl Server {
     }
 
     fn forget(&mut self, stream: Stream) {
-        if let Some(entry) = self.streams.remove(&stream) {
-            if let State::Request { deadline } = entry.state {
-                self.deadlines.remove(&(deadline, stream));
-            }
+        if let Some(entry) = self.streams.remove(&stream)
+            && let State::Request { deadline } = entry.state
+        {
+            self.deadlines.remove(&(deadline, stream));
         }
     }
 
