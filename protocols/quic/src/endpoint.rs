@@ -17,6 +17,7 @@ use crate::{
     arena::Arena,
     hooks::{Sources, from_std, to_std},
     streams::Stream,
+    turn::Turn,
 };
 use bytes::{Bytes, BytesMut};
 use core::{
@@ -175,23 +176,24 @@ impl Endpoint {
         data: BytesMut,
     ) -> Option<ConnectionId> {
         let mut response = Vec::new();
-        let event = {
-            let _turn = self.sources.enter(now);
-            let ecn = quic::EcnCodepoint::from_bits(ecn);
-            self.quic
-                .handle(to_std(now), from, None, ecn, data, &mut response)
-        };
+        let turn = self.sources.enter(now);
+        let ecn = quic::EcnCodepoint::from_bits(ecn);
+        let event = self
+            .quic
+            .handle(to_std(now), from, None, ecn, data, &mut response);
         match event? {
             quic::DatagramEvent::ConnectionEvent(handle, event) => {
                 let id = *self.by_handle.get(&handle.0)?;
                 if let Some(connection) = self.connections.get_mut(&id) {
-                    let _turn = self.sources.enter(now);
                     connection.quic.handle_event(event);
                 }
-                self.settle(now, id);
+                self.settle_in(turn, now, id);
                 Some(id)
             }
-            quic::DatagramEvent::NewConnection(incoming) => self.admit(now, incoming),
+            quic::DatagramEvent::NewConnection(incoming) => {
+                drop(turn);
+                self.admit(now, incoming)
+            }
             quic::DatagramEvent::Response(transmit) => {
                 if self.answers_strangers {
                     self.respond(transmit, response);
@@ -275,6 +277,20 @@ impl Endpoint {
         };
         entry.streams.insert(id, Stream::default());
         Some(StreamId { connection, id })
+    }
+
+    /// Lets events of a stream name it by `label`, so that its owner need not look it up. Returns
+    /// whether there is such a stream.
+    pub fn set_label(&mut self, stream: StreamId, label: u64) -> bool {
+        let connection = self.connections.get_mut(&stream.connection);
+        let state = connection.and_then(|connection| connection.streams.get_mut(&stream.id));
+        match state {
+            Some(state) => {
+                state.set_label(label);
+                true
+            }
+            None => false,
+        }
     }
 
     /// Moves bytes and ends of a stream: what came into `received`, and what `to_send` holds on
@@ -363,7 +379,7 @@ impl Endpoint {
             let reason = Bytes::from_static(reason.as_bytes());
             entry.quic.close(to_std(now), code.into(), reason);
             entry.is_lost = true;
-            entry.streams.clear();
+            entry.lose_streams(&mut self.events);
             self.events
                 .push_back(Event::Lost(connection, Lost::Locally));
         }
@@ -466,11 +482,16 @@ impl Endpoint {
 
     /// After anything happened to a connection: tells its events, and queues it to be sent for.
     fn settle(&mut self, now: Instant, id: ConnectionId) {
+        let turn = self.sources.enter(now);
+        self.settle_in(turn, now, id);
+    }
+
+    /// The same in a turn that has begun.
+    fn settle_in(&mut self, turn: Turn, now: Instant, id: ConnectionId) {
         self.tune(now, id);
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let turn = self.sources.enter(now);
         while let Some(event) = connection.quic.poll() {
             connection.tell(id, event, &mut self.events);
         }

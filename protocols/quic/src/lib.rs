@@ -8,6 +8,7 @@
 //! | [`endpoint`] | connections and their streams, without a socket |
 //! | [`groups`] | key exchange groups |
 //! | [`parameters`] | transport parameters that are sent otherwise |
+//! | `phases` | packet keys of the phases to come |
 //! | `session` | TLS that is given up after the handshake |
 //! | `arena` | memory for what comes over streams |
 //! | `turn` | whose time and randomness the libraries are using now |
@@ -17,6 +18,7 @@ pub mod groups;
 pub mod hooks;
 pub mod identity;
 pub mod parameters;
+mod phases;
 mod session;
 mod streams;
 mod turn;

@@ -1,7 +1,7 @@
 //! TLS of a connection: as quinn-proto's own, but it can say other transport parameters, and a
 //! server's is given up when the handshake is over, for all that its handshake holds would stay for
 //! the life of the connection.
-use crate::parameters::Parameters;
+use crate::{parameters::Parameters, phases::Phases};
 use core::fmt;
 use quinn_proto::{
     ConnectError, ConnectionId, Side, TransportError, TransportErrorCode,
@@ -12,7 +12,7 @@ use rustls::{
     AlertDescription,
     crypto::CryptoProvider,
     pki_types::ServerName,
-    quic::{Connection, KeyChange, Keys, Secrets, Suite, Version},
+    quic::{Connection, KeyChange, Keys, Suite, Version},
 };
 use std::{any::Any, io, sync::Arc};
 
@@ -88,7 +88,7 @@ impl crypto::ServerConfig for Config<rustls::ServerConfig> {
 struct Session {
     /// `None` when a server's handshake is over.
     tls: Option<Box<Connection>>,
-    next: Option<Secrets>,
+    next: Option<Phases>,
     initial: Suite,
 }
 
@@ -174,18 +174,14 @@ impl crypto::Session for Session {
         match change? {
             KeyChange::Handshake { keys } => Some(boxed(keys)),
             KeyChange::OneRtt { keys, next } => {
-                self.next = Some(next);
+                self.next = Some(Phases::new(next));
                 Some(boxed(keys))
             }
         }
     }
 
     fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
-        let keys = self.next.as_mut()?.next_packet_keys();
-        Some(KeyPair {
-            local: Box::new(keys.local),
-            remote: Box::new(keys.remote),
-        })
+        self.next.as_mut().map(Phases::next_keys)
     }
 
     /// None is: no server that this is made for sends a Retry.

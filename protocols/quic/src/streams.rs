@@ -20,6 +20,8 @@ pub(crate) struct Stream {
     is_readable: bool,
     /// The peer wants no more, and the pipe is not told yet.
     is_stopped: bool,
+    /// What its owner calls it.
+    label: Option<u64>,
 }
 
 impl Stream {
@@ -29,6 +31,16 @@ impl Stream {
             is_readable: true,
             ..Self::default()
         }
+    }
+
+    /// Its owner calls it so.
+    pub(crate) const fn set_label(&mut self, label: u64) {
+        self.label = Some(label);
+    }
+
+    /// What its owner calls it.
+    pub(crate) const fn label(&self) -> Option<u64> {
+        self.label
     }
 
     /// Something came: octets or an end.

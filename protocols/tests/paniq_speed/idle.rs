@@ -12,16 +12,18 @@ const TUNNELS: usize = 128;
 ///
 /// | bytes | what |
 /// |---|---|
-/// | 6400 | `quinn_proto::Connection` |
-/// | 2816 | four packet keys (two of them for the next key phase) and two header keys, as ring has them |
+/// | 6100 | `quinn_proto::Connection`, and 300 more where anybody builds it with qlog |
+/// | 2320 | three packet keys (one of them for the next key phase) and two header keys of ring |
 /// | 1160 | the node of an empty tree of sent packets |
-/// | 1600 | queues and heaps of the handshake that keep their capacity |
-/// | 900 | connection ids and reset tokens in the endpoint's tables |
+/// | 1380 | queues and heaps of the handshake that keep their capacity |
+/// | 1100 | connection ids and reset tokens, of the connection and in the endpoint's tables |
 /// | 370 | the tables of seven streams, which are what may be opened at first |
-/// | 600 | what the first stream leaves behind |
+/// | 680 | what the first stream leaves behind |
+/// | 90 | the congestion controller, and ids to be retired |
 ///
-/// The rest, less than 1 KiB, is ours.
-const BUDGET: i64 = 15 * 1024;
+/// The rest, about 1.2 KB, is ours: the TLS session and the secrets of the next keys are 280 of it.
+/// Measured are 14,414, without qlog.
+const BUDGET: i64 = 14_848;
 
 #[test]
 fn an_idle_tunnel_is_small() {

@@ -28,6 +28,13 @@ impl Connection {
         state
     }
 
+    /// The connection is lost: those with a label are told of it.
+    pub(super) fn lose_streams(&mut self, events: &mut VecDeque<Event>) {
+        let streams = core::mem::take(&mut self.streams).into_values();
+        let labels = streams.filter_map(|state| state.label());
+        events.extend(labels.map(Event::LabelReady));
+    }
+
     /// Turns what quinn-proto tells into events.
     pub(super) fn tell(
         &mut self,
@@ -49,7 +56,7 @@ impl Connection {
             quic::Event::ConnectionLost { reason } => {
                 if !self.is_lost {
                     self.is_lost = true;
-                    self.streams.clear();
+                    self.lose_streams(events);
                     events.push_back(Event::Lost(id, reason.into()));
                 }
             }
@@ -70,7 +77,10 @@ impl Connection {
                         Stopped { .. } => state.note_stopped(),
                         Opened { .. } | Writable { .. } | Finished { .. } | Available { .. } => {}
                     }
-                    events.push_back(Event::Ready(of(stream)));
+                    events.push_back(match state.label() {
+                        Some(label) => Event::LabelReady(label),
+                        None => Event::Ready(of(stream)),
+                    });
                 }
             }
             quic::Event::Stream(Available { .. }) => events.push_back(Event::Available(id)),

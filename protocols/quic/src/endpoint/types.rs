@@ -16,15 +16,6 @@ pub struct StreamId {
     pub(super) id: quic::StreamId,
 }
 
-impl StreamId {
-    /// No stream of `connection` comes before it, in order.
-    #[must_use]
-    pub fn first_of(connection: ConnectionId) -> Self {
-        let id = quic::StreamId::new(quic::Side::Client, quic::Dir::Bi, 0);
-        Self { connection, id }
-    }
-}
-
 /// What happened to connections and streams.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -39,6 +30,9 @@ pub enum Event {
     Opened(StreamId),
     /// [`Endpoint::exchange`] has something to do for this stream.
     Ready(StreamId),
+    /// The same for a stream with [this label](Endpoint::set_label). Of those of a lost connection
+    /// it is told once more before [`Event::Lost`].
+    LabelReady(u64),
     /// [`Endpoint::open`] may succeed where it did not.
     Available(ConnectionId),
     /// The connection was lost, and nothing is sent any more to its peer, which was there.

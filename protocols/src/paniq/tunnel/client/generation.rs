@@ -1,5 +1,5 @@
 //! One attempt at a tunnel, and the tunnel that comes of it: socket, preamble, QUIC connection.
-use super::{ClientConfig, Failure, Path};
+use super::{ClientConfig, Failure, Path, Stream};
 use crate::paniq::{
     Draws,
     preamble::{self, ClientEvent},
@@ -45,7 +45,7 @@ pub(super) enum Told {
     Ready,
     Failed(Failure),
     /// Something came over a stream, or it has room.
-    Stream(StreamId),
+    Stream(Stream),
     /// More streams may be opened.
     Available,
 }
@@ -226,9 +226,11 @@ impl Generation {
         quic.is_some_and(|(endpoint, connection)| endpoint.is_alive(*connection))
     }
 
-    pub(super) fn open(&mut self, now: Instant) -> Option<StreamId> {
+    pub(super) fn open(&mut self, now: Instant, stream: Stream) -> Option<StreamId> {
         let (endpoint, connection) = self.quic.as_mut()?;
-        endpoint.open(now, *connection)
+        let id = endpoint.open(now, *connection)?;
+        endpoint.set_label(id, stream.0);
+        Some(id)
     }
 
     pub(super) fn source_port_changed(&mut self, now: Instant, config: &ClientConfig) {
@@ -333,7 +335,7 @@ impl Generation {
                     self.told.push_back(Told::Ready);
                 }
                 Event::Lost(_, why) => self.lost(why),
-                Event::Ready(stream) => self.told.push_back(Told::Stream(stream)),
+                Event::LabelReady(label) => self.told.push_back(Told::Stream(Stream(label))),
                 Event::Available(_) => self.told.push_back(Told::Available),
                 // The server opens no streams in this protocol.
                 Event::Opened(stream) => {
@@ -342,7 +344,7 @@ impl Generation {
                     }
                 }
                 // A client accepts nothing, and `is_gone` asks for what is forgotten.
-                Event::Incoming(_) | Event::Forgotten(..) | _ => {}
+                Event::Incoming(_) | Event::Forgotten(..) | Event::Ready(_) | _ => {}
             }
         }
     }

@@ -4,6 +4,7 @@
 //! streams go to the newest generation that answers. One that stops answering is replaced while it
 //! may still come back: only when its successor stands, which proves that the path works, and it
 //! does not answer although it is asked, is it given up.
+mod deadlines;
 mod generation;
 mod streams;
 
@@ -15,9 +16,10 @@ use crate::paniq::{
     transport::{Codec, OpenError},
 };
 use bytes::BytesMut;
+use deadlines::Deadlines;
 use generation::{Generation, Told};
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed};
-use sansbox_quic::{Lost, Outgoing, Pin, StreamId};
+use sansbox_quic::{Lost, Outgoing, Pin};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
@@ -138,9 +140,8 @@ pub struct Client {
     generations: BTreeMap<Path, Generation>,
     paths_made: u64,
     streams: BTreeMap<Stream, Entry>,
-    by_quic: BTreeMap<(Path, StreamId), Stream>,
     waiting: BTreeSet<Stream>,
-    deadlines: BTreeSet<(Instant, Stream)>,
+    deadlines: Deadlines,
     streams_made: u64,
     /// Dials that failed in a row.
     failures: u32,
@@ -173,9 +174,8 @@ impl Client {
             generations: BTreeMap::new(),
             paths_made: 0,
             streams: BTreeMap::new(),
-            by_quic: BTreeMap::new(),
             waiting: BTreeSet::new(),
-            deadlines: BTreeSet::new(),
+            deadlines: Deadlines::default(),
             streams_made: 0,
             failures: 0,
             retry_at: Instant::ZERO,
@@ -267,7 +267,7 @@ impl Client {
         let generations = self.generations.values();
         let silent = generations.clone().filter_map(|g| g.silent_after(now));
         let timers = generations.filter_map(Generation::poll_timeout);
-        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let deadline = self.deadlines.first();
         let wants_dial = self.wants_dial(now) && !self.is_dialing();
         let retry = wants_dial.then_some(self.retry_at);
         timers.chain(silent).chain(deadline).chain(retry).min()
@@ -367,11 +367,7 @@ impl Client {
                 }
                 self.events.push_back(Event::Down(path, why));
             }
-            Told::Stream(id) => {
-                if let Some(stream) = self.by_quic.get(&(path, id)) {
-                    self.follow_stream(now, *stream);
-                }
-            }
+            Told::Stream(stream) => self.follow_stream(now, stream),
             Told::Available => {}
         }
     }

@@ -44,6 +44,16 @@ impl State {
             Self::Open { .. } | Self::Lost => None,
         }
     }
+
+    /// Where it goes, and what QUIC calls it there.
+    const fn place(&self) -> Option<(Path, StreamId)> {
+        match self {
+            Self::Requested { path, early, .. } | Self::Open { path, early } => {
+                Some((*path, early.id))
+            }
+            Self::Waiting { .. } | Self::Lost => None,
+        }
+    }
 }
 
 /// What a reply says.
@@ -75,7 +85,7 @@ impl Client {
             return stream;
         }
         let path = self.usable(now).filter(|_| self.waiting.is_empty());
-        let state = path.and_then(|path| self.request(now, path, target.as_ref()));
+        let state = path.and_then(|path| self.request(now, path, stream, target.as_ref()));
         let is_requested = state.is_some();
         let entry = Entry {
             target,
@@ -93,9 +103,15 @@ impl Client {
     }
 
     /// Asks for a target over a tunnel, unless the peer allows no more streams now.
-    fn request(&mut self, now: Instant, path: Path, target: Option<&Target>) -> Option<State> {
+    fn request(
+        &mut self,
+        now: Instant,
+        path: Path,
+        stream: Stream,
+        target: Option<&Target>,
+    ) -> Option<State> {
         let generation = self.generations.get_mut(&path)?;
-        let mut early = Early::new(generation.open(now)?);
+        let mut early = Early::new(generation.open(now, stream)?);
         early.say(message(|out| match target {
             Some(target) => Request::from(target).emit(out),
             None => DatagramsRequest.emit(out),
@@ -119,13 +135,7 @@ impl Client {
     /// Gives a stream up in both directions; no event follows.
     pub fn abandon(&mut self, now: Instant, stream: Stream) {
         let entry = self.streams.get(&stream);
-        let place = match entry.map(|entry| &entry.state) {
-            Some(State::Requested { path, early, .. } | State::Open { path, early }) => {
-                Some((*path, early.id))
-            }
-            Some(State::Waiting { .. } | State::Lost) | None => None,
-        };
-        if let Some((path, id)) = place
+        if let Some((path, id)) = entry.and_then(|entry| entry.state.place())
             && let Some(endpoint) = self.generations.get_mut(&path).and_then(|g| g.endpoint())
         {
             endpoint.abandon(now, id);
@@ -146,14 +156,13 @@ impl Client {
             return;
         };
         if let Some(deadline) = entry.state.deadline() {
-            self.deadlines.remove(&(deadline, stream));
+            self.deadlines.remove(deadline, stream);
         }
         self.waiting.remove(&stream);
-        if let State::Requested { path, early, .. } | State::Open { path, early } = &entry.state {
-            self.by_quic.remove(&(*path, early.id));
-            if let Some(generation) = self.generations.get_mut(path) {
-                generation.streams -= 1;
-            }
+        if let Some((path, _)) = entry.state.place()
+            && let Some(generation) = self.generations.get_mut(&path)
+        {
+            generation.streams -= 1;
         }
     }
 
@@ -165,16 +174,15 @@ impl Client {
     /// Enters a stream where it is to be found in its state.
     fn enter(&mut self, stream: Stream, state: &State) {
         if let Some(deadline) = state.deadline() {
-            self.deadlines.insert((deadline, stream));
+            self.deadlines.insert(deadline, stream);
         }
         if let State::Waiting { .. } = state {
             self.waiting.insert(stream);
         }
-        if let State::Requested { path, early, .. } | State::Open { path, early } = state {
-            self.by_quic.insert((*path, early.id), stream);
-            if let Some(generation) = self.generations.get_mut(path) {
-                generation.streams += 1;
-            }
+        if let Some((path, _)) = state.place()
+            && let Some(generation) = self.generations.get_mut(&path)
+        {
+            generation.streams += 1;
         }
     }
 
@@ -200,7 +208,7 @@ impl Client {
                 continue;
             };
             let target = entry.target.clone();
-            let Some(state) = self.request(now, path, target.as_ref()) else {
+            let Some(state) = self.request(now, path, stream, target.as_ref()) else {
                 return;
             };
             self.set_state(stream, state);
@@ -249,17 +257,25 @@ impl Client {
         } = core::mem::replace(&mut entry.state, State::Lost)
         {
             entry.state = State::Open { path, early };
-            self.deadlines.remove(&(deadline, stream));
+            self.deadlines.remove(deadline, stream);
             self.events.push_back(Event::Accepted(stream, bound));
             self.events.push_back(Event::Ready(stream));
         }
     }
 
+    /// All streams that use a path, and what QUIC calls them there.
+    fn streams_of(&self, path: Path) -> Vec<(Stream, StreamId)> {
+        let places = self.streams.iter();
+        let places = places.filter_map(|(stream, entry)| Some((*stream, entry.state.place()?)));
+        places
+            .filter(|(_, (of, _))| *of == path)
+            .map(|(stream, (_, id))| (stream, id))
+            .collect()
+    }
+
     /// A tunnel is silent, and there is a new one: what had no answer is asked for again, once.
     pub(super) fn ask_again(&mut self, now: Instant, path: Path) {
-        let of_path = self.by_quic.iter().filter(|((p, _), _)| *p == path);
-        let streams: Vec<(StreamId, Stream)> = of_path.map(|((_, id), s)| (*id, *s)).collect();
-        for (id, stream) in streams {
+        for (stream, id) in self.streams_of(path) {
             let entry = self.streams.get_mut(&stream);
             let Some(entry) = entry.filter(|entry| {
                 matches!(entry.state, State::Requested { .. }) && !entry.is_retried
@@ -280,9 +296,7 @@ impl Client {
     /// whether there was a tunnel at all.
     pub(super) fn lose_streams(&mut self, now: Instant, path: Path) -> bool {
         let was_up = self.generations.get(&path).is_some_and(|g| g.was_up);
-        let of_path = self.by_quic.iter().filter(|((p, _), _)| *p == path);
-        let streams: Vec<Stream> = of_path.map(|(_, stream)| *stream).collect();
-        for stream in streams {
+        for (stream, _) in self.streams_of(path) {
             let Some(entry) = self.streams.get_mut(&stream) else {
                 continue;
             };
@@ -303,11 +317,7 @@ impl Client {
 
     /// Refuses what waited for too long, for a tunnel or for a reply.
     pub(super) fn expire(&mut self, now: Instant) {
-        while let Some((at, stream)) = self.deadlines.first().copied() {
-            if at > now {
-                return;
-            }
-            self.deadlines.pop_first();
+        while let Some(stream) = self.deadlines.pop_due(now) {
             if let Some(State::Requested { path, early, .. }) =
                 self.streams.get(&stream).map(|entry| &entry.state)
                 && let Some(endpoint) = self.generations.get_mut(path).and_then(|g| g.endpoint())

@@ -16,9 +16,7 @@ use crate::paniq::{
 };
 use bytes::{Buf as _, BytesMut};
 use sansbox_core::{Instant, Seed, Target};
-use sansbox_quic::{
-    ConnectionId, Endpoint, Event as QuicEvent, Identity, Outgoing, Pin, Sources, StreamId,
-};
+use sansbox_quic::{ConnectionId, Endpoint, Event as QuicEvent, Identity, Outgoing, Pin, Sources};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
@@ -103,7 +101,6 @@ pub struct Server {
     /// When handshakes must be complete, in order.
     handshakes: VecDeque<(Instant, ConnectionId)>,
     streams: BTreeMap<Stream, Entry>,
-    by_quic: BTreeMap<StreamId, Stream>,
     /// When requests must be complete.
     deadlines: BTreeSet<(Instant, Stream)>,
     streams_made: u64,
@@ -164,7 +161,6 @@ impl Server {
             peers: BTreeMap::new(),
             handshakes: VecDeque::new(),
             streams: BTreeMap::new(),
-            by_quic: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             streams_made: 0,
             answers: VecDeque::new(),
@@ -379,15 +375,14 @@ impl Server {
                     }
                 }
                 QuicEvent::Opened(stream) => self.begin(now, stream),
-                QuicEvent::Ready(stream) => self.follow(now, stream),
-                QuicEvent::Available(_) | _ => {}
+                QuicEvent::LabelReady(label) => self.follow(now, Stream(label)),
+                QuicEvent::Ready(_) | QuicEvent::Available(_) | _ => {}
             }
         }
     }
 
-    /// A connection is gone, and its streams with it.
+    /// A connection is gone; its streams were told before.
     fn lose(&mut self, connection: ConnectionId, why: &str) {
-        self.lose_streams(connection);
         if let Some(peer) = self.peers.remove(&connection) {
             self.events.push_back(Event::Down(peer, why.to_owned()));
         }

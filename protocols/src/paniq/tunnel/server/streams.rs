@@ -5,7 +5,7 @@ use crate::paniq::{
     tunnel::early::{Early, message},
 };
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Target};
-use sansbox_quic::{ConnectionId, StreamId};
+use sansbox_quic::StreamId;
 use std::net::SocketAddr;
 
 /// A stream.
@@ -45,6 +45,10 @@ impl Server {
             return;
         };
         let stream = Stream(self.streams_made);
+        // It may be gone with its connection.
+        if !self.endpoint.set_label(id, stream.0) {
+            return;
+        }
         self.streams_made += 1;
         let deadline = now + self.timeout;
         let entry = Entry {
@@ -53,22 +57,18 @@ impl Server {
             state: State::Request { deadline },
         };
         self.streams.insert(stream, entry);
-        self.by_quic.insert(id, stream);
-        self.follow_request(now, stream, deadline);
         // Most requests come whole.
-        let state = self.streams.get(&stream).map(|entry| entry.state);
-        if matches!(state, Some(State::Request { .. })) {
+        if self.follow_request(now, stream, deadline) {
             self.deadlines.insert((deadline, stream));
         }
     }
 
-    /// Something came over a stream, or it has room.
-    pub(super) fn follow(&mut self, now: Instant, id: StreamId) {
-        let Some(stream) = self.by_quic.get(&id).copied() else {
-            return;
-        };
+    /// Something came over a stream, or it has room, or its connection is gone.
+    pub(super) fn follow(&mut self, now: Instant, stream: Stream) {
         match self.streams.get(&stream).map(|entry| entry.state) {
-            Some(State::Request { deadline }) => self.follow_request(now, stream, deadline),
+            Some(State::Request { deadline }) => {
+                self.follow_request(now, stream, deadline);
+            }
             Some(State::Asked) => self.follow_asked(now, stream),
             Some(State::Open) => self.events.push_back(Event::Ready(stream)),
             Some(State::Refused) => self.finish_refused(now, stream),
@@ -76,13 +76,14 @@ impl Server {
         }
     }
 
-    fn follow_request(&mut self, now: Instant, stream: Stream, deadline: Instant) {
+    /// Returns whether it still waits for the rest of the request.
+    fn follow_request(&mut self, now: Instant, stream: Stream, deadline: Instant) -> bool {
         let Some(entry) = self.streams.get_mut(&stream) else {
-            return;
+            return false;
         };
-        // A connection that is lost tells so by itself.
         if !self.endpoint.is_alive(entry.early.id.connection) {
-            return;
+            self.forget(stream);
+            return false;
         }
         let has_datagrams = self.has_datagrams;
         let said = entry.early.listen(
@@ -93,15 +94,22 @@ impl Server {
         );
         let peer = entry.peer;
         let request = match said {
-            Said::Nothing => return,
-            Said::Malformed => return self.reply_failure(now, stream, Status::BadRequest),
-            Said::Gone => return self.abandon(now, stream),
+            Said::Nothing => return true,
+            Said::Malformed => {
+                self.reply_failure(now, stream, Status::BadRequest);
+                return false;
+            }
+            Said::Gone => {
+                self.abandon(now, stream);
+                return false;
+            }
             Said::Wants(target) => Event::Request(stream, peer, target),
             Said::WantsDatagrams => Event::DatagramsRequest(stream, peer),
         };
         entry.state = State::Asked;
         self.deadlines.remove(&(deadline, stream));
         self.events.push_back(request);
+        false
     }
 
     /// Does the client still want what it asked for?
@@ -217,30 +225,10 @@ impl Server {
     }
 
     fn forget(&mut self, stream: Stream) {
-        if let Some(entry) = self.streams.remove(&stream) {
-            self.by_quic.remove(&entry.early.id);
-            if let State::Request { deadline } = entry.state {
-                self.deadlines.remove(&(deadline, stream));
-            }
-        }
-    }
-
-    /// A connection is gone: its owner's streams are told, the others forgotten.
-    pub(super) fn lose_streams(&mut self, connection: ConnectionId) {
-        let of_connection = self
-            .by_quic
-            .range(StreamId::first_of(connection)..)
-            .take_while(|(id, _)| id.connection == connection);
-        let streams: Vec<Stream> = of_connection.map(|(_, stream)| *stream).collect();
-        for stream in streams {
-            match self.streams.get(&stream).map(|entry| entry.state) {
-                Some(State::Open) => self.events.push_back(Event::Ready(stream)),
-                Some(State::Asked) => {
-                    self.forget(stream);
-                    self.events.push_back(Event::Cancelled(stream));
-                }
-                Some(State::Request { .. } | State::Refused) | None => self.forget(stream),
-            }
+        if let Some(entry) = self.streams.remove(&stream)
+            && let State::Request { deadline } = entry.state
+        {
+            self.deadlines.remove(&(deadline, stream));
         }
     }
 
