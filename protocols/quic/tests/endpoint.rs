@@ -340,6 +340,35 @@ fn an_abandoned_stream_is_reset_and_its_neighbour_goes_on() {
 }
 
 #[test]
+fn what_a_forgotten_stream_was_given_is_unacknowledged_until_the_peer_has_it() {
+    let mut wire = Wire::connected();
+    let id = wire.sides[0].connected[0];
+    assert!(!wire.sides[0].endpoint.has_unacknowledged(id));
+    let stream = wire.sides[0].open(wire.now);
+    let ends = wire.sides[0].streams.get_mut(&stream).unwrap();
+    ends.to_send.push_slice(b"hello");
+    wire.run(|wire| !wire.sides[1].opened.is_empty());
+    let answer = wire.sides[1].opened[0];
+    let ends = wire.sides[1].streams.get_mut(&answer).unwrap();
+    let _ = ends.to_send.finish();
+    wire.run(|wire| wire.sides[0].streams[&stream].received.is_eof());
+    let ends = wire.sides[0].streams.get_mut(&stream).unwrap();
+    ends.to_send.push_slice(&[7; 1000]);
+    let _ = ends.to_send.finish();
+    wire.flush();
+    assert!(
+        !wire.sides[0].endpoint.is_open(stream),
+        "nobody waits for it"
+    );
+    assert!(wire.sides[0].endpoint.has_unacknowledged(id));
+    wire.run(|wire| wire.sides[1].streams[&answer].received.len() == 1005);
+    // An acknowledgement may wait (RFC 9000 section 13.2.1).
+    let later = wire.now + Duration::from_millis(100);
+    wire.run(|wire| wire.now > later);
+    assert!(!wire.sides[0].endpoint.has_unacknowledged(id));
+}
+
+#[test]
 fn streams_that_were_given_up_make_place_for_others() {
     let mut wire = Wire::connected();
     // Four at a time are allowed.
