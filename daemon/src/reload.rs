@@ -251,7 +251,7 @@ mod tests {
             icmp_echo: EchoMode::Relay,
             ..before
         };
-        let text = "egress_mtu is 1400, was 1280, icmp_echo is relay, was reply";
+        let text = "egress_mtu is 1400, was 1500, icmp_echo is relay, was reply";
         assert_eq!(changed(before, now), text);
     }
 }
