@@ -11,7 +11,7 @@ use crate::config::{WINDOW_FLOOR, WINDOW_SHIFT};
 
 /// The shortest time in which a window that was consumed counts as consumed fast, because
 /// batches and timers are not finer.
-const TUNING_MIN: Duration = Duration::from_millis(1);
+const TUNING_MIN: Duration = Duration::from_millis(2);
 
 /// The window does not grow in smaller steps, in bytes.
 const STEP_MIN: u32 = WINDOW_FLOOR / 2;
