@@ -370,17 +370,14 @@ fn the_egress_mtu_may_change_while_datagrams_come() {
     let far = SocketAddrV4::new(FAR, server.local_addr().expect("bound").port());
     let narrow = tun::Settings {
         egress_mtu: 1280,
+        icmp_echo: tun::EchoMode::Reject,
         ..running.device(TUN).expect("a device")
     };
     running.set_device(TUN, narrow).expect("set");
-    // With DF, which is what the sender is told about. The worker takes settings over by itself.
-    let mut message = None;
-    wait_for("a message", || {
-        wire.send_datagram(1234, far, &[7; 1300]);
-        message = wire.next(IpProtocol::Icmp);
-        message.is_some()
-    });
-    let (_, told) = message.expect("a message");
+    wait_for("the other settings", || wire.ping(FAR, 1).is_none());
+    // With DF, which is what the sender is told about.
+    wire.send_datagram(1234, far, &[7; 1300]);
+    let (_, told) = wire.next(IpProtocol::Icmp).expect("a message");
     assert_eq!(told[..2], [3, 4], "fragmentation needed");
     assert_eq!(u16::from_be_bytes([told[6], told[7]]), 1280);
     let wider = tun::Settings {
