@@ -8,7 +8,12 @@ use sansbox_simulator::{
     world::Setup,
 };
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    iter,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+};
 
 const SEEDS: u64 = 2;
 /// At least so many scenarios over TCP must agree.
@@ -167,36 +172,59 @@ fn run(scenario: &Scenario, seed: u64, tier: Tier) -> BTreeMap<String, Seen> {
     seen(&report)
 }
 
-#[test]
-fn both_tiers_give_the_same_transcripts() {
-    let mut same = 0;
-    let mut differ = Vec::new();
-    for scenario in scenario::all() {
-        let mut is_different = false;
-        let mut has_bytes = false;
-        for seed in 0..SEEDS {
-            let ideal = run(&scenario, seed, Tier::Ideal);
-            let packet = run(&scenario, seed, Tier::Packet);
-            has_bytes |= ideal.values().any(|seen| !seen.sockets.is_empty());
-            if ideal == packet {
-                continue;
-            }
-            is_different = true;
-            if DIFFERENT.iter().all(|(name, _)| *name != scenario.name) {
-                for (host, seen) in &ideal {
-                    if packet.get(host) != Some(seen) {
-                        let other = packet.get(host);
-                        differ.push(format!(
-                            "{} --seed {seed}: {host}\n  ideal:  {seen:?}\n  packet: {other:?}",
-                            scenario.name
-                        ));
-                    }
+/// What the comparison of one scenario gave.
+struct Compared {
+    agrees: bool,
+    /// What differs and may not.
+    differ: Vec<String>,
+}
+
+fn compare(scenario: &Scenario) -> Compared {
+    let (mut is_different, mut has_bytes, mut differ) = (false, false, Vec::new());
+    for seed in 0..SEEDS {
+        let ideal = run(scenario, seed, Tier::Ideal);
+        let packet = run(scenario, seed, Tier::Packet);
+        has_bytes |= ideal.values().any(|seen| !seen.sockets.is_empty());
+        if ideal == packet {
+            continue;
+        }
+        is_different = true;
+        if DIFFERENT.iter().all(|(name, _)| *name != scenario.name) {
+            for (host, seen) in &ideal {
+                if packet.get(host) != Some(seen) {
+                    let other = packet.get(host);
+                    differ.push(format!(
+                        "{} --seed {seed}: {host}\n  ideal:  {seen:?}\n  packet: {other:?}",
+                        scenario.name
+                    ));
                 }
             }
         }
-        same += usize::from(has_bytes && !is_different);
     }
-    assert!(differ.is_empty(), "{}", differ.join("\n"));
+    Compared {
+        agrees: has_bytes && !is_different,
+        differ,
+    }
+}
+
+#[test]
+fn both_tiers_give_the_same_transcripts() {
+    let scenarios = scenario::all();
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let take = || scenarios.get(next.fetch_add(1, Relaxed));
+        iter::from_fn(take).map(compare).collect::<Vec<_>>()
+    };
+    let compared: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let join = workers.into_iter().map(|worker| worker.join());
+        join.flat_map(|all| all.expect("every run passes"))
+            .collect()
+    });
+    let differ: Vec<_> = compared.iter().flat_map(|one| &one.differ).collect();
+    let same = compared.iter().filter(|one| one.agrees).count();
+    assert!(differ.is_empty(), "{differ:#?}");
     assert!(same >= SAME_MIN, "only {same} scenarios agree");
 }
 
