@@ -1,5 +1,8 @@
 //! The recorded carrier of a TUN device, made again and told the same.
-use super::replay::{Difference, Divergence, Ending, Event, EventKind, Replayed, Verdict};
+use super::{
+    heard::{Heard, Listener, play},
+    replay::{Difference, Ending, Event, EventKind, Verdict},
+};
 use bytes::BytesMut;
 use sansbox_core::{End, Instant, Pipe};
 use sansbox_engine::{
@@ -9,13 +12,12 @@ use sansbox_engine::{
     record::CloseReason,
 };
 use sansbox_flight::{
-    Outputs,
     outputs::{Levels, TooFew},
     wire::{Begin, DeviceEntry, Entry, Way, put_event},
 };
 use sansbox_stack::{TxBatch, TxPacket, config::BATCH_SIZE};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
 };
@@ -192,17 +194,18 @@ impl Feed {
     }
 }
 
-/// What a replay has heard.
+/// A carrier that is replayed.
 struct Ears<'w> {
-    outputs: Outputs,
-    /// Events that the recording has not come to yet: encoded, and as text.
-    waiting: VecDeque<(Vec<u8>, String)>,
+    feed: Feed,
+    told: Told<'w>,
+    is_closed: bool,
+}
+
+/// What it tells.
+struct Told<'w> {
+    heard: Heard<'w>,
     /// Bytes to sessions, and from them.
     moved: [u64; 2],
-    at: Instant,
-    inputs: u64,
-    is_closed: bool,
-    watch: &'w mut dyn FnMut(Event<'_>),
 }
 
 /// Replays one carrier on `plan`: what it was made from, and what came after that.
@@ -215,46 +218,28 @@ pub(super) fn replay(
     let Some(machine) = machine(plan, begin, facts, at) else {
         return Verdict::NoContent;
     };
-    let mut feed = Feed::new(machine);
     let mut ears = Ears {
-        outputs: Outputs::default(),
-        waiting: VecDeque::new(),
-        moved: [0; 2],
-        at,
-        inputs: 0,
+        feed: Feed::new(machine),
+        told: Told {
+            heard: Heard::new("event", at, watch),
+            moved: [0; 2],
+        },
         is_closed: false,
-        watch,
     };
-    let mut entries = entries.iter().peekable();
-    while let Some((at, entry)) = entries.next() {
-        ears.at = *at;
-        let is_last = matches!(entries.peek(), Some((_, Entry::End { .. })));
-        match ears.step(&mut feed, entry, is_last) {
-            Ok(true) => {}
-            Ok(false) => return Verdict::IdenticalUntilCut(ears.replayed()),
-            Err(what) => {
-                return Verdict::Diverged(Divergence {
-                    input: ears.inputs,
-                    at: *at,
-                    what,
-                });
-            }
-        }
-    }
-    Verdict::Identical(ears.replayed())
+    play(&mut ears, entries)
 }
 
-impl Ears<'_> {
-    /// Takes the next entry. False: only sizes follow.
-    fn step(
-        &mut self,
-        feed: &mut Feed,
-        entry: &Entry<'_>,
-        is_last: bool,
-    ) -> Result<bool, Difference> {
+impl<'w> Listener<'w> for Ears<'w> {
+    fn heard(&mut self) -> &mut Heard<'w> {
+        &mut self.told.heard
+    }
+
+    fn step(&mut self, entry: &Entry<'_>, is_last: bool) -> Result<bool, Difference> {
+        let Told { heard, moved } = &mut self.told;
         match entry {
             Entry::Cut => return Ok(false),
-            Entry::Produced { actions, digest } => self.compare(*actions, *digest, is_last)?,
+            // Where a carrier was dropped, events may be left that nobody asked for.
+            Entry::Produced { actions, digest } => heard.compare(*actions, *digest, is_last)?,
             Entry::End {
                 closed,
                 bytes_up,
@@ -266,7 +251,12 @@ impl Ears<'_> {
                     bytes_up: *bytes_up,
                     bytes_down: *bytes_down,
                 };
-                self.compare_end(recorded, *digest)?;
+                let replayed = Ending {
+                    closed: self.is_closed.then_some(CloseReason::Stopped),
+                    bytes_up: moved[0],
+                    bytes_down: moved[1],
+                };
+                heard.compare_end(recorded, replayed, *digest)?;
             }
             Entry::Begin(_)
             | Entry::Received { .. }
@@ -280,39 +270,38 @@ impl Ears<'_> {
             | Entry::Tick
             | Entry::Stop
             | Entry::Device(_) => {
-                self.inputs += u64::from(entry.is_input());
+                heard.inputs += u64::from(entry.is_input());
                 self.is_closed |= matches!(entry, Entry::Stop);
-                self.show(EventKind::Input(entry));
-                return feed.tell(self.at, entry, &mut |out| self.hear(out));
+                heard.show(EventKind::Input(entry));
+                let (at, told) = (heard.at, &mut self.told);
+                return self.feed.tell(at, entry, &mut |out| told.hear(out));
             }
         }
         Ok(true)
     }
+}
 
-    fn show(&mut self, kind: EventKind<'_>) {
-        let (at, input) = (self.at, self.inputs);
-        (self.watch)(Event { at, input, kind });
-    }
-
+impl Told<'_> {
     fn hear(&mut self, out: Out<'_>) {
+        let heard = &mut self.heard;
         match out {
             Out::Event(event) => {
-                self.show(EventKind::Told(&event));
+                heard.show(EventKind::Told(&event));
                 let mut encoded = Vec::new();
                 put_event(&mut encoded, &event);
-                self.waiting.push_back((encoded, format!("{event:?}")));
+                heard.told(encoded, format!("{event:?}"));
             }
             Out::Packets(packets) => {
-                self.outputs.packets(packets);
+                heard.outputs.packets(packets);
                 let mut whole = Vec::new();
                 for packet in packets {
                     whole.clear();
                     packet.copy_to(&mut whole);
-                    self.show(EventKind::Packet(&whole));
+                    heard.show(EventKind::Packet(&whole));
                 }
             }
             Out::Exchanged(stream, before, received, to_send, is_open) => {
-                let moved = self
+                let moved = heard
                     .outputs
                     .exchanged(stream, before, received, to_send, is_open);
                 for (sum, n) in self.moved.iter_mut().zip(moved) {
@@ -320,66 +309,9 @@ impl Ears<'_> {
                 }
                 let come: Vec<&[u8]> = before.come(received).collect();
                 if !come.is_empty() {
-                    self.show(EventKind::Received(stream, &come));
+                    heard.show(EventKind::Received(stream, &come));
                 }
             }
-        }
-    }
-
-    /// Compares what came out since the last time. Where a carrier was dropped, events may be left
-    /// that nobody asked for.
-    fn compare(&mut self, recorded: u64, digest: [u8; 8], is_last: bool) -> Result<(), Difference> {
-        let (replayed, shown) = (self.waiting.len() as u64, self.shown());
-        if replayed < recorded || (replayed > recorded && !is_last) {
-            return Err(Difference::Actions {
-                recorded,
-                replayed,
-                shown,
-            });
-        }
-        let recorded = usize::try_from(recorded).unwrap_or(usize::MAX);
-        for (encoded, _) in self.waiting.drain(..recorded) {
-            self.outputs.encoded(&encoded);
-        }
-        if self.outputs.short_digest() == digest {
-            Ok(())
-        } else {
-            Err(Difference::Digest { shown })
-        }
-    }
-
-    fn compare_end(&self, recorded: Ending, digest: Option<[u8; 32]>) -> Result<(), Difference> {
-        let [bytes_up, bytes_down] = self.moved;
-        let replayed = Ending {
-            closed: self.is_closed.then_some(CloseReason::Stopped),
-            bytes_up,
-            bytes_down,
-        };
-        if recorded != replayed {
-            return Err(Difference::End { recorded, replayed });
-        }
-        if digest.is_none_or(|digest| digest == self.outputs.digest()) {
-            Ok(())
-        } else {
-            let shown = self.shown();
-            Err(Difference::Digest { shown })
-        }
-    }
-
-    fn shown(&self) -> String {
-        let names: Vec<&str> = self.waiting.iter().map(|(_, name)| name.as_str()).collect();
-        if names.is_empty() {
-            "no event".to_owned()
-        } else {
-            names.join(", ")
-        }
-    }
-
-    fn replayed(&self) -> Replayed {
-        Replayed {
-            inputs: self.inputs,
-            outputs: self.outputs.counts(),
-            digest: self.outputs.digest(),
         }
     }
 }

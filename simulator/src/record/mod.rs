@@ -8,6 +8,7 @@
 //! | `picture` | [`Picture`]: connections as a story that [`out`](crate::out) draws |
 //! | `promote` | [`promote`], [`bless`]: one machine as a file of its own, to be kept as a test |
 mod device;
+mod heard;
 mod picture;
 mod promote;
 mod replay;

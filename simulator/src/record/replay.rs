@@ -1,5 +1,8 @@
 //! One recorded machine, made again and told the same.
-use super::device;
+use super::{
+    device,
+    heard::{Heard, Listener, play},
+};
 use crate::drive::Subject;
 use bytes::BytesMut;
 use core::fmt;
@@ -12,11 +15,11 @@ use sansbox_engine::{
     record::CloseReason,
 };
 use sansbox_flight::{
-    Outputs, Track,
+    Track,
     outputs::{Counts, TooFew},
     wire::{Answer, Begin, Content, Entry, MachineKind, put_action},
 };
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 /// What became of a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,27 +188,9 @@ pub fn replay(plan: &Arc<Plan>, track: &Track<'_>, watch: &mut dyn FnMut(Event<'
     };
     let mut player = Player {
         machine,
-        outputs: Outputs::default(),
-        waiting: VecDeque::new(),
-        inputs: 0,
-        at: *at,
-        watch,
+        heard: Heard::new("action", *at, watch),
     };
-    for (at, entry) in &track.entries {
-        player.at = *at;
-        match player.step(entry) {
-            Ok(Step::On) => {}
-            Ok(Step::Cut) => return Verdict::IdenticalUntilCut(player.replayed()),
-            Err(what) => {
-                return Verdict::Diverged(Divergence {
-                    input: player.inputs,
-                    at: *at,
-                    what,
-                });
-            }
-        }
-    }
-    Verdict::Identical(player.replayed())
+    play(&mut player, &track.entries)
 }
 
 /// The recorded machine as it was in the beginning; `None` without content, and when the plan
@@ -275,24 +260,18 @@ pub(super) fn input<'e>(entry: &'e Entry<'_>) -> Option<Input<'e>> {
 
 struct Player<'w> {
     machine: Box<dyn Subject>,
-    outputs: Outputs,
-    /// Actions that the recording has not come to yet: encoded, and as text.
-    waiting: VecDeque<(Vec<u8>, String)>,
-    inputs: u64,
-    at: Instant,
-    watch: &'w mut dyn FnMut(Event<'_>),
+    heard: Heard<'w>,
 }
 
-enum Step {
-    On,
-    Cut,
-}
+impl<'w> Listener<'w> for Player<'w> {
+    fn heard(&mut self) -> &mut Heard<'w> {
+        &mut self.heard
+    }
 
-impl Player<'_> {
-    fn step(&mut self, entry: &Entry<'_>) -> Result<Step, Difference> {
+    fn step(&mut self, entry: &Entry<'_>, _: bool) -> Result<bool, Difference> {
         match entry {
-            Entry::Produced { actions, digest } => self.compare(*actions, *digest)?,
-            Entry::Cut => return Ok(Step::Cut),
+            Entry::Produced { actions, digest } => self.heard.compare(*actions, *digest, false)?,
+            Entry::Cut => return Ok(false),
             Entry::End {
                 closed,
                 bytes_up,
@@ -304,7 +283,13 @@ impl Player<'_> {
                     bytes_up: *bytes_up,
                     bytes_down: *bytes_down,
                 };
-                self.compare_end(recorded, *digest)?;
+                let record = self.machine.record();
+                let replayed = record.map_or(recorded, |record| Ending {
+                    closed: record.closed,
+                    bytes_up: record.bytes_up,
+                    bytes_down: record.bytes_down,
+                });
+                self.heard.compare_end(recorded, replayed, *digest)?;
             }
             // Without content there is nothing to say of a machine that is made.
             Entry::Begin(_) | Entry::Device(_) | Entry::Asked(_) => {}
@@ -318,33 +303,35 @@ impl Player<'_> {
             | Entry::Relayed(..)
             | Entry::Stop => {
                 let Some(input) = input(entry) else {
-                    return Ok(Step::Cut);
+                    return Ok(false);
                 };
                 self.tell(entry, input)?;
             }
         }
-        Ok(Step::On)
+        Ok(true)
     }
+}
 
+impl Player<'_> {
     fn tell(&mut self, entry: &Entry<'_>, input: Input<'_>) -> Result<(), Difference> {
-        self.inputs += 1;
-        self.show(EventKind::Input(entry));
+        self.heard.inputs += 1;
+        self.heard.show(EventKind::Input(entry));
         if let Input::Drained(slot, n) = input {
             self.drain(slot, n)?;
         }
-        self.machine.apply(self.at, input);
+        self.machine.apply(self.heard.at, input);
         while let Some(action) = self.machine.poll_action() {
-            self.show(EventKind::Action(&action));
+            self.heard.show(EventKind::Action(&action));
             let mut encoded = Vec::new();
             put_action(&mut encoded, &action);
-            self.waiting.push_back((encoded, name(&action)));
+            self.heard.told(encoded, name(&action));
         }
         Ok(())
     }
 
     fn drain(&mut self, slot: Slot, n: usize) -> Result<(), Difference> {
         let pipes = self.machine.pipes(slot);
-        let drained = self.outputs.drained(slot, n as u64, pipes);
+        let drained = self.heard.outputs.drained(slot, n as u64, pipes);
         drained.map_err(|source| Difference::Bytes { slot, source })?;
         let mut left = n;
         let mut sent = Vec::new();
@@ -353,72 +340,8 @@ impl Player<'_> {
             left -= front.len();
             sent.push(front);
         }
-        let (at, input) = (self.at, self.inputs);
-        let kind = EventKind::Sent(slot, &sent);
-        (self.watch)(Event { at, input, kind });
+        self.heard.show(EventKind::Sent(slot, &sent));
         Ok(())
-    }
-
-    fn show(&mut self, kind: EventKind<'_>) {
-        let (at, input) = (self.at, self.inputs);
-        (self.watch)(Event { at, input, kind });
-    }
-
-    /// Compares what came out since the last time.
-    fn compare(&mut self, actions: u64, digest: [u8; 8]) -> Result<(), Difference> {
-        let replayed = self.waiting.len() as u64;
-        let shown = self.shown();
-        if replayed != actions {
-            return Err(Difference::Actions {
-                recorded: actions,
-                replayed,
-                shown,
-            });
-        }
-        for (encoded, _) in self.waiting.drain(..) {
-            self.outputs.encoded(&encoded);
-        }
-        if self.outputs.short_digest() == digest {
-            Ok(())
-        } else {
-            Err(Difference::Digest { shown })
-        }
-    }
-
-    fn compare_end(&self, recorded: Ending, digest: Option<[u8; 32]>) -> Result<(), Difference> {
-        let record = self.machine.record();
-        let replayed = record.map_or(recorded, |record| Ending {
-            closed: record.closed,
-            bytes_up: record.bytes_up,
-            bytes_down: record.bytes_down,
-        });
-        if recorded != replayed {
-            return Err(Difference::End { recorded, replayed });
-        }
-        let is_same = digest.is_none_or(|digest| digest == self.outputs.digest());
-        if is_same {
-            Ok(())
-        } else {
-            let shown = self.shown();
-            Err(Difference::Digest { shown })
-        }
-    }
-
-    fn shown(&self) -> String {
-        let names: Vec<&str> = self.waiting.iter().map(|(_, name)| name.as_str()).collect();
-        if names.is_empty() {
-            "no action".to_owned()
-        } else {
-            names.join(", ")
-        }
-    }
-
-    fn replayed(&self) -> Replayed {
-        Replayed {
-            inputs: self.inputs,
-            outputs: self.outputs.counts(),
-            digest: self.outputs.digest(),
-        }
     }
 }
 
