@@ -135,6 +135,10 @@ pub(crate) struct Tun {
     /// Length of one timed window.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) seconds: u64,
+    /// TCP congestion controller in the bench's namespaces, whatever the system's is: that of the
+    /// clients, of the upstream and of the programs between them [default: the system's].
+    #[arg(long, value_name = "NAME", conflicts_with = "memory")]
+    pub(crate) congestion: Option<String>,
     /// The terminator in memory only, without a device; needs no root.
     #[arg(long)]
     pub(crate) memory: bool,

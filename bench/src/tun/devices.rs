@@ -109,13 +109,24 @@ pub(super) struct Devices {
     pub(super) notes: Vec<String>,
 }
 
+/// How it is measured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Setting<'a> {
+    /// Of one timed window.
+    pub(super) length: Duration,
+    /// For configurations and logs.
+    pub(super) folder: &'a Path,
+    /// The TCP congestion controller, if not the system's.
+    pub(super) congestion: Option<&'a str>,
+}
+
 /// Measures `subjects`. In every round all of them are at work, each in namespaces of its own, and
 /// take turns under each load; who begins changes from round to round.
-pub(super) fn run(subjects: &[Subject], rounds: u32, length: Duration, folder: &Path) -> Devices {
+pub(super) fn run(subjects: &[Subject], rounds: u32, setting: Setting<'_>) -> Devices {
     let mut devices = Devices::default();
     let mut order: Vec<&Subject> = subjects.iter().collect();
     for round in 0..rounds {
-        devices.round(&order, round as usize, length, folder);
+        devices.round(&order, round as usize, setting);
         if !order.is_empty() {
             order.rotate_left(1);
         }
@@ -124,10 +135,10 @@ pub(super) fn run(subjects: &[Subject], rounds: u32, length: Duration, folder: &
 }
 
 impl Devices {
-    fn round(&mut self, order: &[&Subject], round: usize, length: Duration, folder: &Path) {
+    fn round(&mut self, order: &[&Subject], round: usize, setting: Setting<'_>) {
         let mut stages = Vec::new();
         for subject in order {
-            match Stage::start(subject, folder) {
+            match Stage::start(subject, setting) {
                 Ok(stage) => stages.push((subject.name, stage)),
                 Err(error) => self.note(format!("{}: not available: {error:#}.", subject.name)),
             }
@@ -144,7 +155,7 @@ impl Devices {
         });
         for (direction, streams, figure, rate) in BULK {
             each(figure.facts().0, &|stage| {
-                let bulk = load::bulk(stage, direction, streams, length)?;
+                let bulk = load::bulk(stage, direction, streams, setting.length)?;
                 Ok(vec![
                     (figure, bulk.gbit_per_core_second),
                     (rate, bulk.gbit_per_second),
@@ -156,7 +167,7 @@ impl Devices {
             Ok(vec![(Figure::PeakRss, megabytes(peak))])
         });
         each("connections", &|stage| {
-            let conn = load::connections(stage, length)?;
+            let conn = load::connections(stage, setting.length)?;
             Ok(vec![
                 (Figure::ConnCpu, conn.cpu_us),
                 (Figure::ConnRate, conn.rate),

@@ -40,7 +40,12 @@ pub(crate) fn run(args: &Tun) -> Result<()> {
     if cfg!(debug_assertions) {
         eprintln!("this is a debug build: its figures mean nothing (use --release)");
     }
-    let machine = Machine::look();
+    let mut machine = Machine::look();
+    if let Some(name) = &args.congestion {
+        // Before minutes are spent on it.
+        net::Namespace::new()?.set_congestion(name)?;
+        machine.congestion.clone_from(name);
+    }
     let folders = Folders::find()?;
     let (subjects, mut notes) = if args.memory {
         Default::default()
@@ -50,8 +55,12 @@ pub(crate) fn run(args: &Tun) -> Result<()> {
     let began = Moment::now()?;
     let mut devices = Vec::new();
     if !args.memory {
-        let length = Duration::from_secs(args.seconds);
-        let ran = devices::run(&subjects, args.rounds, length, &folders.scratch);
+        let setting = devices::Setting {
+            length: Duration::from_secs(args.seconds),
+            folder: &folders.scratch,
+            congestion: args.congestion.as_deref(),
+        };
+        let ran = devices::run(&subjects, args.rounds, setting);
         devices = ran.lines();
         notes.extend(ran.notes);
     }

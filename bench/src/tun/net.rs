@@ -16,6 +16,8 @@ use crate::guard;
 
 const OWN: &str = "/proc/thread-self/ns/net";
 const DEVICE: &str = "/dev/net/tun";
+/// Of the namespace of the thread that opens it.
+const CONGESTION: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 const IP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why there can be no TUN device, if so.
@@ -61,6 +63,14 @@ impl Namespace {
                 work()
             });
             worker.join().ok().context("a worker panicked")?
+        })
+    }
+
+    /// Gives sockets that are opened inside from now on another TCP congestion controller.
+    pub(super) fn set_congestion(&self, name: &str) -> Result<()> {
+        self.inside(|| {
+            fs::write(CONGESTION, name)
+                .with_context(|| format!("the kernel has no TCP congestion controller {name:?}"))
         })
     }
 
@@ -130,5 +140,12 @@ mod tests {
                 .is_ok()
         );
         assert!(near.ip("addr add nonsense dev cable").is_err());
+        let own = fs::read_to_string(CONGESTION).unwrap();
+        near.set_congestion("reno").unwrap();
+        let read = || Ok(fs::read_to_string(CONGESTION)?);
+        assert_eq!(near.inside(read).unwrap().trim(), "reno");
+        assert_eq!(far.inside(read).unwrap(), own);
+        assert_eq!(read().unwrap(), own, "the machine itself has it");
+        assert!(near.set_congestion("nonsense").is_err());
     }
 }

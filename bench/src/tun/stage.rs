@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::unistd::Pid;
 
+use super::devices::Setting;
 use super::net::{Namespace, has_device};
 use super::sink::{PORT_ANSWER, Sink};
 use super::subject::Subject;
@@ -55,9 +56,14 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Starts `subject` and waits until a connection comes through. Config and log go into `folder`.
-    pub(super) fn start(subject: &Subject, folder: &Path) -> Result<Self> {
+    /// Starts `subject` and waits until a connection comes through.
+    pub(super) fn start(subject: &Subject, setting: Setting<'_>) -> Result<Self> {
         let (near, far) = (Namespace::new()?, Namespace::new()?);
+        if let Some(name) = setting.congestion {
+            near.set_congestion(name)?;
+            far.set_congestion(name)?;
+        }
+        let folder = setting.folder;
         near.join(NEAR, &far, FAR)?;
         let sink = Sink::start(&far, SocketAddrV4::new(FAR, SOCKS_PORT))?;
         let log = folder.join(format!("tun-{}.log", subject.name));
