@@ -36,6 +36,17 @@ pub fn need(program: &str) -> Option<PathBuf> {
     found
 }
 
+/// The same for a program that no registry has, so that it may be missing everywhere: whoever has
+/// it puts it into one of these places.
+#[must_use]
+pub fn have(program: &str) -> Option<PathBuf> {
+    let found = find(program);
+    if found.is_none() {
+        eprintln!("skipped: {program} is not installed, and can only be built by hand");
+    }
+    found
+}
+
 /// Says why a test is skipped, or fails where none may be skipped for a missing program.
 fn skip(reason: &str) {
     assert!(!required(), "{reason}, and SANSBOX_CI=1 asks for it");
@@ -193,6 +204,51 @@ pub fn sing_box(program: &Path, port: u16, config: &Value) -> Peer {
     let mut command = Command::new(program);
     command.args(["run", "--disable-color", "-c"]).arg(path);
     Peer::start("sing-box", &mut command, port, dir)
+}
+
+/// What both programs of the Go paniq are told beside their profile.
+fn paniq_config(port: u16) -> Value {
+    serde_json::json!({
+        "listen_addr": format!("127.0.0.1:{port}"),
+        "workers": 512,
+        "max_connections": 1024,
+        "metrics_interval": "0s",
+    })
+}
+
+fn paniq_command(program: &Path, port: u16, profile: &Value, dir: &TempDir) -> Command {
+    let mut command = Command::new(program);
+    let config = dir.write("config.json", paniq_config(port).to_string());
+    let profile = dir.write("profile.json", profile.to_string());
+    command.arg("-config").arg(config);
+    command.arg("-profile").arg(profile);
+    command
+}
+
+/// paniq-socks, the Go client of paniq: SOCKS5, CONNECT only.
+#[must_use]
+pub fn paniq_socks(program: &Path, profile: &Value) -> Peer {
+    let (port, dir) = (free_port(), TempDir::new());
+    let mut command = paniq_command(program, port, profile, &dir);
+    Peer::start("paniq-socks", &mut command, port, dir)
+}
+
+/// paniq-proxy, the Go server of paniq, on a port of UDP.
+///
+/// # Panics
+/// When it does not say in time that it listens.
+#[must_use]
+pub fn paniq_proxy(program: &Path, port: u16, profile: &Value) -> Peer {
+    let dir = TempDir::new();
+    let mut command = paniq_command(program, port, profile, &dir);
+    command.current_dir(dir.path());
+    let mut process = Process::spawn("paniq-proxy", &mut command);
+    process.wait_for_line("proxy server listening", START_TIMEOUT);
+    Peer {
+        process,
+        port,
+        _dir: dir,
+    }
 }
 
 /// dnsmasq answering queries for `name` with `ip`.

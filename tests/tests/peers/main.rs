@@ -4,4 +4,5 @@ mod as_client;
 mod as_server;
 mod chain;
 mod configs;
+mod paniq_go;
 mod udp;

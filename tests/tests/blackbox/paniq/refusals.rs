@@ -1,16 +1,14 @@
 //! Targets that cannot be reached: one stream is told so, and the others do not notice.
 use super::{PATIENCE, SERVER_UP, Setup, Tunnel, count, ping, wait_until};
-use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 use sansbox_tests::{
     json,
-    origin::{tcp, udp},
+    origin::{hole::BlackHole, tcp, udp},
     ports::closed_port,
     socks::{self, Association, Destination, greet, reply},
     wire::{SILENCE, exchange},
 };
 use std::{
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
-    os::fd::OwnedFd,
+    net::{Ipv4Addr, SocketAddr},
     thread,
     time::{Duration, Instant},
 };
@@ -19,33 +17,6 @@ use std::{
 fn connect_to(tunnel: &Tunnel, authority: &str) -> String {
     let request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
     exchange(tunnel.client.addr(), request.as_bytes(), true, SILENCE).text()
-}
-
-/// A port whose connections are never answered: its queue is full.
-struct BlackHole {
-    addr: SocketAddr,
-    _listener: OwnedFd,
-    _queued: Vec<TcpStream>,
-}
-
-impl BlackHole {
-    fn new() -> Self {
-        let listener = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
-        bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("bind");
-        listen(&listener, 0).expect("listen");
-        let name = getsockname(&listener).expect("a name");
-        let addr = SocketAddr::try_from(name).expect("an address");
-        let mut queued = Vec::new();
-        while let Ok(stream) = TcpStream::connect_timeout(&addr, Duration::from_millis(300)) {
-            queued.push(stream);
-            assert!(queued.len() < 10, "the queue has no end");
-        }
-        Self {
-            addr,
-            _listener: listener,
-            _queued: queued,
-        }
-    }
 }
 
 #[test]
