@@ -60,7 +60,9 @@ pub struct Endpoint {
     client: Option<quic::ClientConfig>,
     /// Boxed: they are large, and a node of the tree has room for many.
     connections: BTreeMap<ConnectionId, Box<Connection>>,
-    by_handle: BTreeMap<usize, ConnectionId>,
+    /// By quinn-proto's handles, which are small numbers; of one that is not used (any more), it may
+    /// be any that is gone.
+    by_handle: Vec<ConnectionId>,
     /// Connections that may have something to send.
     to_send: VecDeque<ConnectionId>,
     timers: BTreeSet<(Instant, ConnectionId)>,
@@ -128,7 +130,7 @@ impl Endpoint {
             quic,
             client,
             connections: BTreeMap::new(),
-            by_handle: BTreeMap::new(),
+            by_handle: Vec::new(),
             to_send: VecDeque::new(),
             timers: BTreeSet::new(),
             responses: VecDeque::new(),
@@ -183,7 +185,7 @@ impl Endpoint {
             .handle(to_std(now), from, None, ecn, data, &mut response);
         match event? {
             quic::DatagramEvent::ConnectionEvent(handle, event) => {
-                let id = *self.by_handle.get(&handle.0)?;
+                let id = *self.by_handle.get(handle.0)?;
                 if let Some(connection) = self.connections.get_mut(&id) {
                     connection.quic.handle_event(event);
                 }
@@ -247,7 +249,12 @@ impl Endpoint {
     fn add(&mut self, handle: quic::ConnectionHandle, quic: quic::Connection) -> ConnectionId {
         let id = ConnectionId(self.connections_made);
         self.connections_made += 1;
-        self.by_handle.insert(handle.0, id);
+        if self.by_handle.len() <= handle.0 {
+            self.by_handle.resize(handle.0 + 1, id);
+        }
+        if let Some(of_handle) = self.by_handle.get_mut(handle.0) {
+            *of_handle = id;
+        }
         let host = quic.remote_address().ip();
         *self.hosts.entry(host).or_default() += 1;
         let connection = Connection {
@@ -459,6 +466,7 @@ impl Endpoint {
 
     /// Handles every deadline at or before `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.sources.cool(now);
         let is_due = self.timers.first().is_some_and(|(at, _)| *at <= now);
         if is_due && !core::mem::take(&mut self.was_read) {
             self.arena.clear();
@@ -511,7 +519,6 @@ impl Endpoint {
             self.to_send.push_back(id);
         }
         if is_drained {
-            self.by_handle.remove(&connection.handle.0);
             if let Some(at) = connection.armed {
                 self.timers.remove(&(at, id));
             }
@@ -525,6 +532,9 @@ impl Endpoint {
             self.events.push_back(Event::Forgotten(id, peer));
             if let Some(connection) = self.connections.remove(&id) {
                 self.untune(&connection);
+                // Its keys are forgotten with it.
+                let _turn = self.sources.enter(now);
+                drop(connection);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Whose turn it is. Libraries that take randomness and time through values without an owner get
 //! them here: from the owner who is entered, and from nobody when none is.
+use crate::cold::{Hot, Made};
 use core::{cell::RefCell, fmt, time::Duration};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
@@ -13,6 +14,10 @@ struct Lent {
     epoch: Duration,
     /// Secrets of new sessions, where they are kept.
     keylog: Option<Vec<String>>,
+    /// What is expanded of keys.
+    hot: Hot,
+    /// From what keys were made, where it is recorded now.
+    made: Option<Vec<Made>>,
 }
 
 thread_local! {
@@ -35,6 +40,8 @@ impl Loan {
             now: Instant::ZERO,
             epoch,
             keylog: keeps_secrets.then(Vec::new),
+            hot: Hot::default(),
+            made: None,
         })))
     }
 
@@ -45,6 +52,11 @@ impl Loan {
             assert!(before.is_none(), "one owner at a time");
         });
         Turn(())
+    }
+
+    /// Forgets what is expanded of keys that were not used for a while.
+    pub(crate) fn cool(&self, now: Instant) {
+        self.0.borrow_mut().hot.cool(now);
     }
 
     pub(crate) fn take_secrets(&self) -> Vec<String> {
@@ -97,6 +109,42 @@ pub(crate) fn keeps_secrets() -> bool {
 /// Keeps a secret of the entered owner.
 pub(crate) fn keep_secret(line: String) {
     lent(|lent| lent.keylog.get_or_insert_default().push(line));
+}
+
+/// The name of a new chain of keys.
+pub(crate) fn next_chain() -> u64 {
+    lent(|lent| lent.hot.next_chain())
+}
+
+/// Uses what is expanded of keys, which the entered owner has; nobody has it when none is entered.
+pub(crate) fn hot<T>(what: impl FnOnce(Instant, Option<&mut Hot>) -> T) -> T {
+    ENTERED.with(|entered| match &*entered.borrow() {
+        Some(lent) => {
+            let mut lent = lent.borrow_mut();
+            what(lent.now, Some(&mut lent.hot))
+        }
+        None => what(Instant::ZERO, None),
+    })
+}
+
+/// Does `what`, and tells from what keys were made in it.
+pub(crate) fn recording<T>(what: impl FnOnce() -> T) -> (T, Vec<Made>) {
+    lent(|lent| lent.made = Some(Vec::new()));
+    let result = what();
+    (result, lent(|lent| lent.made.take()).unwrap_or_default())
+}
+
+/// Is it recorded from what keys are made?
+pub(crate) fn records() -> bool {
+    ENTERED.with(|entered| match &*entered.borrow() {
+        Some(lent) => lent.borrow().made.is_some(),
+        None => false,
+    })
+}
+
+/// Records from what a key was made.
+pub(crate) fn keep_made(made: Made) {
+    lent(|lent| lent.made.get_or_insert_default().push(made));
 }
 
 #[cfg(test)]
