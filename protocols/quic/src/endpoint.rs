@@ -25,6 +25,7 @@ use core::{
     net::{IpAddr, SocketAddr},
 };
 use quinn_proto as quic;
+use rustc_hash::FxHashMap;
 use sansbox_core::{End, Instant, Pipe, Progress};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
@@ -41,7 +42,7 @@ struct Connection {
     handle: quic::ConnectionHandle,
     /// Where its peer was when it began.
     host: IpAddr,
-    streams: BTreeMap<quic::StreamId, Stream>,
+    streams: FxHashMap<quic::StreamId, Stream>,
     /// When its timer fires, as `timers` knows it.
     armed: Option<Instant>,
     /// It stands in `to_send`.
@@ -261,7 +262,7 @@ impl Endpoint {
             quic,
             handle,
             host,
-            streams: BTreeMap::new(),
+            streams: FxHashMap::default(),
             armed: None,
             is_queued: false,
             is_lost: false,

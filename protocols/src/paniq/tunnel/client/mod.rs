@@ -18,6 +18,7 @@ use crate::paniq::{
 use bytes::BytesMut;
 use deadlines::Deadlines;
 use generation::{Generation, Told};
+use rustc_hash::FxHashMap;
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed};
 use sansbox_quic::{Lost, Outgoing, Pin};
 use std::{
@@ -139,7 +140,7 @@ pub struct Client {
     draws: Draws,
     generations: BTreeMap<Path, Generation>,
     paths_made: u64,
-    streams: BTreeMap<Stream, Entry>,
+    streams: FxHashMap<Stream, Entry>,
     waiting: BTreeSet<Stream>,
     deadlines: Deadlines,
     streams_made: u64,
@@ -173,7 +174,7 @@ impl Client {
             config,
             generations: BTreeMap::new(),
             paths_made: 0,
-            streams: BTreeMap::new(),
+            streams: FxHashMap::default(),
             waiting: BTreeSet::new(),
             deadlines: Deadlines::default(),
             streams_made: 0,

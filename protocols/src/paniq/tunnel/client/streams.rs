@@ -263,14 +263,17 @@ impl Client {
         }
     }
 
-    /// All streams that use a path, and what QUIC calls them there.
+    /// All streams that use a path, in their order, and what QUIC calls them there.
+    #[expect(clippy::disallowed_methods, reason = "they are sorted")]
     fn streams_of(&self, path: Path) -> Vec<(Stream, StreamId)> {
         let places = self.streams.iter();
         let places = places.filter_map(|(stream, entry)| Some((*stream, entry.state.place()?)));
-        places
+        let mut places: Vec<_> = places
             .filter(|(_, (of, _))| *of == path)
             .map(|(stream, (_, id))| (stream, id))
-            .collect()
+            .collect();
+        places.sort_unstable();
+        places
     }
 
     /// A tunnel is silent, and there is a new one: what had no answer is asked for again, once.
