@@ -275,6 +275,27 @@ impl Endpoint {
 
     /// Opens a stream; `None` when the connection is gone or the peer allows no more now.
     pub fn open(&mut self, now: Instant, connection: ConnectionId) -> Option<StreamId> {
+        self.open_stream(now, connection, Stream::default())
+    }
+
+    /// As [`Endpoint::open`], with [a label](Endpoint::set_label).
+    pub fn open_labelled(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        label: u64,
+    ) -> Option<StreamId> {
+        let mut stream = Stream::default();
+        stream.set_label(label);
+        self.open_stream(now, connection, stream)
+    }
+
+    fn open_stream(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        stream: Stream,
+    ) -> Option<StreamId> {
         let entry = self.connections.get_mut(&connection)?;
         if entry.is_lost {
             return None;
@@ -283,7 +304,7 @@ impl Endpoint {
             let _turn = self.sources.enter(now);
             entry.quic.streams().open(quic::Dir::Bi)?
         };
-        entry.streams.insert(id, Stream::default());
+        entry.streams.insert(id, stream);
         Some(StreamId { connection, id })
     }
 

@@ -1,7 +1,11 @@
 //! Whose turn it is. Libraries that take randomness and time through values without an owner get
 //! them here: from the owner who is entered, and from nobody when none is.
 use crate::cold::{Hot, Made};
-use core::{cell::RefCell, fmt, time::Duration};
+use core::{
+    cell::{Cell, RefCell},
+    fmt,
+    time::Duration,
+};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use sansbox_core::{Instant, Seed};
@@ -21,7 +25,7 @@ struct Lent {
 }
 
 thread_local! {
-    static ENTERED: RefCell<Option<Rc<RefCell<Lent>>>> = const { RefCell::new(None) };
+    static ENTERED: Cell<Option<Rc<RefCell<Lent>>>> = const { Cell::new(None) };
 }
 
 /// What an owner lends while it is entered.
@@ -48,7 +52,7 @@ impl Loan {
     pub(crate) fn enter(&self, now: Instant) -> Turn {
         self.0.borrow_mut().now = now;
         ENTERED.with(|entered| {
-            let before = entered.borrow_mut().replace(Rc::clone(&self.0));
+            let before = entered.replace(Some(Rc::clone(&self.0)));
             assert!(before.is_none(), "one owner at a time");
         });
         Turn(())
@@ -75,8 +79,18 @@ pub struct Turn(());
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        ENTERED.with(|entered| *entered.borrow_mut() = None);
+        drop(ENTERED.take());
     }
+}
+
+/// Looks at what is lent. Nobody is entered meanwhile.
+fn look<T>(what: impl FnOnce(Option<&RefCell<Lent>>) -> T) -> T {
+    ENTERED.with(|entered| {
+        let lent = entered.take();
+        let result = what(lent.as_deref());
+        entered.set(lent);
+        result
+    })
 }
 
 /// Uses what the entered owner lends.
@@ -84,11 +98,7 @@ impl Drop for Turn {
 /// # Panics
 /// When no owner is entered: whoever asks would get numbers that belong to nobody.
 fn lent<T>(what: impl FnOnce(&mut Lent) -> T) -> T {
-    ENTERED.with(|entered| {
-        let entered = entered.borrow();
-        let lent = entered.as_ref().expect("an owner is entered");
-        what(&mut lent.borrow_mut())
-    })
+    look(|lent| what(&mut lent.expect("an owner is entered").borrow_mut()))
 }
 
 /// Random bytes of the entered owner.
@@ -118,9 +128,9 @@ pub(crate) fn next_chain() -> u64 {
 
 /// Uses what is expanded of keys, which the entered owner has; nobody has it when none is entered.
 pub(crate) fn hot<T>(what: impl FnOnce(Instant, Option<&mut Hot>) -> T) -> T {
-    ENTERED.with(|entered| match &*entered.borrow() {
+    look(|lent| match lent {
         Some(lent) => {
-            let mut lent = lent.borrow_mut();
+            let lent = &mut *lent.borrow_mut();
             what(lent.now, Some(&mut lent.hot))
         }
         None => what(Instant::ZERO, None),
@@ -136,10 +146,7 @@ pub(crate) fn recording<T>(what: impl FnOnce() -> T) -> (T, Vec<Made>) {
 
 /// Is it recorded from what keys are made?
 pub(crate) fn records() -> bool {
-    ENTERED.with(|entered| match &*entered.borrow() {
-        Some(lent) => lent.borrow().made.is_some(),
-        None => false,
-    })
+    look(|lent| lent.is_some_and(|lent| lent.borrow().made.is_some()))
 }
 
 /// Records from what a key was made.

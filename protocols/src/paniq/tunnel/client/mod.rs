@@ -8,7 +8,10 @@ mod deadlines;
 mod generation;
 mod streams;
 
-use super::{Settings, early};
+use super::{
+    Settings,
+    early::{self, Scratch},
+};
 use crate::paniq::{
     Draws,
     preamble::{self, ClientError},
@@ -141,6 +144,7 @@ pub struct Client {
     generations: BTreeMap<Path, Generation>,
     paths_made: u64,
     streams: FxHashMap<Stream, Entry>,
+    scratch: Scratch,
     waiting: BTreeSet<Stream>,
     deadlines: Deadlines,
     streams_made: u64,
@@ -175,6 +179,7 @@ impl Client {
             generations: BTreeMap::new(),
             paths_made: 0,
             streams: FxHashMap::default(),
+            scratch: Scratch::default(),
             waiting: BTreeSet::new(),
             deadlines: Deadlines::default(),
             streams_made: 0,

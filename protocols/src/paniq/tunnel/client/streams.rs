@@ -116,7 +116,7 @@ impl Client {
             Some(target) => Request::from(target).emit(out),
             None => DatagramsRequest.emit(out),
         }));
-        early.flush(now, generation.endpoint()?);
+        early.flush(now, generation.endpoint()?, &mut self.scratch);
         let deadline = now + self.config.dial_timeout + self.config.preamble.timeout;
         Some(State::Requested {
             path,
@@ -230,7 +230,7 @@ impl Client {
                 let Some(endpoint) = generation.endpoint() else {
                     return;
                 };
-                let said = early.listen(now, endpoint, Reply::LEN_MAX, read);
+                let said = early.listen(now, endpoint, &mut self.scratch, Reply::LEN_MAX, read);
                 if let Said::Refused(_) = said {
                     endpoint.abandon(now, early.id);
                 }

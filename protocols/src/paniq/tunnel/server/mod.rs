@@ -7,6 +7,7 @@ mod streams;
 use super::{
     HANDSHAKE_TIMEOUT, Settings, SettingsError,
     batch::{Batch, Lengths},
+    early::Scratch,
     settings::WINDOWS,
 };
 use crate::paniq::{
@@ -102,6 +103,7 @@ pub struct Server {
     /// When handshakes must be complete, in order.
     handshakes: VecDeque<(Instant, ConnectionId)>,
     streams: FxHashMap<Stream, Entry>,
+    scratch: Scratch,
     /// When requests must be complete.
     deadlines: BTreeSet<(Instant, Stream)>,
     streams_made: u64,
@@ -162,6 +164,7 @@ impl Server {
             peers: BTreeMap::new(),
             handshakes: VecDeque::new(),
             streams: FxHashMap::default(),
+            scratch: Scratch::default(),
             deadlines: BTreeSet::new(),
             streams_made: 0,
             answers: VecDeque::new(),
