@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::{figure_names, is_rate, quoted};
+use crate::args::Paniq;
 use crate::guard::{self, Guarded};
 use crate::load::{self, Target, bulk};
 use crate::paniq::end::Load;
@@ -182,13 +183,17 @@ fn start(program: &Path, scratch: &Path, name: &str, config: &Value) -> Result<G
     Guarded::spawn(&mut command).with_context(|| format!("start {}", program.display()))
 }
 
-/// All figures of two daemons.
-pub(super) fn rows(rounds: u32, length: Duration) -> Result<Vec<Row>> {
+/// The figures of two daemons.
+pub(super) fn rows(args: &Paniq) -> Result<Vec<Row>> {
     let folders = Folders::find()?;
-    let subjects = sansbox(&folders, None)?;
+    let subjects = sansbox(&folders, args.sansbox.as_deref())?;
     let program = &subjects.first().context("no sansbox")?.program;
-    let mut rows = loads(program, &folders.scratch, rounds, length)?;
-    rows.push(memory(program, &folders.scratch, rounds)?);
+    let (scratch, rounds) = (&folders.scratch, args.rounds);
+    let mut rows = match args.idle {
+        true => Vec::new(),
+        false => loads(program, scratch, rounds, Duration::from_secs(args.seconds))?,
+    };
+    rows.push(memory(program, scratch, rounds)?);
     Ok(rows)
 }
 

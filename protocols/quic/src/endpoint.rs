@@ -483,7 +483,8 @@ impl Endpoint {
     /// When [`Endpoint::handle_timeout`] is to be called. Valid once everything was transmitted.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _)| *at)
+        let first = self.timers.first().map(|(at, _)| *at);
+        [first, self.sources.cools_at()].into_iter().flatten().min()
     }
 
     /// Handles every deadline at or before `now`.

@@ -157,6 +157,11 @@ impl Sources {
         self.loan.cool(now);
     }
 
+    /// When that is to be done, if it is worth a timer.
+    pub(crate) fn cools_at(&self) -> Option<Instant> {
+        self.loan.cools_at()
+    }
+
     /// Secrets of TLS sessions since the last call: one line each in the format that
     /// `SSLKEYLOGFILE` made common (label, client random, secret), without a line end.
     #[must_use]

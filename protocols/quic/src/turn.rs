@@ -63,6 +63,11 @@ impl Loan {
         self.0.borrow_mut().hot.cool(now);
     }
 
+    /// When that is to be done.
+    pub(crate) fn cools_at(&self) -> Option<Instant> {
+        self.0.borrow().hot.cools_at()
+    }
+
     pub(crate) fn take_secrets(&self) -> Vec<String> {
         let mut lent = self.0.borrow_mut();
         lent.keylog

@@ -10,6 +10,9 @@ use sansbox_core::Instant;
 /// To expand all of them takes about as long as to seal three full packets.
 const COLD_AFTER: Duration = Duration::from_millis(250);
 
+/// Connections whose keys are worth a timer.
+const MANY: usize = 16;
+
 /// A key of packets, expanded.
 struct Packets {
     phase: u32,
@@ -152,7 +155,7 @@ impl Hot {
     pub(super) fn slot(&mut self, now: Instant, place: u32, chain: u64) -> (u32, &mut Slot) {
         let place = match self.get(place, chain) {
             Some(_) => place,
-            None => self.insert(chain),
+            None => self.insert(now, chain),
         };
         let slot = self.slots.get_mut(place as usize);
         let slot = slot.and_then(Option::as_deref_mut);
@@ -161,7 +164,10 @@ impl Hot {
         (place, slot)
     }
 
-    fn insert(&mut self, chain: u64) -> u32 {
+    fn insert(&mut self, now: Instant, chain: u64) -> u32 {
+        if self.len() + 1 == MANY {
+            self.cooled = now;
+        }
         let slot = Some(Box::new(Slot {
             chain,
             ..Slot::default()
@@ -185,8 +191,18 @@ impl Hot {
         }
     }
 
-    /// Forgets what was not used for a while. No timer is set for it: where no other one fires,
-    /// there are few connections.
+    /// Chains of which something is expanded.
+    const fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// When there may be something to forget. For a few nobody is to be woken: the next timer of
+    /// theirs will do.
+    pub(crate) fn cools_at(&self) -> Option<Instant> {
+        (self.len() >= MANY).then(|| self.cooled + COLD_AFTER)
+    }
+
+    /// Forgets what was not used for a while.
     pub(crate) fn cool(&mut self, now: Instant) {
         if now < self.cooled + COLD_AFTER {
             return;

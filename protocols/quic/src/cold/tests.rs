@@ -136,6 +136,26 @@ fn what_is_not_used_gets_cold_and_is_expanded_for_all_phases_at_once() {
 }
 
 #[test]
+fn only_many_are_worth_a_timer_and_it_is_met_by_cooling() {
+    let sources = sources();
+    let suite = quic_suites().remove(0);
+    let begin = Instant::ZERO + Duration::from_secs(100);
+    let turn = sources.enter(begin);
+    let mut all: Vec<_> = (0..15).map(|_| both(suite, Side::Client)).collect();
+    drop(turn);
+    assert_eq!(sources.cools_at(), None);
+    let turn = sources.enter(begin);
+    all.push(both(suite, Side::Client));
+    drop(turn);
+    let at = sources.cools_at().unwrap();
+    assert!(at > begin);
+    sources.cool(at);
+    assert_eq!(sources.cools_at(), None);
+    let _turn = sources.enter(at);
+    assert!(openings().is_empty());
+}
+
+#[test]
 fn keys_work_in_nobody_s_turn_too() {
     let sources = sources();
     let suite = quic_suites().remove(0);
