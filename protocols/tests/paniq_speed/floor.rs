@@ -95,24 +95,29 @@ impl End {
         }
         for (id, pending) in &mut self.streams {
             loop {
-                let has_room = self.echoes || !pending.is_empty() || {
+                if pending.is_empty() && self.echoes {
+                    // As the tunnel does, or a packet would hold pieces of many.
+                    let mut gathered = BytesMut::with_capacity(CHUNK);
+                    while let Some(bytes) = counted(allocations, || {
+                        read(connection, *id, CHUNK - gathered.len())
+                    }) {
+                        gathered.extend_from_slice(&bytes);
+                    }
+                    *pending = gathered.freeze();
+                } else if pending.is_empty() {
                     *pending = BytesMut::zeroed(CHUNK).freeze();
-                    true
-                };
-                if self.echoes && pending.is_empty() {
-                    let next = counted(allocations, || read(connection, *id));
-                    *pending = next.unwrap_or_default();
                 }
                 let chunks = core::slice::from_mut(pending);
                 let sent = counted(allocations, || {
                     connection.send_stream(*id).write_chunks(chunks)
                 });
-                if !has_room || sent.is_err() || sent.is_ok_and(|sent| sent.bytes == 0) {
-                    break;
+                if sent.is_ok_and(|sent| sent.bytes > 0) {
+                    continue;
                 }
+                break;
             }
             while !self.echoes
-                && let Some(bytes) = counted(allocations, || read(connection, *id))
+                && let Some(bytes) = counted(allocations, || read(connection, *id, CHUNK))
             {
                 self.came += bytes.len();
             }
@@ -125,10 +130,13 @@ impl End {
     }
 }
 
-fn read(connection: &mut quic::Connection, id: StreamId) -> Option<Bytes> {
+fn read(connection: &mut quic::Connection, id: StreamId, max: usize) -> Option<Bytes> {
+    if max == 0 {
+        return None;
+    }
     let mut stream = connection.recv_stream(id);
     let mut chunks = stream.read(true).ok()?;
-    let chunk = chunks.next(usize::MAX).ok().flatten();
+    let chunk = chunks.next(max).ok().flatten();
     let _ = chunks.finalize();
     chunk.map(|chunk| chunk.bytes)
 }
