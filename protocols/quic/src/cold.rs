@@ -112,7 +112,7 @@ impl Chain {
         Some((Arc::clone(&chain), crypto::Keys { header, packet }))
     }
 
-    /// The keys of one more phase. They are expanded at once if those of the phase before are.
+    /// The keys of one more phase, of which what opens packets is expanded at once.
     pub(crate) fn add(
         self: &Arc<Self>,
         phase: u32,
