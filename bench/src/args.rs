@@ -70,8 +70,14 @@ pub(crate) struct Paniq {
     /// The machines in memory only, without sockets.
     #[arg(long)]
     pub(crate) memory: bool,
+    /// What idle tunnels hold at a server's daemon, and nothing else.
+    #[arg(long, conflicts_with = "memory")]
+    pub(crate) idle: bool,
+    /// This sansbox, and not a release build that cargo brings up to date.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sansbox: Option<PathBuf>,
     /// Count their instructions instead, with valgrind: the same on a busy machine.
-    #[arg(long, conflicts_with_all = ["memory", "markdown"])]
+    #[arg(long, conflicts_with_all = ["memory", "idle", "markdown"])]
     pub(crate) instructions: bool,
     /// Write the report here.
     #[arg(long, value_name = "FILE")]

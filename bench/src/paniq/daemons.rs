@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::{figure_names, is_rate, quoted};
+use crate::args::Paniq;
 use crate::guard::{self, Guarded};
 use crate::load::{self, Target, bulk};
 use crate::paniq::end::Load;
@@ -27,6 +28,10 @@ use crate::subject::{Folders, sansbox};
 const TUNNELS: u16 = 200;
 /// What is to be reached, in bytes of resident memory for each.
 const TUNNEL_KIB: f64 = 12.0;
+/// Datagrams that a server's limit is to let a tunnel's host send at once: more than a preamble has.
+const PREAMBLE_DATAGRAMS: u16 = 16;
+/// The daemons, by the names of their files.
+const NAMES: [&str; 2] = ["paniq-server", "paniq-client"];
 const READY_LIMIT: Duration = Duration::from_secs(10);
 const READY_POLL: Duration = Duration::from_millis(5);
 const SETTLE: Duration = Duration::from_secs(2);
@@ -39,13 +44,16 @@ struct Pair {
     server: Guarded,
     /// The client's SOCKS listeners.
     socks: Vec<SocketAddr>,
+    /// Where to look when something fails.
+    logs: String,
 }
 
 impl Pair {
     /// Starts both, with so many tunnels that are not dialled yet.
     fn start(program: &Path, scratch: &Path, tunnels: u16) -> Result<Self> {
         let port = free_port()?;
-        let [server_profile, client_profile] = profiles(program, scratch, port)?;
+        let [server_profile, client_profile] = profiles(program, scratch, port, tunnels)?;
+        let [server_name, client_name] = NAMES;
         let inbound = json!({
             "type": "paniq", "listen": "127.0.0.1", "listen_port": port,
             "profile_path": server_profile, "allow_private": true,
@@ -53,7 +61,7 @@ impl Pair {
         let server = start(
             program,
             scratch,
-            "paniq-server",
+            server_name,
             &quiet(&json!([inbound]), &json!([]), &json!([])),
         )?;
         let mut socks = Vec::new();
@@ -71,11 +79,12 @@ impl Pair {
             rules.push(json!({"inbound": inbound, "action": "route", "outbound": outbound}));
         }
         let config = quiet(&json!(inbounds), &json!(outbounds), &json!(rules));
-        let client = start(program, scratch, "paniq-client", &config)?;
+        let client = start(program, scratch, client_name, &config)?;
         let pair = Self {
             client,
             server,
             socks,
+            logs: NAMES.map(|name| log_path(scratch, name)).join(" and "),
         };
         pair.wait()?;
         Ok(pair)
@@ -86,7 +95,11 @@ impl Pair {
         for address in &self.socks {
             while TcpStream::connect(address).is_err() {
                 if Instant::now() >= deadline {
-                    bail!("the client's daemon did not listen within {READY_LIMIT:?}");
+                    bail!(
+                        "the client's daemon did not listen on {address} within {READY_LIMIT:?}: \
+                         see {}",
+                        self.logs
+                    );
                 }
                 thread::sleep(READY_POLL);
             }
@@ -117,26 +130,50 @@ fn quiet(inbounds: &Value, outbounds: &Value, rules: &Value) -> Value {
     })
 }
 
-fn profiles(program: &Path, scratch: &Path, port: u16) -> Result<[String; 2]> {
-    let files = ["paniq-server-profile.json", "paniq-client-profile.json"]
-        .map(|name| scratch.join(name).display().to_string());
+/// A server's profile and a client's. Where there are many tunnels, the server's lets them all
+/// begin at once: its own limit is for the few that a host has.
+fn profiles(program: &Path, scratch: &Path, port: u16, tunnels: u16) -> Result<[String; 2]> {
+    let files = NAMES.map(|name| scratch.join(format!("{name}-profile.json")));
     let [server, client] = &files;
-    let mut command = Command::new(program);
-    command.args(["paniq", "create-profile", "--proxy-addr"]);
-    command.arg(format!("127.0.0.1:{port}"));
-    command.args(["--out", server, "--client-out", client]);
     for file in &files {
         // It does not overwrite keys.
         let _absent = fs::remove_file(file);
     }
-    guard::output(&mut command, ASK_LIMIT)?;
-    Ok(files)
+    let said = scratch.join("paniq-create-profile.log");
+    let mut command = Command::new(program);
+    command.args(["paniq", "create-profile", "--proxy-addr"]);
+    command.arg(format!("127.0.0.1:{port}"));
+    command.arg("--out").arg(server);
+    command.arg("--client-out").arg(client);
+    // It names the files that it writes.
+    command.stderr(File::create(&said)?);
+    guard::output(&mut command, ASK_LIMIT)
+        .with_context(|| format!("make profiles: see {}", said.display()))?;
+    if tunnels > 1 {
+        raise_limit(server, u32::from(tunnels) * u32::from(PREAMBLE_DATAGRAMS))
+            .with_context(|| format!("raise the limit of {}", server.display()))?;
+    }
+    Ok(files.map(|file| file.display().to_string()))
+}
+
+/// Lets a host send so many datagrams of preambles at once.
+fn raise_limit(profile: &Path, burst: u32) -> Result<()> {
+    let mut edited: Value = serde_json::from_slice(&fs::read(profile)?)?;
+    let limit = edited.pointer_mut("/obfuscation/rate_limit_burst");
+    *limit.context("no obfuscation.rate_limit_burst")? = burst.into();
+    fs::write(profile, serde_json::to_vec(&edited)?)?;
+    Ok(())
+}
+
+fn log_path(scratch: &Path, name: &str) -> String {
+    let path = scratch.join(format!("{name}.log"));
+    path.display().to_string()
 }
 
 fn start(program: &Path, scratch: &Path, name: &str, config: &Value) -> Result<Guarded> {
     let path = scratch.join(format!("{name}.json"));
     fs::write(&path, serde_json::to_vec(config)?)?;
-    let log = File::create(scratch.join(format!("{name}.log")))?;
+    let log = File::create(log_path(scratch, name))?;
     let mut command = Command::new(program);
     command.args(["run", "-c"]).arg(&path);
     command
@@ -146,13 +183,17 @@ fn start(program: &Path, scratch: &Path, name: &str, config: &Value) -> Result<G
     Guarded::spawn(&mut command).with_context(|| format!("start {}", program.display()))
 }
 
-/// All figures of two daemons.
-pub(super) fn rows(rounds: u32, length: Duration) -> Result<Vec<Row>> {
+/// The figures of two daemons.
+pub(super) fn rows(args: &Paniq) -> Result<Vec<Row>> {
     let folders = Folders::find()?;
-    let subjects = sansbox(&folders, None)?;
+    let subjects = sansbox(&folders, args.sansbox.as_deref())?;
     let program = &subjects.first().context("no sansbox")?.program;
-    let mut rows = loads(program, &folders.scratch, rounds, length)?;
-    rows.push(memory(program, &folders.scratch, rounds)?);
+    let (scratch, rounds) = (&folders.scratch, args.rounds);
+    let mut rows = match args.idle {
+        true => Vec::new(),
+        false => loads(program, scratch, rounds, Duration::from_secs(args.seconds))?,
+    };
+    rows.push(memory(program, scratch, rounds)?);
     Ok(rows)
 }
 
@@ -167,9 +208,9 @@ fn loads(program: &Path, scratch: &Path, rounds: u32, length: Duration) -> Resul
             for ((_, pid), row) in pair.sides().into_iter().zip(&mut sides) {
                 let way = pair.way(0)?;
                 let target = Target { way, pid };
-                row.own.push(
-                    measure(load, target, length).with_context(|| format!("daemons, {load:?}"))?,
-                );
+                let value = measure(load, target, length)
+                    .with_context(|| format!("daemons, {load:?}: see {}", pair.logs))?;
+                row.own.push(value);
             }
         }
         rows.extend(
@@ -221,5 +262,7 @@ fn memory(program: &Path, scratch: &Path, rounds: u32) -> Result<Row> {
 /// One connection through a tunnel, which is up then and idle.
 fn use_once(pair: &Pair, nth: usize, target: std::net::SocketAddrV4) -> Result<()> {
     let stream = pair.way(nth)?.connect(target);
-    stream.with_context(|| format!("tunnel {nth}")).map(drop)
+    stream
+        .with_context(|| format!("connect through tunnel {nth}: see {}", pair.logs))
+        .map(drop)
 }

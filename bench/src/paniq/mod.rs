@@ -15,7 +15,6 @@ mod wire;
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -86,15 +85,15 @@ pub(crate) fn run(args: &Paniq) -> Result<()> {
         eprintln!("this is a debug build: its figures mean nothing (use --release)");
     }
     let began = Moment::now()?;
-    let mut rows = in_memory(args.rounds)?;
-    if !args.memory {
+    let mut rows = Vec::new();
+    if !args.idle {
+        rows.extend(in_memory(args.rounds)?);
+    }
+    if !args.memory && !args.idle {
         rows.extend(over_sockets(args)?);
     }
     if !args.memory {
-        rows.extend(daemons::rows(
-            args.rounds,
-            Duration::from_secs(args.seconds),
-        )?);
+        rows.extend(daemons::rows(args)?);
     }
     let mut text = Vec::new();
     tell(args, &rows, &began, &mut text)?;

@@ -8,14 +8,19 @@ use std::collections::VecDeque;
 /// Bytes of a chunk.
 const CHUNK: usize = 16 * 1024;
 
-/// Chunks that are kept to be used again.
-const KEPT_MAX: usize = 64;
+/// Chunks that are kept to be used again: as many as the windows of one fast tunnel hold twice.
+const KEPT_MAX: usize = 1024;
+
+/// Of so many chunks that are used one is given back if there is another one to be used next.
+const TRIM_EVERY: u8 = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
     current: Option<BytesMut>,
     /// Full ones, the oldest first.
     full: VecDeque<BytesMut>,
+    /// Chunks used since one was given back.
+    untrimmed: u8,
 }
 
 impl Arena {
@@ -53,6 +58,7 @@ impl Arena {
         if let Some(mut oldest) = self.full.pop_front() {
             if oldest.try_reclaim(CHUNK) {
                 self.current = Some(oldest);
+                self.trim();
                 return;
             }
             if self.full.len() < KEPT_MAX {
@@ -60,6 +66,18 @@ impl Arena {
             }
         }
         self.current = Some(BytesMut::with_capacity(CHUNK));
+    }
+
+    /// After a time with much on its way there may be more than is needed now.
+    fn trim(&mut self) {
+        self.untrimmed += 1;
+        if self.untrimmed >= TRIM_EVERY {
+            self.untrimmed = 0;
+            let next = self.full.front_mut();
+            if next.is_some_and(|next| next.try_reclaim(CHUNK)) {
+                self.full.pop_front();
+            }
+        }
     }
 }
 
@@ -95,13 +113,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_needed_any_more_is_given_back() {
+        let (mut arena, mut out) = (Arena::default(), Pipe::new(usize::MAX));
+        for _ in 0..100 {
+            gather(&mut arena, &[7; CHUNK], &mut out);
+        }
+        out.skip(usize::MAX);
+        let kept = arena.full.len();
+        for _ in 0..10 * usize::from(TRIM_EVERY) {
+            gather(&mut arena, &[7; CHUNK], &mut out);
+            out.skip(usize::MAX);
+        }
+        assert!(kept > 90 && arena.full.len() == kept - 10);
+    }
+
+    #[test]
     fn what_is_not_taken_stays_as_it_is_and_little_is_kept_beside_it() {
         let (mut arena, mut out) = (Arena::default(), Pipe::new(usize::MAX));
-        for n in 0..200_u8 {
+        let chunks = || (0..=255).cycle().take(KEPT_MAX * 3 / 2);
+        for n in chunks() {
             gather(&mut arena, &[n; CHUNK], &mut out);
         }
         assert!(arena.full.len() <= KEPT_MAX);
-        for n in 0..200_u8 {
+        for n in chunks() {
             assert_eq!(out.front(CHUNK).unwrap(), [n; CHUNK]);
             out.skip(CHUNK);
         }

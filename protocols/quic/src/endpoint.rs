@@ -25,6 +25,7 @@ use core::{
     net::{IpAddr, SocketAddr},
 };
 use quinn_proto as quic;
+use rustc_hash::FxHashMap;
 use sansbox_core::{End, Instant, Pipe, Progress};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
@@ -41,7 +42,7 @@ struct Connection {
     handle: quic::ConnectionHandle,
     /// Where its peer was when it began.
     host: IpAddr,
-    streams: BTreeMap<quic::StreamId, Stream>,
+    streams: FxHashMap<quic::StreamId, Stream>,
     /// When its timer fires, as `timers` knows it.
     armed: Option<Instant>,
     /// It stands in `to_send`.
@@ -60,7 +61,9 @@ pub struct Endpoint {
     client: Option<quic::ClientConfig>,
     /// Boxed: they are large, and a node of the tree has room for many.
     connections: BTreeMap<ConnectionId, Box<Connection>>,
-    by_handle: BTreeMap<usize, ConnectionId>,
+    /// By quinn-proto's handles, which are small numbers; of one that is not used (any more), it may
+    /// be any that is gone.
+    by_handle: Vec<ConnectionId>,
     /// Connections that may have something to send.
     to_send: VecDeque<ConnectionId>,
     timers: BTreeSet<(Instant, ConnectionId)>,
@@ -128,7 +131,7 @@ impl Endpoint {
             quic,
             client,
             connections: BTreeMap::new(),
-            by_handle: BTreeMap::new(),
+            by_handle: Vec::new(),
             to_send: VecDeque::new(),
             timers: BTreeSet::new(),
             responses: VecDeque::new(),
@@ -183,7 +186,7 @@ impl Endpoint {
             .handle(to_std(now), from, None, ecn, data, &mut response);
         match event? {
             quic::DatagramEvent::ConnectionEvent(handle, event) => {
-                let id = *self.by_handle.get(&handle.0)?;
+                let id = *self.by_handle.get(handle.0)?;
                 if let Some(connection) = self.connections.get_mut(&id) {
                     connection.quic.handle_event(event);
                 }
@@ -247,14 +250,19 @@ impl Endpoint {
     fn add(&mut self, handle: quic::ConnectionHandle, quic: quic::Connection) -> ConnectionId {
         let id = ConnectionId(self.connections_made);
         self.connections_made += 1;
-        self.by_handle.insert(handle.0, id);
+        if self.by_handle.len() <= handle.0 {
+            self.by_handle.resize(handle.0 + 1, id);
+        }
+        if let Some(of_handle) = self.by_handle.get_mut(handle.0) {
+            *of_handle = id;
+        }
         let host = quic.remote_address().ip();
         *self.hosts.entry(host).or_default() += 1;
         let connection = Connection {
             quic,
             handle,
             host,
-            streams: BTreeMap::new(),
+            streams: FxHashMap::default(),
             armed: None,
             is_queued: false,
             is_lost: false,
@@ -267,6 +275,27 @@ impl Endpoint {
 
     /// Opens a stream; `None` when the connection is gone or the peer allows no more now.
     pub fn open(&mut self, now: Instant, connection: ConnectionId) -> Option<StreamId> {
+        self.open_stream(now, connection, Stream::default())
+    }
+
+    /// As [`Endpoint::open`], with [a label](Endpoint::set_label).
+    pub fn open_labelled(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        label: u64,
+    ) -> Option<StreamId> {
+        let mut stream = Stream::default();
+        stream.set_label(label);
+        self.open_stream(now, connection, stream)
+    }
+
+    fn open_stream(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        stream: Stream,
+    ) -> Option<StreamId> {
         let entry = self.connections.get_mut(&connection)?;
         if entry.is_lost {
             return None;
@@ -275,7 +304,7 @@ impl Endpoint {
             let _turn = self.sources.enter(now);
             entry.quic.streams().open(quic::Dir::Bi)?
         };
-        entry.streams.insert(id, Stream::default());
+        entry.streams.insert(id, stream);
         Some(StreamId { connection, id })
     }
 
@@ -454,11 +483,13 @@ impl Endpoint {
     /// When [`Endpoint::handle_timeout`] is to be called. Valid once everything was transmitted.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _)| *at)
+        let first = self.timers.first().map(|(at, _)| *at);
+        [first, self.sources.cools_at()].into_iter().flatten().min()
     }
 
     /// Handles every deadline at or before `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.sources.cool(now);
         let is_due = self.timers.first().is_some_and(|(at, _)| *at <= now);
         if is_due && !core::mem::take(&mut self.was_read) {
             self.arena.clear();
@@ -511,7 +542,6 @@ impl Endpoint {
             self.to_send.push_back(id);
         }
         if is_drained {
-            self.by_handle.remove(&connection.handle.0);
             if let Some(at) = connection.armed {
                 self.timers.remove(&(at, id));
             }
@@ -525,6 +555,9 @@ impl Endpoint {
             self.events.push_back(Event::Forgotten(id, peer));
             if let Some(connection) = self.connections.remove(&id) {
                 self.untune(&connection);
+                // Its keys are forgotten with it.
+                let _turn = self.sources.enter(now);
+                drop(connection);
             }
         }
     }

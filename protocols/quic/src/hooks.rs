@@ -24,7 +24,7 @@ pub use crate::session::NoInitialSuite;
 pub use time::{base, from_std, to_std};
 
 use crate::{
-    Parameters,
+    Parameters, cold,
     identity::{AnyCertificate, Identity, Pin},
     session::{self, initial_suite},
     turn::{self, Loan, Turn, fill},
@@ -149,6 +149,17 @@ impl Sources {
     /// When another owner's turn has not ended.
     pub fn enter(&self, now: Instant) -> Turn {
         self.loan.enter(now)
+    }
+
+    /// Forgets what is expanded of keys that were not used for a while: to be called where a turn
+    /// could begin.
+    pub(crate) fn cool(&self, now: Instant) {
+        self.loan.cool(now);
+    }
+
+    /// When that is to be done, if it is worth a timer.
+    pub(crate) fn cools_at(&self) -> Option<Instant> {
+        self.loan.cools_at()
     }
 
     /// Secrets of TLS sessions since the last call: one line each in the format that
@@ -370,6 +381,7 @@ impl Sources {
 
     fn provider(&self, groups: &[&'static dyn SupportedKxGroup]) -> Arc<CryptoProvider> {
         let mut provider = rustls::crypto::ring::default_provider();
+        provider.cipher_suites = cold::suites();
         if self.hooks.has(Hook::SecureRandom) {
             provider.secure_random = &Random;
         }

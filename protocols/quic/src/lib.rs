@@ -8,11 +8,13 @@
 //! | [`endpoint`] | connections and their streams, without a socket |
 //! | [`groups`] | key exchange groups |
 //! | [`parameters`] | transport parameters that are sent otherwise |
+//! | `cold` | keys of packets, expanded while they are used |
 //! | `phases` | packet keys of the phases to come |
 //! | `session` | TLS that is given up after the handshake |
 //! | `arena` | memory for what comes over streams |
 //! | `turn` | whose time and randomness the libraries are using now |
 mod arena;
+mod cold;
 pub mod endpoint;
 pub mod groups;
 pub mod hooks;

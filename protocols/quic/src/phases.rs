@@ -1,86 +1,40 @@
 //! Packet keys of the phases to come (RFC 9001 section 6).
-use bytes::BytesMut;
-use quinn_proto::crypto::{self, CryptoError, KeyPair};
-use rustls::quic::{PacketKey, Secrets};
-use std::sync::{Arc, OnceLock};
+use crate::{cold::Chain, turn};
+use quinn_proto::crypto::{self, KeyPair};
+use rustls::quic::Secrets;
+use std::sync::Arc;
 
 /// From what the keys of the next phase are made.
 pub(crate) struct Phases {
-    secrets: Arc<Secrets>,
-    /// Their keys were given out: the next are the phase's behind.
-    is_given: bool,
+    secrets: Secrets,
+    /// Who keeps the keys, where it is known from what they are made.
+    chain: Option<Arc<Chain>>,
+    /// The first phase is 0.
+    next: u32,
 }
 
 impl Phases {
-    pub(crate) fn new(secrets: Secrets) -> Self {
-        let secrets = Arc::new(secrets);
+    pub(crate) const fn new(chain: Option<Arc<Chain>>, secrets: Secrets) -> Self {
         Self {
             secrets,
-            is_given: false,
+            chain,
+            next: 1,
         }
     }
 
-    /// The keys of the next phase, which are kept until the peer or this side begins it. What opens
-    /// packets is there at once, or the time that they take tells of their key phase (RFC 9001
-    /// section 9.5). What seals them need not be, and is as large as it is seldom used.
+    /// The keys of the next phase, which are kept until the peer or this side begins it.
     pub(crate) fn next_keys(&mut self) -> KeyPair<Box<dyn crypto::PacketKey>> {
-        if self.is_given {
-            let mut secrets = Secrets::clone(&self.secrets);
-            let _ = secrets.next_packet_keys();
-            self.secrets = Arc::new(secrets);
-        }
-        self.is_given = true;
-        let keys = Secrets::clone(&self.secrets).next_packet_keys();
-        let local = SealKey {
-            confidentiality_limit: keys.local.confidentiality_limit(),
-            secrets: Arc::clone(&self.secrets),
-            key: OnceLock::new(),
-        };
-        KeyPair {
-            local: Box::new(local),
+        let secrets = &mut self.secrets;
+        let (keys, made) = turn::recording(|| secrets.next_packet_keys());
+        let phase = self.next;
+        self.next += 1;
+        let (local, remote) = (&*keys.local, &*keys.remote);
+        let chain = self.chain.as_ref();
+        let cold = chain.and_then(|chain| chain.add(phase, local, remote, &made));
+        cold.unwrap_or_else(|| KeyPair {
+            local: Box::new(keys.local),
             remote: Box::new(keys.remote),
-        }
-    }
-}
-
-/// A key that is made when it is used first.
-struct SealKey {
-    confidentiality_limit: u64,
-    secrets: Arc<Secrets>,
-    key: OnceLock<Box<dyn PacketKey>>,
-}
-
-impl SealKey {
-    fn key(&self) -> &impl crypto::PacketKey {
-        let make = || Secrets::clone(&self.secrets).next_packet_keys().local;
-        self.key.get_or_init(make)
-    }
-}
-
-impl crypto::PacketKey for SealKey {
-    fn encrypt(&self, packet: u64, buf: &mut [u8], header_len: usize) {
-        self.key().encrypt(packet, buf, header_len);
-    }
-
-    fn decrypt(
-        &self,
-        packet: u64,
-        header: &[u8],
-        payload: &mut BytesMut,
-    ) -> Result<(), CryptoError> {
-        self.key().decrypt(packet, header, payload)
-    }
-
-    fn tag_len(&self) -> usize {
-        self.key().tag_len()
-    }
-
-    fn confidentiality_limit(&self) -> u64 {
-        self.confidentiality_limit
-    }
-
-    fn integrity_limit(&self) -> u64 {
-        self.key().integrity_limit()
+        })
     }
 }
 
@@ -88,7 +42,8 @@ impl crypto::PacketKey for SealKey {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
     use super::*;
-    use crate::{Identity, Sources, groups};
+    use crate::{Identity, Sources, Turn, groups};
+    use bytes::BytesMut;
     use core::time::Duration;
     use rustls::quic::{ClientConnection, Connection, KeyChange, ServerConnection, Version};
     use sansbox_core::{Instant, Seed};
@@ -96,13 +51,13 @@ mod tests {
     const NOW: Duration = Duration::from_secs(1_750_000_000);
 
     /// What both ends of a handshake have for the phases behind the first.
-    fn pair() -> [Phases; 2] {
+    fn pair() -> ([Phases; 2], Turn) {
         let sources = Sources::new(Seed::from_u64(1), NOW, false);
         let identity = Identity::self_signed(&Seed::from_u64(2), NOW).unwrap();
         let client = sources.client_tls_pinned(None, &[&groups::X25519]).unwrap();
         let server = sources.server_tls_of(&identity, &[&groups::X25519]);
         let (client, server) = (Arc::new(client), Arc::new(server.unwrap()));
-        let _turn = sources.enter(Instant::ZERO);
+        let turn = sources.enter(Instant::ZERO);
         let name = "a.example".try_into().unwrap();
         let client = ClientConnection::new(client, Version::V1, name, Vec::new()).unwrap();
         let server = ServerConnection::new(server, Version::V1, Vec::new()).unwrap();
@@ -112,11 +67,12 @@ mod tests {
             for from in [0, 1] {
                 loop {
                     let mut octets = Vec::new();
-                    let change = ends[from].write_hs(&mut octets);
+                    let (change, made) = turn::recording(|| ends[from].write_hs(&mut octets));
                     ends[1 - from].read_hs(&octets).unwrap();
                     match change {
-                        Some(KeyChange::OneRtt { next, .. }) => {
-                            phases[from] = Some(Phases::new(next));
+                        Some(KeyChange::OneRtt { keys, next }) => {
+                            let (chain, _) = Chain::begin(&keys, &made).unwrap();
+                            phases[from] = Some(Phases::new(Some(chain), next));
                         }
                         Some(KeyChange::Handshake { .. }) => {}
                         None => break,
@@ -124,13 +80,13 @@ mod tests {
                 }
             }
         }
-        phases.map(Option::unwrap)
+        (phases.map(Option::unwrap), turn)
     }
 
     #[test]
     fn each_phase_has_keys_that_fit_and_no_others() {
         const HEADER: &[u8] = b"header";
-        let [mut client, mut server] = pair();
+        let ([mut client, mut server], _turn) = pair();
         let keys: Vec<_> = (0..4)
             .map(|_| [client.next_keys(), server.next_keys()])
             .collect();

@@ -1,7 +1,7 @@
 //! TLS of a connection: as quinn-proto's own, but it can say other transport parameters, and a
 //! server's is given up when the handshake is over, for all that its handshake holds would stay for
 //! the life of the connection.
-use crate::{parameters::Parameters, phases::Phases};
+use crate::{cold::Chain, parameters::Parameters, phases::Phases, turn};
 use core::fmt;
 use quinn_proto::{
     ConnectError, ConnectionId, Side, TransportError, TransportErrorCode,
@@ -18,6 +18,15 @@ use std::{any::Any, io, sync::Arc};
 
 /// The one version of QUIC that [`Version::V1`] is.
 const VERSION: u32 = 1;
+
+/// Connection ids that a server gives to a client at a time, which may want more. It moves to
+/// another path with the second one; one that must not has no use for others.
+const CLIENT_IDS: Parameters = Parameters {
+    max_ack_delay: None,
+    active_connection_id_limit: Some(2),
+    stream_data: None,
+    disables_migration: false,
+};
 
 /// How connections begin: `rustls`' configuration, and what is said otherwise than by default.
 pub(crate) struct Config<C> {
@@ -87,31 +96,43 @@ impl crypto::ServerConfig for Config<rustls::ServerConfig> {
 
 struct Session {
     /// `None` when a server's handshake is over.
-    tls: Option<Box<Connection>>,
+    tls: Option<Box<Tls>>,
     next: Option<Phases>,
+}
+
+struct Tls {
+    connection: Connection,
     initial: Suite,
 }
 
 impl Session {
-    fn boxed(tls: Connection, initial: Suite) -> Box<dyn crypto::Session> {
+    fn boxed(connection: Connection, initial: Suite) -> Box<dyn crypto::Session> {
         Box::new(Self {
-            tls: Some(Box::new(tls)),
+            tls: Some(Box::new(Tls {
+                connection,
+                initial,
+            })),
             next: None,
-            initial,
         })
+    }
+
+    fn tls(&self) -> Option<&Connection> {
+        self.tls.as_ref().map(|tls| &tls.connection)
     }
 
     /// Is this the end of a server's handshake? Its last flight is written, and it waits for
     /// nothing: a client has nothing to say behind its Finished.
     fn is_over(&self) -> bool {
-        let tls = self.tls.as_deref();
+        let tls = self.tls();
         tls.is_some_and(|tls| matches!(tls, Connection::Server(_)) && !tls.is_handshaking())
     }
 }
 
 impl crypto::Session for Session {
     fn initial_keys(&self, id: &ConnectionId, side: Side) -> crypto::Keys {
-        initial_keys(self.initial, id, side)
+        let tls = self.tls.as_ref();
+        let tls = tls.expect("nobody sends Initial packets after the handshake");
+        initial_keys(tls.initial, id, side)
     }
 
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
@@ -131,11 +152,14 @@ impl crypto::Session for Session {
     }
 
     fn is_handshaking(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+        self.tls().is_some_and(|tls| tls.is_handshaking())
     }
 
     fn read_handshake(&mut self, octets: &[u8]) -> Result<bool, TransportError> {
-        let Some(tls) = &mut self.tls else {
+        let Some(Tls {
+            connection: tls, ..
+        }) = self.tls.as_deref_mut()
+        else {
             return Err(failure(
                 AlertDescription::UnexpectedMessage,
                 "a handshake message after the handshake",
@@ -151,7 +175,7 @@ impl crypto::Session for Session {
     }
 
     fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
-        let Some(tls) = self.tls.as_deref() else {
+        let Some(tls) = self.tls() else {
             return Ok(None);
         };
         let side = match tls {
@@ -161,21 +185,30 @@ impl crypto::Session for Session {
         let Some(encoded) = tls.quic_transport_parameters() else {
             return Ok(None);
         };
-        let parameters = TransportParameters::read(side, &mut io::Cursor::new(encoded))?;
-        Ok(Some(parameters))
+        let read = |encoded: &[u8]| TransportParameters::read(side, &mut io::Cursor::new(encoded));
+        let parameters = read(encoded)?;
+        Ok(Some(match side {
+            Side::Client => parameters,
+            Side::Server => read(&CLIENT_IDS.apply(encoded.to_vec()))?,
+        }))
     }
 
     fn write_handshake(&mut self, out: &mut Vec<u8>) -> Option<crypto::Keys> {
         let before = out.len();
-        let change = self.tls.as_mut()?.write_hs(out);
+        let tls = &mut self.tls.as_mut()?.connection;
+        let (change, made) = turn::recording(|| tls.write_hs(out));
         if change.is_none() && out.len() == before && self.is_over() {
             self.tls = None;
         }
         match change? {
             KeyChange::Handshake { keys } => Some(boxed(keys)),
             KeyChange::OneRtt { keys, next } => {
-                self.next = Some(Phases::new(next));
-                Some(boxed(keys))
+                let (chain, keys) = match Chain::begin(&keys, &made) {
+                    Some((chain, keys)) => (Some(chain), keys),
+                    None => (None, boxed(keys)),
+                };
+                self.next = Some(Phases::new(chain, next));
+                Some(keys)
             }
         }
     }
@@ -195,7 +228,7 @@ impl crypto::Session for Session {
         label: &[u8],
         context: &[u8],
     ) -> Result<(), ExportKeyingMaterialError> {
-        let tls = self.tls.as_ref().ok_or(ExportKeyingMaterialError)?;
+        let tls = self.tls().ok_or(ExportKeyingMaterialError)?;
         tls.export_keying_material(out, label, Some(context))
             .map(|_| ())
             .map_err(|_| ExportKeyingMaterialError)

@@ -1,6 +1,11 @@
 //! Whose turn it is. Libraries that take randomness and time through values without an owner get
 //! them here: from the owner who is entered, and from nobody when none is.
-use core::{cell::RefCell, fmt, time::Duration};
+use crate::cold::{Hot, Made};
+use core::{
+    cell::{Cell, RefCell},
+    fmt,
+    time::Duration,
+};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use sansbox_core::{Instant, Seed};
@@ -13,10 +18,14 @@ struct Lent {
     epoch: Duration,
     /// Secrets of new sessions, where they are kept.
     keylog: Option<Vec<String>>,
+    /// What is expanded of keys.
+    hot: Hot,
+    /// From what keys were made, where it is recorded now.
+    made: Option<Vec<Made>>,
 }
 
 thread_local! {
-    static ENTERED: RefCell<Option<Rc<RefCell<Lent>>>> = const { RefCell::new(None) };
+    static ENTERED: Cell<Option<Rc<RefCell<Lent>>>> = const { Cell::new(None) };
 }
 
 /// What an owner lends while it is entered.
@@ -35,16 +44,28 @@ impl Loan {
             now: Instant::ZERO,
             epoch,
             keylog: keeps_secrets.then(Vec::new),
+            hot: Hot::default(),
+            made: None,
         })))
     }
 
     pub(crate) fn enter(&self, now: Instant) -> Turn {
         self.0.borrow_mut().now = now;
         ENTERED.with(|entered| {
-            let before = entered.borrow_mut().replace(Rc::clone(&self.0));
+            let before = entered.replace(Some(Rc::clone(&self.0)));
             assert!(before.is_none(), "one owner at a time");
         });
         Turn(())
+    }
+
+    /// Forgets what is expanded of keys that were not used for a while.
+    pub(crate) fn cool(&self, now: Instant) {
+        self.0.borrow_mut().hot.cool(now);
+    }
+
+    /// When that is to be done.
+    pub(crate) fn cools_at(&self) -> Option<Instant> {
+        self.0.borrow().hot.cools_at()
     }
 
     pub(crate) fn take_secrets(&self) -> Vec<String> {
@@ -63,8 +84,18 @@ pub struct Turn(());
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        ENTERED.with(|entered| *entered.borrow_mut() = None);
+        drop(ENTERED.take());
     }
+}
+
+/// Looks at what is lent. Nobody is entered meanwhile.
+fn look<T>(what: impl FnOnce(Option<&RefCell<Lent>>) -> T) -> T {
+    ENTERED.with(|entered| {
+        let lent = entered.take();
+        let result = what(lent.as_deref());
+        entered.set(lent);
+        result
+    })
 }
 
 /// Uses what the entered owner lends.
@@ -72,11 +103,7 @@ impl Drop for Turn {
 /// # Panics
 /// When no owner is entered: whoever asks would get numbers that belong to nobody.
 fn lent<T>(what: impl FnOnce(&mut Lent) -> T) -> T {
-    ENTERED.with(|entered| {
-        let entered = entered.borrow();
-        let lent = entered.as_ref().expect("an owner is entered");
-        what(&mut lent.borrow_mut())
-    })
+    look(|lent| what(&mut lent.expect("an owner is entered").borrow_mut()))
 }
 
 /// Random bytes of the entered owner.
@@ -97,6 +124,39 @@ pub(crate) fn keeps_secrets() -> bool {
 /// Keeps a secret of the entered owner.
 pub(crate) fn keep_secret(line: String) {
     lent(|lent| lent.keylog.get_or_insert_default().push(line));
+}
+
+/// The name of a new chain of keys.
+pub(crate) fn next_chain() -> u64 {
+    lent(|lent| lent.hot.next_chain())
+}
+
+/// Uses what is expanded of keys, which the entered owner has; nobody has it when none is entered.
+pub(crate) fn hot<T>(what: impl FnOnce(Instant, Option<&mut Hot>) -> T) -> T {
+    look(|lent| match lent {
+        Some(lent) => {
+            let lent = &mut *lent.borrow_mut();
+            what(lent.now, Some(&mut lent.hot))
+        }
+        None => what(Instant::ZERO, None),
+    })
+}
+
+/// Does `what`, and tells from what keys were made in it.
+pub(crate) fn recording<T>(what: impl FnOnce() -> T) -> (T, Vec<Made>) {
+    lent(|lent| lent.made = Some(Vec::new()));
+    let result = what();
+    (result, lent(|lent| lent.made.take()).unwrap_or_default())
+}
+
+/// Is it recorded from what keys are made?
+pub(crate) fn records() -> bool {
+    look(|lent| lent.is_some_and(|lent| lent.borrow().made.is_some()))
+}
+
+/// Records from what a key was made.
+pub(crate) fn keep_made(made: Made) {
+    lent(|lent| lent.made.get_or_insert_default().push(made));
 }
 
 #[cfg(test)]

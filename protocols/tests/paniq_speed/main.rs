@@ -4,6 +4,7 @@
     clippy::indexing_slicing,
     reason = "a failed test may panic"
 )]
+mod floor;
 mod idle;
 mod net;
 #[path = "../paniq_tunnel/profile.rs"]

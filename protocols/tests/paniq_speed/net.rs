@@ -33,7 +33,15 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    fn arrival(&mut self, now: Instant, len: usize) -> Instant {
+    pub(crate) const fn new(latency: Duration, octet_nanos: u64) -> Self {
+        Self {
+            latency,
+            octet_nanos,
+            free_at: Instant::ZERO,
+        }
+    }
+
+    pub(crate) fn arrival(&mut self, now: Instant, len: usize) -> Instant {
         let begin = self.free_at.max(now);
         self.free_at = begin + Duration::from_nanos(self.octet_nanos * len as u64);
         self.free_at + self.latency
@@ -119,11 +127,7 @@ pub(crate) struct Net {
 impl Net {
     pub(crate) fn new(profile: Profile, latency: Duration, octet_nanos: u64) -> Self {
         let now = Instant::ZERO;
-        let line = Line {
-            latency,
-            octet_nanos,
-            free_at: now,
-        };
+        let line = Line::new(latency, octet_nanos);
         Self {
             now,
             server: new_server(now, &profile),

@@ -2,7 +2,8 @@
 use super::{Connection, ConnectionId, Event, StreamId};
 use crate::streams::Stream;
 use quinn_proto as quic;
-use std::collections::{BTreeMap, VecDeque};
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 
 /// By how much more streams a peer may have when it has half of those that it may have.
 const STREAMS_GROWTH: u64 = 4;
@@ -19,19 +20,21 @@ impl Connection {
         }
     }
 
-    /// Forgets a stream, and with the last one their table: an emptied tree keeps a node.
+    /// Forgets a stream, and with the last one their table: an emptied one keeps its memory.
     pub(super) fn forget(&mut self, stream: quic::StreamId) -> Option<Stream> {
         let state = self.streams.remove(&stream);
         if self.streams.is_empty() {
-            self.streams = BTreeMap::new();
+            self.streams = FxHashMap::default();
         }
         state
     }
 
     /// The connection is lost: those with a label are told of it.
     pub(super) fn lose_streams(&mut self, events: &mut VecDeque<Event>) {
-        let streams = core::mem::take(&mut self.streams).into_values();
-        let labels = streams.filter_map(|state| state.label());
+        let streams = core::mem::take(&mut self.streams).into_iter();
+        let mut streams: Vec<_> = streams.collect();
+        streams.sort_unstable_by_key(|(id, _)| *id);
+        let labels = streams.iter().filter_map(|(_, state)| state.label());
         events.extend(labels.map(Event::LabelReady));
     }
 

@@ -9,6 +9,25 @@ const EARLY_MAX: usize = 1024;
 /// Octets that most messages are shorter than.
 const MESSAGE_LEN: usize = 64;
 
+/// Empty pipes that every stream uses for its message: cheaper than new ones.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    received: Pipe,
+    /// With room for nothing.
+    nothing: Pipe,
+    to_send: Pipe,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            received: Pipe::new(EARLY_MAX),
+            nothing: Pipe::new(0),
+            to_send: Pipe::new(EARLY_MAX),
+        }
+    }
+}
+
 /// A stream of QUIC, what came over it and was not given to the owner yet, and what this side puts
 /// in front of the owner's octets.
 #[derive(Debug)]
@@ -46,28 +65,44 @@ impl Early {
     }
 
     /// Hands the message to QUIC.
-    pub(super) fn flush(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        self.hand_over(now, endpoint, &mut Pipe::new(0));
+    pub(super) fn flush(&mut self, now: Instant, endpoint: &mut Endpoint, scratch: &mut Scratch) {
+        self.hand_over(now, endpoint, &mut scratch.nothing, &mut scratch.to_send);
+        if scratch.nothing.end() != End::Open {
+            scratch.nothing = Pipe::new(0);
+        }
     }
 
     /// Hands the message to QUIC, and takes nothing more.
-    pub(super) fn refuse_more(&mut self, now: Instant, endpoint: &mut Endpoint) {
+    pub(super) fn refuse_more(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        scratch: &mut Scratch,
+    ) {
         let mut nothing = Pipe::new(0);
         let _ = nothing.reset();
         self.received = None;
-        self.hand_over(now, endpoint, &mut nothing);
+        self.hand_over(now, endpoint, &mut nothing, &mut scratch.to_send);
     }
 
     /// Gives QUIC all of the message at once, which keeps what there is no room for, and takes
     /// what came.
-    fn hand_over(&mut self, now: Instant, endpoint: &mut Endpoint, received: &mut Pipe) {
-        let mut to_send = Pipe::new(EARLY_MAX);
+    fn hand_over(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        received: &mut Pipe,
+        to_send: &mut Pipe,
+    ) {
         to_send.push(core::mem::take(&mut self.message));
         if self.is_finished {
             let _ = to_send.finish();
         }
-        let _ = endpoint.exchange(now, self.id, received, &mut to_send);
+        let _ = endpoint.exchange(now, self.id, received, to_send);
         self.is_stopped |= to_send.end() == End::Reset;
+        if to_send.end() != End::Open || !to_send.is_empty() {
+            *to_send = Pipe::new(EARLY_MAX);
+        }
     }
 
     /// Takes what came. `read` is given at most `len_max` octets of it and whether more may come,
@@ -76,19 +111,21 @@ impl Early {
         &mut self,
         now: Instant,
         endpoint: &mut Endpoint,
+        scratch: &mut Scratch,
         len_max: usize,
         read: impl FnOnce(&[u8], bool) -> (T, usize),
     ) -> T {
-        let mut received = match self.received.take() {
-            Some(received) => *received,
-            None => Pipe::new(EARLY_MAX),
-        };
-        self.hand_over(now, endpoint, &mut received);
+        let mut own = self.received.take();
+        let received = own.as_deref_mut().unwrap_or(&mut scratch.received);
+        self.hand_over(now, endpoint, received, &mut scratch.to_send);
         let may_come = received.end() == End::Open;
         let (said, used) = read(received.peek(len_max), may_come);
         received.skip(used);
         if !received.is_empty() || received.end() != End::Open {
-            self.received = Some(Box::new(received));
+            self.received = own.or_else(|| {
+                let fresh = Pipe::new(EARLY_MAX);
+                Some(Box::new(core::mem::replace(&mut scratch.received, fresh)))
+            });
         }
         said
     }

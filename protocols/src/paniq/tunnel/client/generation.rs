@@ -228,9 +228,7 @@ impl Generation {
 
     pub(super) fn open(&mut self, now: Instant, stream: Stream) -> Option<StreamId> {
         let (endpoint, connection) = self.quic.as_mut()?;
-        let id = endpoint.open(now, *connection)?;
-        endpoint.set_label(id, stream.0);
-        Some(id)
+        endpoint.open_labelled(now, *connection, stream.0)
     }
 
     pub(super) fn source_port_changed(&mut self, now: Instant, config: &ClientConfig) {

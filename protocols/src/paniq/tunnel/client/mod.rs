@@ -8,7 +8,10 @@ mod deadlines;
 mod generation;
 mod streams;
 
-use super::{Settings, early};
+use super::{
+    Settings,
+    early::{self, Scratch},
+};
 use crate::paniq::{
     Draws,
     preamble::{self, ClientError},
@@ -18,6 +21,7 @@ use crate::paniq::{
 use bytes::BytesMut;
 use deadlines::Deadlines;
 use generation::{Generation, Told};
+use rustc_hash::FxHashMap;
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed};
 use sansbox_quic::{Lost, Outgoing, Pin};
 use std::{
@@ -139,7 +143,8 @@ pub struct Client {
     draws: Draws,
     generations: BTreeMap<Path, Generation>,
     paths_made: u64,
-    streams: BTreeMap<Stream, Entry>,
+    streams: FxHashMap<Stream, Entry>,
+    scratch: Scratch,
     waiting: BTreeSet<Stream>,
     deadlines: Deadlines,
     streams_made: u64,
@@ -173,7 +178,8 @@ impl Client {
             config,
             generations: BTreeMap::new(),
             paths_made: 0,
-            streams: BTreeMap::new(),
+            streams: FxHashMap::default(),
+            scratch: Scratch::default(),
             waiting: BTreeSet::new(),
             deadlines: Deadlines::default(),
             streams_made: 0,

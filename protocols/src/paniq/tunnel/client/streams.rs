@@ -116,7 +116,7 @@ impl Client {
             Some(target) => Request::from(target).emit(out),
             None => DatagramsRequest.emit(out),
         }));
-        early.flush(now, generation.endpoint()?);
+        early.flush(now, generation.endpoint()?, &mut self.scratch);
         let deadline = now + self.config.dial_timeout + self.config.preamble.timeout;
         Some(State::Requested {
             path,
@@ -230,7 +230,7 @@ impl Client {
                 let Some(endpoint) = generation.endpoint() else {
                     return;
                 };
-                let said = early.listen(now, endpoint, Reply::LEN_MAX, read);
+                let said = early.listen(now, endpoint, &mut self.scratch, Reply::LEN_MAX, read);
                 if let Said::Refused(_) = said {
                     endpoint.abandon(now, early.id);
                 }
@@ -263,14 +263,17 @@ impl Client {
         }
     }
 
-    /// All streams that use a path, and what QUIC calls them there.
+    /// All streams that use a path, in their order, and what QUIC calls them there.
+    #[expect(clippy::disallowed_methods, reason = "they are sorted")]
     fn streams_of(&self, path: Path) -> Vec<(Stream, StreamId)> {
         let places = self.streams.iter();
         let places = places.filter_map(|(stream, entry)| Some((*stream, entry.state.place()?)));
-        places
+        let mut places: Vec<_> = places
             .filter(|(_, (of, _))| *of == path)
             .map(|(stream, (_, id))| (stream, id))
-            .collect()
+            .collect();
+        places.sort_unstable();
+        places
     }
 
     /// A tunnel is silent, and there is a new one: what had no answer is asked for again, once.

@@ -7,6 +7,7 @@ mod streams;
 use super::{
     HANDSHAKE_TIMEOUT, Settings, SettingsError,
     batch::{Batch, Lengths},
+    early::Scratch,
     settings::WINDOWS,
 };
 use crate::paniq::{
@@ -15,6 +16,7 @@ use crate::paniq::{
     transport::SealError,
 };
 use bytes::{Buf as _, BytesMut};
+use rustc_hash::FxHashMap;
 use sansbox_core::{Instant, Seed, Target};
 use sansbox_quic::{ConnectionId, Endpoint, Event as QuicEvent, Identity, Outgoing, Pin, Sources};
 use std::{
@@ -100,7 +102,8 @@ pub struct Server {
     peers: BTreeMap<ConnectionId, SocketAddr>,
     /// When handshakes must be complete, in order.
     handshakes: VecDeque<(Instant, ConnectionId)>,
-    streams: BTreeMap<Stream, Entry>,
+    streams: FxHashMap<Stream, Entry>,
+    scratch: Scratch,
     /// When requests must be complete.
     deadlines: BTreeSet<(Instant, Stream)>,
     streams_made: u64,
@@ -160,7 +163,8 @@ impl Server {
             batch: Batch::new(),
             peers: BTreeMap::new(),
             handshakes: VecDeque::new(),
-            streams: BTreeMap::new(),
+            streams: FxHashMap::default(),
+            scratch: Scratch::default(),
             deadlines: BTreeSet::new(),
             streams_made: 0,
             answers: VecDeque::new(),

@@ -89,6 +89,7 @@ impl Server {
         let said = entry.early.listen(
             now,
             &mut self.endpoint,
+            &mut self.scratch,
             Request::LEN_MAX,
             |octets, may_come| read(octets, may_come, has_datagrams),
         );
@@ -118,7 +119,8 @@ impl Server {
             return;
         };
         let nothing = |_: &[u8], _| ((), 0);
-        entry.early.listen(now, &mut self.endpoint, 0, nothing);
+        let early = &mut entry.early;
+        early.listen(now, &mut self.endpoint, &mut self.scratch, 0, nothing);
         if entry.early.is_reset() {
             self.abandon(now, stream);
             self.events.push_back(Event::Cancelled(stream));
@@ -137,7 +139,8 @@ impl Server {
         let reply = message(|out| Reply::success(bound).emit(out));
         entry.early.say(reply);
         entry.state = State::Open;
-        entry.early.flush(now, &mut self.endpoint);
+        let early = &mut entry.early;
+        early.flush(now, &mut self.endpoint, &mut self.scratch);
         self.events.push_back(Event::Ready(stream));
     }
 
@@ -178,7 +181,8 @@ impl Server {
         let Some(entry) = self.streams.get_mut(&stream) else {
             return;
         };
-        entry.early.refuse_more(now, &mut self.endpoint);
+        let early = &mut entry.early;
+        early.refuse_more(now, &mut self.endpoint, &mut self.scratch);
         if !self.endpoint.is_open(entry.early.id) {
             self.forget(stream);
         }
