@@ -117,6 +117,7 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
                 break;
             }
         }
+        self.shut_unclosed(driver);
         let want = self.machine.poll_timeout();
         pool.timers.rearm(&mut self.timer, want, self.number);
         turn
@@ -275,10 +276,12 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
         let ends_known = [first.ended, second.ended];
         let mut moved = [Moved::Everything; 2];
         if !relay.up.is_over() {
-            moved[0] = relay.up.turn(driver, pool, first, second);
+            let is_last = relay.down.is_over();
+            moved[0] = relay.up.turn(driver, pool, first, second, is_last);
         }
         if !relay.down.is_over() {
-            moved[1] = relay.down.turn(driver, pool, second, first);
+            let is_last = relay.up.is_over();
+            moved[1] = relay.down.turn(driver, pool, second, first, is_last);
         }
         news.is_more = moved.contains(&Moved::Enough);
         if moved.iter().any(|m| matches!(m, Moved::Over(_))) {
@@ -302,6 +305,21 @@ impl<M: Recorded, K: Sockets> Drive<M, K> {
             }
         }
         news
+    }
+
+    /// The relay is over and its machine, told of it, has not closed the connections: then the last
+    /// FIN goes by itself.
+    fn shut_unclosed(&mut self, driver: &mut impl Driver<K>) {
+        let over = |relay: &&Relay<K>| relay.up.is_over() && relay.down.is_over();
+        let Some(relay) = self.relay.as_ref().filter(over) else {
+            return;
+        };
+        if let Some((first, second)) = self.slots.pair_mut(relay.up.from, relay.up.to) {
+            for stream in [first, second] {
+                // Who is dead by now has no use for it.
+                let _gone = stream.shut(driver);
+            }
+        }
     }
 
     /// A relayed connection died.

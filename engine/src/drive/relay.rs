@@ -63,7 +63,7 @@ impl<K: Sockets> Relay<K> {
 /// How a direction came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
-    /// The FIN was forwarded behind the last byte.
+    /// The FIN was forwarded behind the last byte, or goes with the close that is due.
     Forwarded,
     /// This connection is dead.
     Reset(Slot),
@@ -121,13 +121,16 @@ impl<K: Sockets> Direction<K> {
         core::mem::replace(&mut self.moved, 0)
     }
 
-    /// Moves what can be moved now. `from` and `to` are the streams of its slots.
+    /// Moves what can be moved now. `from` and `to` are the streams of its slots. `is_last`: the
+    /// other direction is over, so that a socket is closed behind the last byte and needs no FIN
+    /// of its own before.
     pub(crate) fn turn(
         &mut self,
         driver: &mut impl Driver<K>,
         pool: &Pool,
         from: &mut Stream<K::Stream>,
         to: &mut Stream<K::Stream>,
+        is_last: bool,
     ) -> Moved {
         let mut turn = 0;
         let mut is_writable = false;
@@ -139,6 +142,9 @@ impl<K: Sockets> Direction<K> {
                 Poll::Ready(Ok(())) => {}
             }
             if from.ended {
+                if is_last && is_kernel {
+                    break Over::Forwarded;
+                }
                 break match to.shut(driver) {
                     Ok(()) => Over::Forwarded,
                     Err(_) => Over::Reset(self.to),

@@ -2,7 +2,8 @@
 use super::{
     Decision, InboundId, LOGICAL_DEPTH_MAX, NO_RULE, OutboundId, RULES_MAX, Router, Rule,
     cidr::CidrSet,
-    domain::{self, ATOM_MAX, Atom},
+    domain::{self, Atom},
+    lines::ATOM_MAX,
     matcher::{Fields, IpGroup, Node, TargetGroup},
     pattern::{BadRegex, Keywords, Regexes},
     port::PortSet,

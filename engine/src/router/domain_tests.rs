@@ -1,10 +1,24 @@
-use super::*;
+use super::{
+    super::{lines::ATOM_MAX, name::Lowered},
+    *,
+};
 use proptest::prelude::*;
 use sansbox_core::Domain;
 use std::collections::BTreeSet;
 
-fn name(text: &str) -> Name {
-    Name::new(&Domain::parse(text.as_bytes()).unwrap())
+fn with_name<T>(text: &str, look: impl FnOnce(Name<'_>) -> T) -> T {
+    let domain = Domain::parse(text.as_bytes()).unwrap();
+    look(Name::new(&domain, &mut Lowered::default()))
+}
+
+fn hits(table: &DomainTable, text: &str, from: Atom) -> Hits {
+    let mut hits = Hits::starting_at(from);
+    with_name(text, |name| table.look_up(name, &mut hits));
+    hits
+}
+
+fn contains(table: &DomainTable, text: &str, atom: Atom) -> bool {
+    with_name(text, |name| table.contains(name, atom))
 }
 
 /// Atom 0 holds `domains` and `suffixes`.
@@ -45,14 +59,11 @@ fn forms_of_names_and_suffixes() {
     ] {
         let table = table(domains, suffixes);
         for text in matching {
-            assert!(
-                table.contains(&name(text), 0),
-                "{domains:?} {suffixes:?} {text}"
-            );
+            assert!(contains(&table, text, 0), "{domains:?} {suffixes:?} {text}");
         }
         for text in others {
             assert!(
-                !table.contains(&name(text), 0),
+                !contains(&table, text, 0),
                 "{domains:?} {suffixes:?} {text}"
             );
         }
@@ -66,7 +77,7 @@ fn the_longest_name_is_found_and_longer_keys_are_dropped() {
     let too_long = format!("x.{longest}.");
     let table = table(&[&longest], &[&too_long]);
     assert_eq!(table.len(), 1);
-    assert!(table.contains(&name(&longest), 0));
+    assert!(contains(&table, &longest, 0));
 }
 
 #[test]
@@ -74,7 +85,7 @@ fn a_name_of_the_most_labels_is_found_once_per_suffix() {
     let table = table(&[], &["a.a.a", "a", ".a", "a.b"]);
     let many = vec!["a"; 127].join(".");
     let mut found = 0;
-    table.scan(&name(&many), |_| found += 1);
+    with_name(&many, |name| table.scan(name, |_| found += 1));
     assert_eq!(found, 2);
 }
 
@@ -85,7 +96,7 @@ fn atoms_of_every_width_come_back() {
         for atom in [top, 0, top / 2] {
             builder.insert_suffix(atom, "x.y");
         }
-        let hits = builder.build().unwrap().lookup(&name("a.x.y"), 0);
+        let hits = hits(&builder.build().unwrap(), "a.x.y", 0);
         let expected: BTreeSet<_> = [0, top / 2, top].into();
         assert_eq!(hits.atoms(), expected.into_iter().collect::<Vec<_>>());
     }
@@ -104,7 +115,7 @@ fn windows_together_hold_every_atom_once() {
     let table = builder.build().unwrap();
     let (mut seen, mut from) = (Vec::new(), Some(0));
     while let Some(start) = from {
-        let hits = table.lookup(&name("x.y"), start);
+        let hits = hits(&table, "x.y", start);
         for atom in 0..count {
             let is_inside = hits.atoms().contains(&atom);
             assert_eq!(hits.contains(atom), is_inside.then_some(true));
@@ -118,10 +129,11 @@ fn windows_together_hold_every_atom_once() {
 #[test]
 fn a_window_knows_what_is_missing_when_it_is_complete() {
     let table = table(&["a.b"], &[]);
-    let hits = table.lookup(&name("a.b"), 0);
+    let hits_from = |from| hits(&table, "a.b", from);
+    let hits = hits_from(0);
     assert_eq!(hits.contains(0), Some(true));
     assert_eq!(hits.contains(7), Some(false));
-    assert_eq!(table.lookup(&name("a.b"), 1).contains(0), None);
+    assert_eq!(hits_from(1).contains(0), None);
 }
 
 /// Names made of few letters, so that keys and names meet often.
@@ -161,11 +173,10 @@ proptest! {
         let table = builder.build().unwrap();
         for text in names {
             let Ok(domain) = Domain::parse(text.as_bytes()) else { continue };
-            let looked_up = Name::new(&domain);
-            let hits = table.lookup(&looked_up, 0);
+            let hits = hits(&table, domain.as_str(), 0);
             for (atom, (domains, suffixes)) in (0..).zip(&lists) {
                 let expected = naive(domains, suffixes, &text);
-                prop_assert_eq!(table.contains(&looked_up, atom), expected);
+                prop_assert_eq!(contains(&table, domain.as_str(), atom), expected);
                 prop_assert!(hits.contains(atom).is_none_or(|is| is == expected));
             }
         }

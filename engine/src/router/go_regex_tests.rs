@@ -1,14 +1,19 @@
 use super::*;
-use crate::router::{name::Name, pattern::Regexes};
+use crate::router::{
+    name::{Lowered, Name},
+    pattern::Regexes,
+};
 use proptest::prelude::*;
 use sansbox_core::Domain;
 
 fn is_match(expression: &str, name: &str) -> bool {
-    let name = Name::new(&Domain::parse(name.as_bytes()).unwrap());
+    let domain = Domain::parse(name.as_bytes()).unwrap();
+    let mut lowered = Lowered::default();
+    let name = Name::new(&domain, &mut lowered);
     let compiled = Regexes::new([expression].into_iter());
     compiled
         .unwrap_or_else(|e| panic!("{expression}: {e:?}"))
-        .is_match(&name)
+        .is_match(name)
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{
     InboundId, Metadata,
     cidr::{self, CidrSet},
     domain::{Atom, DomainTable, Hits},
-    name::Name,
+    name::{Lowered, Name},
     pattern::{Keywords, Regexes},
     port::PortSet,
 };
@@ -24,7 +24,7 @@ pub(super) struct Subject<'a> {
     network: Network,
     source: IpAddr,
     source_port: u16,
-    target: Destination,
+    target: Destination<'a>,
     port: u16,
     user: &'a str,
     domains: &'a DomainTable,
@@ -32,25 +32,22 @@ pub(super) struct Subject<'a> {
 }
 
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives on the stack for one look-up; a box would allocate"
-)]
-enum Destination {
+enum Destination<'a> {
     Ip(IpAddr),
-    Name(Name),
+    Name(Name<'a>),
 }
 
 impl<'a> Subject<'a> {
-    pub(super) fn new(metadata: &Metadata<'a>, domains: &'a DomainTable) -> Self {
+    /// [`Self::look_up`] is to follow: what it finds is not moved any more.
+    pub(super) fn new(
+        metadata: &Metadata<'a>,
+        domains: &'a DomainTable,
+        lowered: &'a mut Lowered,
+    ) -> Self {
         let target = match &metadata.target.host {
             // sing-box unmaps IPv4-mapped IPv6 addresses before it looks at rules.
             Host::Ip(ip) => Destination::Ip(ip.to_canonical()),
-            Host::Domain(domain) => Destination::Name(Name::new(domain)),
-        };
-        let hits = match &target {
-            Destination::Name(name) if !domains.is_empty() => domains.lookup(name, 0),
-            Destination::Name(_) | Destination::Ip(_) => Hits::starting_at(0),
+            Host::Domain(domain) => Destination::Name(Name::new(domain, lowered)),
         };
         Self {
             inbound: metadata.inbound,
@@ -62,7 +59,16 @@ impl<'a> Subject<'a> {
             // sing-box holds "no user" as an empty name, which a rule may list.
             user: metadata.user.unwrap_or_default(),
             domains,
-            hits,
+            hits: Hits::starting_at(0),
+        }
+    }
+
+    /// Finds who lists the name.
+    pub(super) fn look_up(&mut self) {
+        if let Destination::Name(name) = self.target
+            && !self.domains.is_empty()
+        {
+            self.domains.look_up(name, &mut self.hits);
         }
     }
 
@@ -73,13 +79,12 @@ impl<'a> Subject<'a> {
     /// Moves to the next window of atoms; `None` when there are no more.
     pub(super) fn advance_hits(&mut self) -> Option<()> {
         let from = self.hits.next_from()?;
-        if let Destination::Name(name) = &self.target {
-            self.hits = self.domains.lookup(name, from);
-        }
+        self.hits = Hits::starting_at(from);
+        self.look_up();
         Some(())
     }
 
-    fn has_atom(&self, name: &Name, atom: Atom) -> bool {
+    fn has_atom(&self, name: Name<'_>, atom: Atom) -> bool {
         self.hits
             .contains(atom)
             .unwrap_or_else(|| self.domains.contains(name, atom))
@@ -234,7 +239,7 @@ impl TargetGroup {
     fn is_match(&self, subject: &Subject<'_>) -> bool {
         match &subject.target {
             Destination::Ip(ip) => self.ip.as_ref().is_some_and(|set| set.is_match(*ip)),
-            Destination::Name(name) => {
+            &Destination::Name(name) => {
                 self.atom.is_some_and(|a| subject.has_atom(name, a))
                     || self.keywords.as_ref().is_some_and(|k| k.is_match(name))
                     || self.regexes.as_ref().is_some_and(|r| r.is_match(name))

@@ -19,6 +19,7 @@ mod cidr;
 pub mod compile;
 mod domain;
 mod go_regex;
+mod lines;
 mod matcher;
 mod name;
 mod pattern;
@@ -28,6 +29,7 @@ use crate::config::model::{Network, RejectMethod};
 use core::net::SocketAddr;
 use domain::{Atom, DomainTable};
 use matcher::{Node, Subject};
+use name::Lowered;
 use sansbox_core::Target;
 
 pub use crate::ids::{InboundId, OutboundId};
@@ -102,7 +104,9 @@ impl Router {
     /// The first rule that matches, in the order of the configuration.
     #[must_use]
     pub fn route(&self, metadata: &Metadata<'_>) -> Verdict {
-        let mut subject = Subject::new(metadata, &self.domains);
+        let mut lowered = Lowered::default();
+        let mut subject = Subject::new(metadata, &self.domains, &mut lowered);
+        subject.look_up();
         let mut candidates = Candidates {
             unindexed: &self.unindexed,
             hits: 0,

@@ -1,30 +1,47 @@
 //! A domain name as rules see it.
 use sansbox_core::Domain;
 
-/// A name in lower case on the stack, its final dot kept: sing-box matches names as the client
-/// sent them, so `example.com` in a rule does not match `example.com.`.
-#[derive(Debug)]
-pub(super) struct Name {
-    bytes: [u8; Self::LEN_MAX],
-    len: usize,
-}
+/// A name in lower case, its final dot kept: sing-box matches names as the client sent them, so
+/// `example.com` in a rule does not match `example.com.`.
+///
+/// Nearly all names come in lower case, and are not copied then: a comparison that reads what was
+/// just written in smaller pieces would wait for all that the processor does before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Name<'a>(&'a [u8]);
 
-impl Name {
+/// Where a name that needs it is lowered, on the stack.
+#[derive(Debug, Default)]
+pub(super) struct Lowered(Option<[u8; Name::LEN_MAX]>);
+
+impl<'a> Name<'a> {
     /// Longest name in octets, with the final dot.
     pub(super) const LEN_MAX: usize = Domain::LEN_MAX + 1;
 
-    pub(super) fn new(domain: &Domain) -> Self {
+    pub(super) fn new(domain: &'a Domain, lowered: &'a mut Lowered) -> Self {
         let text = domain.as_str().as_bytes();
-        let mut bytes = [0; Self::LEN_MAX];
-        let len = text.len().min(Self::LEN_MAX);
+        // Without an early end, so that it is done many octets at a time.
+        let has_upper = text
+            .iter()
+            .fold(false, |has, b| has | b.is_ascii_uppercase());
+        match has_upper {
+            true => Self(lowered.lower(text)),
+            false => Self(text),
+        }
+    }
+
+    pub(super) const fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+impl Lowered {
+    #[cold]
+    fn lower(&mut self, text: &[u8]) -> &[u8] {
+        let bytes = self.0.insert([0; Name::LEN_MAX]);
         for (to, from) in bytes.iter_mut().zip(text) {
             *to = from.to_ascii_lowercase();
         }
-        Self { bytes, len }
-    }
-
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        bytes.get(..text.len()).unwrap_or_default()
     }
 }
 
@@ -43,8 +60,7 @@ impl NameHash {
         Self((self.0 ^ u64::from(byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    pub(super) fn finish(self) -> u32 {
-        let mixed = (self.0 ^ self.0 >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        (mixed >> 32) as u32
+    pub(super) fn finish(self) -> u64 {
+        (self.0 ^ self.0 >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
     }
 }

@@ -27,7 +27,7 @@ impl Keywords {
         AhoCorasick::new(keywords).map(Self)
     }
 
-    pub(super) fn is_match(&self, name: &Name) -> bool {
+    pub(super) fn is_match(&self, name: Name<'_>) -> bool {
         self.0.is_match(name.as_bytes())
     }
 
@@ -107,7 +107,7 @@ impl Regexes {
             .map_err(|_| too_large())
     }
 
-    pub(super) fn is_match(&self, name: &Name) -> bool {
+    pub(super) fn is_match(&self, name: Name<'_>) -> bool {
         let input = Input::new(name.as_bytes()).earliest(true);
         match self {
             Self::Dense(dfa) => matches!(dfa.try_search_fwd(&input), Ok(Some(_))),

@@ -38,9 +38,13 @@ pub(crate) type Association = Drive<sansbox_engine::Association, Net>;
 /// A session that forwards to [`TARGET`], and its client.
 pub(crate) fn session() -> (Session, Rc<RefCell<Wire>>) {
     let client = Wire::connected();
-    let machine = plan().session(InboundId(0), peer(), Seed::from_u64(1), Instant::ZERO);
-    let drive = Drive::session(machine, NUMBER, Rc::clone(&client));
+    let drive = Drive::session(machine(), NUMBER, Rc::clone(&client));
     (drive, client)
+}
+
+/// The machine of [`session`].
+pub(crate) fn machine() -> sansbox_engine::Session {
+    plan().session(InboundId(0), peer(), Seed::from_u64(1), Instant::ZERO)
 }
 
 /// An association that forwards to [`TARGET`].

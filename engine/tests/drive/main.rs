@@ -7,6 +7,7 @@
 mod crowd;
 mod echo;
 mod fake;
+mod keeping;
 mod offered;
 mod opened;
 mod script;
@@ -45,6 +46,7 @@ fn bytes_and_ends_go_both_ways() {
     assert_eq!(drive.turn(&mut driver, &pool, START), Turn::Finished);
     assert_eq!(client.borrow().sent, b"answer");
     assert_eq!(client.borrow().closed, Some(End::Fin));
+    assert!(!client.borrow().is_shut, "closing says it");
     assert_eq!(upstream.borrow().closed, Some(End::Fin));
     let record = driver.closed.pop().expect("closed");
     assert_eq!(record.closed, Some(CloseReason::Completed));
