@@ -76,6 +76,10 @@ pub(crate) struct Paniq {
     /// This sansbox, and not a release build that cargo brings up to date.
     #[arg(long, value_name = "FILE")]
     pub(crate) sansbox: Option<PathBuf>,
+    /// The folder with `paniq-socks` and `paniq-proxy`, the Go programs, which have no package: they
+    /// take turns with the daemons [default: what they need is quoted].
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["memory", "idle"])]
+    pub(crate) go: Option<PathBuf>,
     /// Count their instructions instead, with valgrind: the same on a busy machine.
     #[arg(long, conflicts_with_all = ["memory", "idle", "markdown"])]
     pub(crate) instructions: bool,

@@ -9,10 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::{figure_names, is_rate, quoted};
+use super::{figure_names, go, is_rate, quoted};
 use crate::args::Paniq;
 use crate::guard::{self, Guarded};
 use crate::load::{self, Target, bulk};
@@ -90,6 +89,23 @@ impl Pair {
         Ok(pair)
     }
 
+    /// The Go programs of a folder, with one tunnel and a profile that `program` makes.
+    fn start_go(folder: &Path, program: &Path, scratch: &Path) -> Result<Self> {
+        let (port, listen) = (free_port()?, free_port()?);
+        let [server_profile, client_profile] = profiles(program, scratch, port, 1)?;
+        let [client, server] = go::PROGRAMS;
+        let pair = Self {
+            server: go::start(folder, server, scratch, (&server_profile, port))?,
+            client: go::start(folder, client, scratch, (&client_profile, listen))?,
+            socks: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, listen))],
+            logs: go::PROGRAMS
+                .map(|name| log_path(scratch, name))
+                .join(" and "),
+        };
+        pair.wait()?;
+        Ok(pair)
+    }
+
     fn wait(&self) -> Result<()> {
         let deadline = Instant::now() + READY_LIMIT;
         for address in &self.socks {
@@ -115,9 +131,14 @@ impl Pair {
         })
     }
 
-    /// The processes whose time counts, by name.
-    fn sides(&self) -> [(&'static str, Pid); 2] {
-        [("client", self.client.pid()), ("server", self.server.pid())]
+    /// What a load costs the client, and then the server.
+    fn measure(&self, load: Load, length: Duration) -> Result<[f64; 2]> {
+        let one = |pid| {
+            let way = self.way(0)?;
+            measure(load, Target { way, pid }, length)
+                .with_context(|| format!("daemons, {load:?}: see {}", self.logs))
+        };
+        Ok([one(self.client.pid())?, one(self.server.pid())?])
     }
 }
 
@@ -165,7 +186,7 @@ fn raise_limit(profile: &Path, burst: u32) -> Result<()> {
     Ok(())
 }
 
-fn log_path(scratch: &Path, name: &str) -> String {
+pub(super) fn log_path(scratch: &Path, name: &str) -> String {
     let path = scratch.join(format!("{name}.log"));
     path.display().to_string()
 }
@@ -191,26 +212,30 @@ pub(super) fn rows(args: &Paniq) -> Result<Vec<Row>> {
     let (scratch, rounds) = (&folders.scratch, args.rounds);
     let mut rows = match args.idle {
         true => Vec::new(),
-        false => loads(program, scratch, rounds, Duration::from_secs(args.seconds))?,
+        false => loads(program, scratch, args)?,
     };
     rows.push(memory(program, scratch, rounds)?);
     Ok(rows)
 }
 
-fn loads(program: &Path, scratch: &Path, rounds: u32, length: Duration) -> Result<Vec<Row>> {
+fn loads(program: &Path, scratch: &Path, args: &Paniq) -> Result<Vec<Row>> {
+    let length = Duration::from_secs(args.seconds);
     let mut rows = Vec::new();
     for load in Load::ALL {
         let (name, unit) = figure_names(load);
         let mut sides = ["client", "server"]
             .map(|side| Row::new(format!("daemons, {side}: {name}"), unit, is_rate(load)));
-        for _ in 0..rounds {
+        for _ in 0..args.rounds {
             let pair = Pair::start(program, scratch, 1)?;
-            for ((_, pid), row) in pair.sides().into_iter().zip(&mut sides) {
-                let way = pair.way(0)?;
-                let target = Target { way, pid };
-                let value = measure(load, target, length)
-                    .with_context(|| format!("daemons, {load:?}: see {}", pair.logs))?;
+            for (row, value) in sides.iter_mut().zip(pair.measure(load, length)?) {
                 row.own.push(value);
+            }
+            drop(pair);
+            if let Some(folder) = &args.go {
+                let pair = Pair::start_go(folder, program, scratch)?;
+                for (row, value) in sides.iter_mut().zip(pair.measure(load, length)?) {
+                    row.live.push(value);
+                }
             }
         }
         rows.extend(

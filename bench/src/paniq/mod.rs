@@ -2,10 +2,11 @@
 //!
 //! The floor is quinn-proto by itself, in datagrams of the same size. Both take turns within a
 //! round, so that a ratio compares what ran under the same conditions. What the Go programs need is
-//! quoted, not measured.
+//! quoted where they are not at hand.
 
 mod daemons;
 mod end;
+mod go;
 mod instructions;
 mod memory;
 mod plain;
@@ -99,7 +100,7 @@ pub(crate) fn run(args: &Paniq) -> Result<()> {
     tell(args, &rows, &began, &mut text)?;
     io::stdout().lock().write_all(&text)?;
     if let Some(path) = &args.markdown {
-        let page = report::page(&String::from_utf8(text)?);
+        let page = report::page(&crate::command(), &String::from_utf8(text)?);
         fs::write(path, page).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())
@@ -117,7 +118,7 @@ fn tell(args: &Paniq, rows: &[Row], began: &Moment, out: &mut impl io::Write) ->
     )?;
     writeln!(
         out,
-        "medians of {} rounds; floor: quinn-proto by itself; Go: quoted, from another machine",
+        "medians of {} rounds; floor: quinn-proto by itself; Go: in brackets as quoted",
         args.rounds
     )?;
     report::print(rows, out)

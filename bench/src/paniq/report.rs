@@ -16,7 +16,9 @@ pub(crate) struct Row {
     pub(crate) own: Vec<f64>,
     /// Empty where there is no floor.
     pub(crate) floor: Vec<f64>,
-    /// What the Go programs need, as quoted.
+    /// What the Go programs needed in the same rounds.
+    pub(crate) live: Vec<f64>,
+    /// What they need elsewhere, as quoted.
     pub(crate) go: Option<f64>,
     /// What is to be reached.
     pub(crate) reach: Option<f64>,
@@ -30,6 +32,7 @@ impl Row {
             is_rate,
             own: Vec::new(),
             floor: Vec::new(),
+            live: Vec::new(),
             go: None,
             reach: None,
         }
@@ -64,6 +67,15 @@ impl Row {
         format!("{sign} {reach} {met}")
     }
 
+    /// In brackets what is quoted.
+    fn of_go(&self) -> String {
+        match (stats::median(&self.live), self.go) {
+            (Some(live), _) => format!("{live:.2}"),
+            (None, Some(quoted)) => format!("({quoted:.2})"),
+            (None, None) => "-".to_owned(),
+        }
+    }
+
     fn line(&self) -> String {
         let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.2}"));
         format!(
@@ -74,7 +86,7 @@ impl Row {
             show(stats::median(&self.floor)),
             self.percent()
                 .map_or_else(|| "-".to_owned(), |percent| format!("{percent:.0} %")),
-            show(self.go),
+            self.of_go(),
             self.verdict()
         )
     }
@@ -94,14 +106,13 @@ pub(crate) fn print(rows: &[Row], out: &mut impl Write) -> Result<()> {
 }
 
 /// The report as a page of the documents.
-pub(crate) fn page(text: &str) -> String {
+pub(crate) fn page(command: &str, text: &str) -> String {
     format!(
-        "# paniq, measured\n\n```\n\
-         cargo run --release -p sansbox-bench -- paniq --markdown docs/benchmarks-paniq.md\n\
-         ```\n\n\
+        "# paniq, measured\n\n```\n{command}\n```\n\n\
          The machines in memory, over sockets in two processes, and two `sansbox run` with a SOCKS\n\
          inbound and a direct outbound. The floor is quinn-proto with quinn-udp and nothing else. What\n\
-         the Go programs need is quoted: they cannot be built here.\n\n```text\n{text}```\n"
+         the Go programs need is in brackets where it is quoted from another machine; with `--go` and\n\
+         the folder where they are, they take turns with the daemons.\n\n```text\n{text}```\n"
     )
 }
 
@@ -119,6 +130,9 @@ mod tests {
         (time.own, time.floor) = (vec![10.0], vec![8.0]);
         assert_eq!(time.percent(), Some(80.0));
         assert!(time.line().ends_with("<= 9 MISSED"), "{}", time.line());
+        assert!(time.line().contains(" (28.70) "), "{}", time.line());
+        time.live = vec![40.0];
+        assert!(time.line().contains(" 40.00 "), "{}", time.line());
         time.floor.clear();
         assert_eq!(time.percent(), None);
     }
