@@ -26,6 +26,9 @@ const TUNNELS: usize = 128;
 ///
 /// Measured are 12,152, without qlog. The expanded keys of a tunnel that is used take 2,400 more.
 const BUDGET: i64 = 12_288;
+/// What quinn-proto takes more with qlog, which no daemon has, but all tests of the workspace
+/// together, since the simulator asks for it.
+const QLOG: i64 = 320;
 
 /// Bytes that a server holds which has so many tunnels that were used and are idle.
 fn held(tunnels: usize) -> i64 {
@@ -49,7 +52,8 @@ fn held(tunnels: usize) -> i64 {
 fn an_idle_tunnel_is_small() {
     // The first one brings what all share.
     let each = (held(TUNNELS) - held(1)) / (TUNNELS as i64 - 1);
-    assert!((1..=BUDGET).contains(&each), "{each} bytes for each tunnel");
+    let budget = BUDGET + QLOG;
+    assert!((1..=budget).contains(&each), "{each} bytes for each tunnel");
 }
 
 #[test]
