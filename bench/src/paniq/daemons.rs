@@ -186,7 +186,7 @@ fn raise_limit(profile: &Path, burst: u32) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn log_path(scratch: &Path, name: &str) -> String {
+fn log_path(scratch: &Path, name: &str) -> String {
     let path = scratch.join(format!("{name}.log"));
     path.display().to_string()
 }
@@ -194,14 +194,20 @@ pub(super) fn log_path(scratch: &Path, name: &str) -> String {
 fn start(program: &Path, scratch: &Path, name: &str, config: &Value) -> Result<Guarded> {
     let path = scratch.join(format!("{name}.json"));
     fs::write(&path, serde_json::to_vec(config)?)?;
-    let log = File::create(log_path(scratch, name))?;
     let mut command = Command::new(program);
     command.args(["run", "-c"]).arg(&path);
+    spawn(command, scratch, name)
+}
+
+/// Starts a daemon whose log has this name.
+pub(super) fn spawn(mut command: Command, scratch: &Path, name: &str) -> Result<Guarded> {
+    let log = File::create(log_path(scratch, name))?;
     command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log);
-    Guarded::spawn(&mut command).with_context(|| format!("start {}", program.display()))
+    Guarded::spawn(&mut command)
+        .with_context(|| format!("start {}", Path::new(command.get_program()).display()))
 }
 
 /// The figures of two daemons.

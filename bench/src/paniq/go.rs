@@ -1,14 +1,14 @@
 //! The Go programs as daemons: `paniq-socks` in the place of the client, `paniq-proxy` in that of
 //! the server.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::json;
 
-use super::daemons::log_path;
+use super::daemons::spawn;
 use crate::guard::Guarded;
 
 /// The client's program and the server's.
@@ -32,14 +32,8 @@ pub(super) fn start(
         "metrics_interval": "0s",
     });
     fs::write(&config, serde_json::to_vec(&settings)?)?;
-    let log = File::create(log_path(scratch, name))?;
-    let program = folder.join(name);
-    let mut command = Command::new(&program);
+    let mut command = Command::new(folder.join(name));
     command.arg("-config").arg(config);
     command.args(["-profile", profile]);
-    command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log);
-    Guarded::spawn(&mut command).with_context(|| format!("start {}", program.display()))
+    spawn(command, scratch, name)
 }

@@ -247,7 +247,7 @@ fn initial_keys(suite: Suite, id: &ConnectionId, side: Side) -> crypto::Keys {
     boxed(suite.keys(id, side.into(), Version::V1))
 }
 
-fn boxed(keys: Keys) -> crypto::Keys {
+pub(crate) fn boxed(keys: Keys) -> crypto::Keys {
     crypto::Keys {
         header: KeyPair {
             local: Box::new(keys.local.header),

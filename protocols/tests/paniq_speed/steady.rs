@@ -47,6 +47,7 @@ fn bulk_data_takes_little_memory_from_the_heap() {
         for_1000 <= FOR_1000,
         "{for_1000} for 1000 datagrams, floor {floor}"
     );
+    assert!(for_1000 <= floor, "{for_1000} where the floor has {floor}");
 }
 
 /// The same of quinn-proto by itself.

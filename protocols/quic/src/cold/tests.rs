@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 use super::*;
-use crate::Sources;
+use crate::{Sources, session::boxed};
 use core::time::Duration;
 use rustls::{
     Side,
@@ -27,19 +27,6 @@ fn quic_suites() -> Vec<Suite> {
     let suites = suites();
     let suites = suites.iter().filter_map(|suite| suite.tls13());
     suites.filter_map(|suite| suite.quic_suite()).collect()
-}
-
-fn boxed(keys: Keys) -> crypto::Keys {
-    crypto::Keys {
-        header: KeyPair {
-            local: Box::new(keys.local.header),
-            remote: Box::new(keys.remote.header),
-        },
-        packet: KeyPair {
-            local: Box::new(keys.local.packet),
-            remote: Box::new(keys.remote.packet),
-        },
-    }
 }
 
 /// A packet with a short header and a number of so many octets.
