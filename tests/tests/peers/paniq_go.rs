@@ -8,7 +8,7 @@ use sansbox_tests::{
     body::{self, digest},
     json,
     origin::{hole::BlackHole, tcp},
-    paniq,
+    paniq::{self, docs, keyless, with},
     peers::{Peer, have, paniq_proxy, paniq_socks},
     ports::{closed_port, free_port},
     proxy::{Proxy, config, direct, inbound},
@@ -16,10 +16,9 @@ use sansbox_tests::{
     wire::read_exact,
 };
 use std::{
-    fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream},
-    path::{Path, PathBuf},
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -159,36 +158,6 @@ impl Tunnel {
             self.client.log()
         )
     }
-}
-
-fn docs() -> Value {
-    let path = "../protocols/tests/vectors/paniq/docs_profile.json";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    let text = fs::read_to_string(path).expect("a profile");
-    text.parse().expect("JSON")
-}
-
-/// With other values in one of its objects.
-fn with(mut profile: Value, object: &str, changes: &Value) -> Value {
-    for (name, value) in changes.as_object().expect("an object") {
-        profile[object][name] = value.clone();
-    }
-    profile
-}
-
-/// No key, and no proof but a time in a signature.
-fn keyless() -> Value {
-    let mut profile = docs();
-    let obfuscation = profile["obfuscation"].as_object_mut().expect("an object");
-    for name in [
-        "server_private_key",
-        "server_public_key",
-        "encrypted_timestamp",
-        "require_encrypted_timestamp",
-    ] {
-        obfuscation.remove(name);
-    }
-    profile
 }
 
 /// Profiles, and what each is there for.

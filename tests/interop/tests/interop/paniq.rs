@@ -8,7 +8,10 @@ use sansbox_interop::{
 use sansbox_protocols::paniq::{
     obf::FrameError, preamble::Dropped, profile::Profile, transport::OpenError,
 };
-use sansbox_tests::{Value, json};
+use sansbox_tests::{
+    Value, json,
+    paniq::{docs, keyless, with},
+};
 use std::path::Path;
 
 const PROGRAM: &str = "paniq-peer";
@@ -20,46 +23,19 @@ fn vectors(name: &str) -> Value {
     serde_json::from_slice(&text).unwrap()
 }
 
-fn docs() -> Value {
-    vectors("docs_profile.json")
-}
-
-/// With other values in `obfuscation`.
-fn with(mut profile: Value, changes: &Value) -> Value {
-    for (name, value) in changes.as_object().unwrap() {
-        profile["obfuscation"][name] = value.clone();
-    }
-    profile
-}
-
-/// No key, and no proof but a time in a signature.
-fn keyless() -> Value {
-    let without = [
-        "server_private_key",
-        "server_public_key",
-        "encrypted_timestamp",
-        "require_encrypted_timestamp",
-    ];
-    let mut profile = docs();
-    let obfuscation = profile["obfuscation"].as_object_mut().unwrap();
-    for name in without {
-        obfuscation.remove(name);
-    }
-    profile
-}
-
 /// Profiles, and what each is there for.
 fn profiles() -> Vec<(String, Value)> {
     let mut all = vec![
         ("docs".to_owned(), docs()),
         (
             "counters".to_owned(),
-            with(docs(), &json!({"transport_replay": true})),
+            with(docs(), "obfuscation", &json!({"transport_replay": true})),
         ),
         (
             "MAC1 alone".to_owned(),
             with(
                 docs(),
+                "obfuscation",
                 &json!({"encrypted_timestamp": false, "require_encrypted_timestamp": false}),
             ),
         ),
@@ -68,6 +44,7 @@ fn profiles() -> Vec<(String, Value)> {
             "bare".to_owned(),
             with(
                 keyless(),
+                "obfuscation",
                 &json!({
                     "jc": 0, "jmin": 0, "jmax": 0, "s1": 0, "s2": 0, "s3": 0, "s4": 0,
                     "h1": "", "h2": "", "h3": "", "h4": "",
@@ -244,7 +221,7 @@ fn wrong_preambles_are_told_nothing_by_either_end() {
         json!({"h1": "5-6"}),
     ];
     for changes in wrong {
-        let changed = with(profile.clone(), &changes);
+        let changed = with(profile.clone(), "obfuscation", &changes);
         let server = TunnelServer::new(&parsed(&profile), 1);
         let (mut host, at) = Host::with_socket(server, ());
         let arguments = ["-connect", &at.to_string(), "wait"];
