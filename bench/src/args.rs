@@ -73,6 +73,9 @@ pub(crate) struct Paniq {
     /// What idle tunnels hold at a server's daemon, and nothing else.
     #[arg(long, conflicts_with = "memory")]
     pub(crate) idle: bool,
+    /// Two daemons, and nothing else.
+    #[arg(long, conflicts_with_all = ["memory", "idle"])]
+    pub(crate) daemons: bool,
     /// This sansbox, and not a release build that cargo brings up to date.
     #[arg(long, value_name = "FILE")]
     pub(crate) sansbox: Option<PathBuf>,
@@ -81,7 +84,7 @@ pub(crate) struct Paniq {
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["memory", "idle"])]
     pub(crate) go: Option<PathBuf>,
     /// Count their instructions instead, with valgrind: the same on a busy machine.
-    #[arg(long, conflicts_with_all = ["memory", "idle", "markdown"])]
+    #[arg(long, conflicts_with_all = ["memory", "idle", "daemons", "markdown"])]
     pub(crate) instructions: bool,
     /// Write the report here.
     #[arg(long, value_name = "FILE")]

@@ -87,10 +87,10 @@ pub(crate) fn run(args: &Paniq) -> Result<()> {
     }
     let began = Moment::now()?;
     let mut rows = Vec::new();
-    if !args.idle {
+    if !args.idle && !args.daemons {
         rows.extend(in_memory(args.rounds)?);
     }
-    if !args.memory && !args.idle {
+    if !args.memory && !args.idle && !args.daemons {
         rows.extend(over_sockets(args)?);
     }
     if !args.memory {
