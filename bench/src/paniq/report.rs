@@ -45,26 +45,45 @@ impl Row {
 
     /// The median, over the rounds, of how fast the tunnel is in percent of the floor.
     fn percent(&self) -> Option<f64> {
-        let pairs = self.own.iter().zip(&self.floor);
-        let percents: Vec<f64> = pairs
-            .map(|(own, floor)| match self.is_rate {
-                true => 100.0 * own / floor,
-                false => 100.0 * floor / own,
-            })
+        self.times(&self.floor).map(|times| 100.0 * times)
+    }
+
+    /// The median, over the rounds, of how many times as fast the tunnel is.
+    fn times(&self, other: &[f64]) -> Option<f64> {
+        let pairs = self.own.iter().zip(other);
+        let times: Vec<f64> = pairs
+            .map(|(own, other)| self.speedup(*own, *other))
             .collect();
-        stats::median(&percents)
+        stats::median(&times)
+    }
+
+    fn speedup(&self, of: f64, over: f64) -> f64 {
+        match self.is_rate {
+            true => of / over,
+            false => over / of,
+        }
     }
 
     fn verdict(&self) -> String {
         let (Some(reach), Some(own)) = (self.reach, stats::median(&self.own)) else {
             return String::new();
         };
-        let (sign, is_met) = match self.is_rate {
-            true => (">=", own >= reach),
-            false => ("<=", own <= reach),
-        };
-        let met = if is_met { "met" } else { "MISSED" };
+        let sign = if self.is_rate { ">=" } else { "<=" };
+        let met = met(self.speedup(own, reach) >= 1.0);
         format!("{sign} {reach} {met}")
+    }
+
+    /// How many times as fast as Go in the same rounds: what is to be reached on the machine where
+    /// Go's figure was measured is as many times that figure.
+    fn verdict_of_go(&self) -> String {
+        let Some(times) = self.times(&self.live) else {
+            return String::new();
+        };
+        let (Some(go), Some(reach)) = (self.go, self.reach) else {
+            return format!("{times:.2}x");
+        };
+        let wanted = self.speedup(reach, go);
+        format!("{times:.2}x >= {wanted:.2}x {}", met(times >= wanted))
     }
 
     /// In brackets what is quoted.
@@ -79,7 +98,7 @@ impl Row {
     fn line(&self) -> String {
         let show = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.2}"));
         format!(
-            "{:34} {:>16} {:>9} {:>9} {:>7} {:>8} {:>14}",
+            "{:39} {:>11} {:>9} {:>9} {:>7} {:>8} {:>14} {:>22}",
             self.what,
             self.unit,
             show(stats::median(&self.own)),
@@ -87,17 +106,24 @@ impl Row {
             self.percent()
                 .map_or_else(|| "-".to_owned(), |percent| format!("{percent:.0} %")),
             self.of_go(),
-            self.verdict()
+            self.verdict(),
+            self.verdict_of_go()
         )
+        .trim_end()
+        .to_owned()
     }
+}
+
+const fn met(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "MISSED" }
 }
 
 /// Prints the rows below their names.
 pub(crate) fn print(rows: &[Row], out: &mut impl Write) -> Result<()> {
     writeln!(
         out,
-        "{:34} {:>16} {:>9} {:>9} {:>7} {:>8} {:>14}",
-        "what", "unit", "tunnel", "floor", "share", "Go", "to reach"
+        "{:39} {:>11} {:>9} {:>9} {:>7} {:>8} {:>14} {:>22}",
+        "what", "unit", "tunnel", "floor", "share", "Go", "to reach", "times Go, to reach"
     )?;
     for row in rows {
         writeln!(out, "{}", row.line())?;
@@ -111,8 +137,9 @@ pub(crate) fn page(command: &str, text: &str) -> String {
         "# paniq, measured\n\n```\n{command}\n```\n\n\
          The machines in memory, over sockets in two processes, and two `sansbox run` with a SOCKS\n\
          inbound and a direct outbound. The floor is quinn-proto with quinn-udp and nothing else. What\n\
-         the Go programs need is in brackets where it is quoted from another machine; with `--go` and\n\
-         the folder where they are, they take turns with the daemons.\n\n```text\n{text}```\n"
+         the Go programs need is in brackets where it is quoted from another machine, where the figures\n\
+         to be reached come from; with `--go` and the folder where they are, they take turns with the\n\
+         daemons, and the last column compares the two in the same rounds.\n\n```text\n{text}```\n"
     )
 }
 
@@ -133,6 +160,17 @@ mod tests {
         assert!(time.line().contains(" (28.70) "), "{}", time.line());
         time.live = vec![40.0];
         assert!(time.line().contains(" 40.00 "), "{}", time.line());
+        assert!(
+            time.line().ends_with(" 4.00x >= 3.19x met"),
+            "{}",
+            time.line()
+        );
+        time.live = vec![30.0];
+        assert!(
+            time.line().ends_with(" 3.00x >= 3.19x MISSED"),
+            "{}",
+            time.line()
+        );
         time.floor.clear();
         assert_eq!(time.percent(), None);
     }
