@@ -284,7 +284,15 @@ impl<K: Sockets> CarrierDrive<K> {
 
     fn receive(&mut self, driver: &mut impl Driver<K>, pool: &Pool, now: Instant) -> bool {
         let (machine, mut is_news, mut strange) = (&mut self.machine, false, 0);
+        let has_errors = matches!(self.whose, Whose::Outbound(_));
         for (path, socket) in &mut self.sockets {
+            if has_errors {
+                // First: who receives may be told of an error as well, without what it is.
+                let told = driver.poll_errors(socket, |to, error| {
+                    machine.undelivered(now, *path, to, error);
+                });
+                is_news |= told.is_ready();
+            }
             let received = driver.poll_receive(socket, |from, data| {
                 strange += u64::from(!machine.handle_datagram(now, *path, from, data));
             });
@@ -388,7 +396,10 @@ impl<K: Sockets> CarrierDrive<K> {
         };
         // The new one first: then it has another port for sure.
         let bound = driver.bind(local, outbound);
-        let result = bound.map(|(socket, _)| drop(self.sockets.insert(path, socket)));
+        let result = bound.map(|(mut socket, _)| {
+            driver.watch_errors(&mut socket);
+            self.sockets.insert(path, socket);
+        });
         self.machine.bound(now, path, result);
     }
 
