@@ -150,7 +150,6 @@ impl<S: Service, R: Reactor> Local<S, R> {
                 Birth::Carrier(birth) => {
                     let whose = Whose::Outbound(birth.outbound());
                     if let Some(machine) = self.make_carrier(whose) {
-                        // Without it a tunnel waits in vain where it could ask again.
                         let _is_watched = self.watch_errors();
                         let number = self.enter_carrier();
                         let drive = CarrierDrive::client(machine, number, birth, &self.pool);
@@ -229,12 +228,10 @@ impl<S: Service, R: Reactor> Local<S, R> {
         Ok(())
     }
 
-    /// From now on sockets can be watched for errors.
+    /// From now on sockets can be watched for errors. A tunnel works without, and waits in vain.
     fn watch_errors(self: &Rc<Self>) -> io::Result<()> {
-        if self.errors.get().is_none() {
-            let watch = Watch::new()?;
-            let _first = self.errors.set(Rc::clone(&watch));
-            self.spawn(Work::Errors(watch));
+        if let Some(first) = Watch::begin(&self.errors)? {
+            self.spawn(Work::Errors(first));
         }
         Ok(())
     }
