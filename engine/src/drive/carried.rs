@@ -320,9 +320,11 @@ impl<K: Sockets> CarrierDrive<K> {
         }
     }
 
-    /// Sends what the machine has. False: a device gets the rest after what it has was read.
+    /// Sends what the machine has. False: a device gets the rest after what it has was read, or a
+    /// socket has something to say of what it could not send.
     fn transmit(&mut self, driver: &mut impl Driver<K>, pool: &Pool, now: Instant) -> bool {
         let mut out = pool.transmit.borrow_mut();
+        let mut is_all_sent = true;
         while let Some(transmit) = self.machine.poll_transmit(now, SEGMENTS_MAX, &mut out) {
             let lost = match self.sockets.get_mut(&transmit.path) {
                 Some(socket) => driver.send(socket, transmit.to, &out, transmit.segment),
@@ -330,10 +332,11 @@ impl<K: Sockets> CarrierDrive<K> {
             };
             if lost > 0 {
                 pool.tally.datagrams_dropped.add(lost);
+                is_all_sent = false;
             }
         }
         let Some(packets) = &mut self.packets else {
-            return true;
+            return is_all_sent;
         };
         let Written { lost, is_all } = packets.transmit(driver, &mut *self.machine, now);
         if lost > 0 {
