@@ -5,7 +5,7 @@
 //! woken when it has one. A socket without errors costs nothing after it was made.
 use crate::reactor::{Done, Interest, Io, Reactor};
 use core::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     task::{Context, Poll, Waker, ready},
 };
@@ -184,7 +184,7 @@ pub(crate) struct Watched<R: Reactor> {
 }
 
 impl<R: Reactor> Watch<R> {
-    pub(crate) fn new() -> io::Result<Rc<Self>> {
+    fn new() -> io::Result<Rc<Self>> {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         // As executors want all that they watch, though nobody waits in it.
         ioctl_fionbio(&set, true)?;
@@ -193,6 +193,16 @@ impl<R: Reactor> Watch<R> {
             owners: RefCell::default(),
             events: RefCell::new(Vec::with_capacity(EVENTS)),
         }))
+    }
+
+    /// Makes the set of a worker; `None` when it has one.
+    pub(crate) fn begin(of: &OnceCell<Rc<Self>>) -> io::Result<Option<Rc<Self>>> {
+        if of.get().is_some() {
+            return Ok(None);
+        }
+        let new = Self::new()?;
+        let _first = of.set(Rc::clone(&new));
+        Ok(Some(new))
     }
 
     /// Begins to watch a socket, whose owner is woken by `waker`.

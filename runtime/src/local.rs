@@ -51,7 +51,7 @@ pub(crate) struct Local<S: Service, R: Reactor> {
     pub(crate) pipes: KernelPipes,
     pub(crate) batch: RefCell<Batch>,
     pub(crate) error_buffer: RefCell<ErrorBuffer>,
-    /// Sockets whose errors clients of a device are told of.
+    /// Sockets whose errors clients of a device are told of, and those of tunnels.
     pub(crate) errors: OnceCell<Rc<Watch<R>>>,
     pub(crate) resolver: Resolver,
     /// Who can be woken: sessions by number.
@@ -150,6 +150,7 @@ impl<S: Service, R: Reactor> Local<S, R> {
                 Birth::Carrier(birth) => {
                     let whose = Whose::Outbound(birth.outbound());
                     if let Some(machine) = self.make_carrier(whose) {
+                        let _is_watched = self.watch_errors();
                         let number = self.enter_carrier();
                         let drive = CarrierDrive::client(machine, number, birth, &self.pool);
                         self.spawn(Work::Carrier(Box::new(drive)));
@@ -214,11 +215,7 @@ impl<S: Service, R: Reactor> Local<S, R> {
             io: R::Io::new(fd, true)?,
             steering,
         };
-        if self.errors.get().is_none() {
-            let watch = Watch::new()?;
-            let _first = self.errors.set(Rc::clone(&watch));
-            self.spawn(Work::Errors(watch));
-        }
+        self.watch_errors()?;
         let device = (device, facts);
         let number = self.enter_carrier();
         self.devices.borrow_mut().push(Device {
@@ -228,6 +225,13 @@ impl<S: Service, R: Reactor> Local<S, R> {
         });
         let drive = CarrierDrive::device(machine, number, inbound, device, &self.pool);
         self.spawn(Work::Carrier(Box::new(drive)));
+        Ok(())
+    }
+
+    /// From now on sockets can be watched for errors. A tunnel works without, and waits in vain.
+    fn watch_errors(self: &Rc<Self>) -> io::Result<()> {
+        let first = Watch::begin(&self.errors)?.into_iter();
+        first.for_each(|first| self.spawn(Work::Errors(first)));
         Ok(())
     }
 

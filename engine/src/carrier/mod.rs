@@ -185,6 +185,10 @@ pub trait Carrier: fmt::Debug {
         data: BytesMut,
     ) -> bool;
 
+    /// The system says that a datagram which was sent to `to` from the socket of `path` did not
+    /// arrive. Only carriers of outbounds are told.
+    fn undelivered(&mut self, _now: Instant, _path: Path, _to: SocketAddr, _error: Undelivered) {}
+
     /// Handles what became of an echo request from the socket of `path`. Only for carriers that
     /// send such.
     fn handle_echo(&mut self, _now: Instant, _path: Path, _answer: EchoAnswer) {}

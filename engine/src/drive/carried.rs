@@ -284,7 +284,15 @@ impl<K: Sockets> CarrierDrive<K> {
 
     fn receive(&mut self, driver: &mut impl Driver<K>, pool: &Pool, now: Instant) -> bool {
         let (machine, mut is_news, mut strange) = (&mut self.machine, false, 0);
+        let has_errors = matches!(self.whose, Whose::Outbound(_));
         for (path, socket) in &mut self.sockets {
+            if has_errors {
+                // First: who receives may be told of an error as well, without what it is.
+                let told = driver.poll_errors(socket, |to, error| {
+                    machine.undelivered(now, *path, to, error);
+                });
+                is_news |= told.is_ready();
+            }
             let received = driver.poll_receive(socket, |from, data| {
                 strange += u64::from(!machine.handle_datagram(now, *path, from, data));
             });
@@ -312,9 +320,11 @@ impl<K: Sockets> CarrierDrive<K> {
         }
     }
 
-    /// Sends what the machine has. False: a device gets the rest after what it has was read.
+    /// Sends what the machine has. False: a device gets the rest after what it has was read, or a
+    /// socket has something to say of what it could not send.
     fn transmit(&mut self, driver: &mut impl Driver<K>, pool: &Pool, now: Instant) -> bool {
         let mut out = pool.transmit.borrow_mut();
+        let mut is_all_sent = true;
         while let Some(transmit) = self.machine.poll_transmit(now, SEGMENTS_MAX, &mut out) {
             let lost = match self.sockets.get_mut(&transmit.path) {
                 Some(socket) => driver.send(socket, transmit.to, &out, transmit.segment),
@@ -322,10 +332,11 @@ impl<K: Sockets> CarrierDrive<K> {
             };
             if lost > 0 {
                 pool.tally.datagrams_dropped.add(lost);
+                is_all_sent = false;
             }
         }
         let Some(packets) = &mut self.packets else {
-            return true;
+            return is_all_sent;
         };
         let Written { lost, is_all } = packets.transmit(driver, &mut *self.machine, now);
         if lost > 0 {
@@ -388,7 +399,10 @@ impl<K: Sockets> CarrierDrive<K> {
         };
         // The new one first: then it has another port for sure.
         let bound = driver.bind(local, outbound);
-        let result = bound.map(|(socket, _)| drop(self.sockets.insert(path, socket)));
+        let result = bound.map(|(mut socket, _)| {
+            driver.watch_errors(&mut socket);
+            self.sockets.insert(path, socket);
+        });
         self.machine.bound(now, path, result);
     }
 

@@ -8,6 +8,7 @@ use sansbox_core::{End, Refusal};
 use sansbox_engine::{
     carrier::{Event, Path, Stream, Transmit},
     drive::Counters,
+    machine::{Cause, Undelivered},
     record::CloseReason,
 };
 use std::{cell::RefCell, rc::Rc};
@@ -262,6 +263,22 @@ fn all_sessions_share_a_carrier() {
     for ((_, client), n) in clients.iter().zip(0_u64..) {
         assert_eq!(client.borrow().sent, n.to_be_bytes());
     }
+}
+
+#[test]
+fn a_carrier_is_told_what_did_not_arrive() {
+    let (mut hub, _client) = asking();
+    let path = Path(7);
+    hub.happens(CARRIER, Event::Bind(path, LOCAL));
+    let socket = hub.driver.bound.pop().unwrap();
+    assert!(socket.borrow().is_watched);
+    let error = Undelivered {
+        cause: Cause::PortUnreachable,
+        reporter: Some(TARGET.ip()),
+    };
+    socket.borrow_mut().errors.push_back((TARGET, error));
+    hub.turn(CARRIER);
+    assert_eq!(hub.script().undelivered, [(path, TARGET, error)]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use sansbox_engine::{
     config::{ReadOptions, Sources, read},
     drive::{Birth, CarrierDrive, Drive, Pool, Service, Turn},
     ids::InboundId,
-    machine::Wanted,
+    machine::{Undelivered, Wanted},
 };
 use std::{
     cell::RefCell,
@@ -44,6 +44,7 @@ pub(crate) struct Script {
     pub(crate) abandoned: Vec<Stream>,
     pub(crate) bound: Vec<(Path, Result<(), Refusal>)>,
     pub(crate) received: Vec<(Path, Vec<u8>)>,
+    pub(crate) undelivered: Vec<(Path, SocketAddr, Undelivered)>,
     pub(crate) to_transmit: VecDeque<(Transmit, Vec<u8>)>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) is_closed: bool,
@@ -84,6 +85,10 @@ impl Carrier for Scripted {
     fn handle_datagram(&mut self, _: Instant, path: Path, _: SocketAddr, data: BytesMut) -> bool {
         self.0.borrow_mut().received.push((path, data.to_vec()));
         !data.is_empty()
+    }
+
+    fn undelivered(&mut self, _: Instant, path: Path, to: SocketAddr, error: Undelivered) {
+        self.0.borrow_mut().undelivered.push((path, to, error));
     }
 
     fn poll_transmit(&mut self, _: Instant, _: usize, out: &mut BytesMut) -> Option<Transmit> {

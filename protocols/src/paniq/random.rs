@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use sansbox_core::Seed;
+use std::time::Duration;
 
 /// A stream of random octets for prefixes, headers, junk and padding. Keys are not drawn from it.
 #[derive(Clone, Debug)]
@@ -25,6 +26,12 @@ impl Draws {
     pub fn below(&mut self, n: u64) -> u64 {
         // The bias is below n / 2^64.
         self.0.next_u64().checked_rem(n).unwrap_or(0)
+    }
+
+    /// A pause, up to a quarter longer: who waits for the same thing does not wait for it in step.
+    pub fn stretch(&mut self, pause: Duration) -> Duration {
+        let quarter = u64::try_from(pause.as_nanos() / 4).unwrap_or(u64::MAX);
+        pause.saturating_add(Duration::from_nanos(self.below(quarter)))
     }
 
     /// A length from `min` to `max`, both possible; `min` when `max` is not above it.

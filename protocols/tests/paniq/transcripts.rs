@@ -17,7 +17,11 @@ use sansbox_protocols::paniq::{
     transport::{Budget, Codec, Counting, Opener, Padding, PaddingSpec, Sizes},
 };
 use serde_json::Value;
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 /// One recorded session.
 struct Session {
@@ -194,12 +198,78 @@ fn sessions_with_the_docs_profile() -> Vec<Session> {
         .collect()
 }
 
+/// A case of `transcripts_at_work.json`, and the socket of the client that each datagram has.
+struct AtWork {
+    session: Session,
+    sockets: Vec<u16>,
+    /// When the server was killed, and when another one was started.
+    away: Option<[Duration; 2]>,
+}
+
+fn at_work() -> Vec<AtWork> {
+    let profile = vectors("docs_profile.json");
+    let all = vectors("transcripts_at_work.json");
+    let case = |case: &Value| {
+        let text = |key| text(case, key);
+        let rows = list(case, "datagrams");
+        let micros = |value: &Value| Duration::from_micros(value.as_u64().unwrap());
+        let away = case["away_us"].as_array();
+        AtWork {
+            session: Session {
+                name: format!("{} to {}: {}", text("client"), text("server"), text("what")),
+                profile: profile.clone(),
+                datagrams: rows
+                    .iter()
+                    .map(|row| Recorded {
+                        is_up: row[2].as_u64() == Some(1),
+                        at: micros(&row[0]),
+                        octets: STANDARD.decode(row[3].as_str().unwrap()).unwrap(),
+                    })
+                    .collect(),
+                started: Duration::from_secs_f64(case["wall_unix_start"].as_f64().unwrap()),
+            },
+            sockets: rows
+                .iter()
+                .map(|row| row[1].as_u64().unwrap().try_into().unwrap())
+                .collect(),
+            away: away.map(|away| [micros(&away[0]), micros(&away[1])]),
+        }
+    };
+    list(&all, "cases").iter().map(case).collect()
+}
+
+impl AtWork {
+    /// One session for each socket that was answered.
+    fn split(self) -> Vec<Session> {
+        let mut by_socket: BTreeMap<u16, Vec<Recorded>> = BTreeMap::new();
+        let datagrams = self.session.datagrams.into_iter();
+        for (socket, datagram) in self.sockets.into_iter().zip(datagrams) {
+            by_socket.entry(socket).or_default().push(datagram);
+        }
+        let answered = by_socket
+            .into_iter()
+            .filter(|(_, datagrams)| datagrams.iter().any(|d| !d.is_up));
+        answered
+            .map(|(socket, datagrams)| Session {
+                name: format!("{}, socket {socket}", self.session.name),
+                profile: self.session.profile.clone(),
+                datagrams,
+                started: self.session.started,
+            })
+            .collect()
+    }
+}
+
 fn sessions() -> Vec<Session> {
     let mut sessions = sessions_with_the_docs_profile();
     sessions.extend(timed_sessions("transcripts_random_profiles.json"));
     assert_eq!(sessions.len(), 18);
     sessions.extend(timed_sessions("transcripts_with_go.json"));
     assert_eq!(sessions.len(), 40);
+    let at_work = at_work();
+    assert_eq!(at_work.len(), 16);
+    sessions.extend(at_work.into_iter().flat_map(AtWork::split));
+    assert_eq!(sessions.len(), 64);
     sessions
 }
 
@@ -251,6 +321,47 @@ fn our_server_takes_every_recorded_client() {
         }
         assert_eq!(answers, 1, "{name}");
     }
+}
+
+/// What is left of a client's old tunnel is nothing to a new server; who was answered by the
+/// recorded one is answered by ours, on the same socket.
+#[test]
+fn a_server_in_place_of_another_answers_new_ports_alone() {
+    let restarted = at_work()
+        .into_iter()
+        .filter_map(|case| case.away.map(|away| (case, away)));
+    let mut cases = 0;
+    for (case, [killed, back]) in restarted {
+        let AtWork {
+            session, sockets, ..
+        } = case;
+        let (name, mut server) = (&session.name, session.server());
+        let mut answered: [BTreeSet<u16>; 2] = Default::default();
+        let mut expected: [BTreeSet<u16>; 2] = Default::default();
+        let mut is_new = false;
+        for (datagram, socket) in session.datagrams.iter().zip(sockets) {
+            let at = datagram.at;
+            let life = usize::from(at >= killed);
+            if life == 1 && !core::mem::replace(&mut is_new, true) {
+                server = session.server();
+            }
+            if !datagram.is_up {
+                expected[life].insert(socket);
+            } else if at < killed || at >= back {
+                let client = SocketAddr::new(CLIENT.ip(), 40_000 + socket);
+                let (now, wall, mut out) = (instant(at), session.wall(at), BytesMut::new());
+                let _ = server.handle_datagram(now, wall, client, &datagram.octets, &mut out);
+                if !out.is_empty() {
+                    answered[life].insert(socket);
+                }
+            }
+        }
+        assert_eq!(expected[0], BTreeSet::from([0]), "{name}");
+        assert_eq!(answered, expected, "{name}");
+        assert!(!answered[1].contains(&0), "{name}");
+        cases += 1;
+    }
+    assert_eq!(cases, 4);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 use super::{
     profile::{Profile, TIMEOUT},
     relay::pattern,
-    world::{ECHO, KEEPS, LATENCY, SILENT, World},
+    world::{self, ECHO, KEEPS, LATENCY, SILENT, World},
 };
 use sansbox_core::{Instant, Refusal};
 use sansbox_protocols::paniq::{preamble::ClientError, tunnel::Failure};
@@ -215,4 +215,149 @@ fn counters_that_run_out_make_a_new_tunnel() {
     }
     assert!(world.ups > 2, "{} tunnels", world.ups);
     assert_eq!(world.downs, [], "each was replaced in time");
+}
+
+/// Longest pause between attempts that do not arrive.
+const REFUSED_MAX: Duration = Duration::from_secs(1);
+
+/// How far apart attempts are that began.
+fn gaps(world: &World) -> Vec<Duration> {
+    let began = world.paths_made.windows(2);
+    began
+        .map(|pair| pair[1].saturating_duration_since(pair[0]))
+        .collect()
+}
+
+/// A client of a server that is away from `from` on for so long; how long it takes from then on
+/// until a stream that was asked for in between carries bytes.
+fn recovery(seed: u64, outage: Duration, begin: impl Fn(&mut World, bool)) -> Duration {
+    let mut world = World::new(Profile::new(), seed);
+    let _ = world.open(ECHO, b"before");
+    world.run(World::all_done);
+    begin(&mut world, true);
+    let during = world.open(ECHO, b"during");
+    let _ = world.run_for(outage, |_| false);
+    world.restart_server(77);
+    begin(&mut world, false);
+    let back = world.now;
+    world.run(|world| world.apps[&during].is_done() || world.apps[&during].refused.is_some());
+    let app = &world.apps[&during];
+    assert_eq!(
+        app.came, b"during",
+        "{outage:?}: {:?} {:?} {:?} {:?}",
+        app.refused, world.downs, world.paths_made, back
+    );
+    world.now.saturating_duration_since(back)
+}
+
+#[test]
+fn a_server_whose_port_was_closed_is_found_within_a_second() {
+    for (seed, millis) in (30_u64..).zip([10, 150, 400, 900, 2_500, 6_000, 14_000]) {
+        let took = recovery(seed, Duration::from_millis(millis), |world, is_away| {
+            world.wire.is_refused = is_away;
+        });
+        let bound = REFUSED_MAX + HANDSHAKE + 5 * LATENCY;
+        assert!(took <= bound, "{took:?} after {millis} ms");
+    }
+}
+
+#[test]
+fn a_server_that_was_out_of_reach_for_a_moment_is_found_soon() {
+    for (seed, (millis, most)) in
+        (40_u64..).zip([(10, 1_400), (400, 1_400), (900, 1_400), (2_500, 2_800)])
+    {
+        let took = recovery(seed, Duration::from_millis(millis), |world, is_away| {
+            world.wire.is_cut = is_away;
+        });
+        let bound = Duration::from_millis(most) + HANDSHAKE + 5 * LATENCY;
+        assert!(took <= bound, "{took:?} after {millis} ms");
+    }
+}
+
+/// What a stream that began during a dial waits for is the next one.
+#[test]
+fn who_came_late_to_a_dial_waits_for_the_next() {
+    let mut world = World::new(Profile::new(), 50);
+    world.wire.is_refused = true;
+    let early = world.open(ECHO, b"early");
+    let _ = world.run_for(3 * TIMEOUT - Duration::from_secs(1), |_| false);
+    let late = world.open(ECHO, b"late");
+    let _ = world.run_for(Duration::from_secs(2), |_| false);
+    let (why, at) = world.apps[&early].refused.unwrap();
+    assert_eq!((why, world.downs.len()), (Refusal::TimedOut, 1));
+    assert_eq!(at, Instant::ZERO + 3 * TIMEOUT);
+    world.wire.is_refused = false;
+    world.run(|world| world.apps[&late].is_done());
+    assert_eq!(world.apps[&late].came, b"late");
+}
+
+/// Attempts that do not arrive are a second apart at most and cut short; those that nobody answers
+/// are ever further apart, and after a dial in vain as far as those of a Go client.
+#[test]
+fn attempts_are_no_noise() {
+    let mut world = World::new(Profile::new(), 51);
+    world.wire.is_refused = true;
+    let _ = world.open(ECHO, b"x");
+    let _ = world.run_for(3 * TIMEOUT, |_| false);
+    let refused = gaps(&world);
+    assert!(refused[0] >= Duration::from_millis(100) && refused[0] < Duration::from_millis(200));
+    assert!(refused.iter().all(|gap| *gap <= REFUSED_MAX + 2 * LATENCY));
+    let late = refused.iter().skip(3);
+    assert!(late.clone().count() > 10 && late.clone().all(|gap| *gap >= REFUSED_MAX * 4 / 5));
+    // The message comes back after the second or third of six datagrams at the earliest.
+    assert!(
+        world.sent <= 4 * world.paths_made.len() as u64,
+        "{}",
+        world.sent
+    );
+
+    let mut world = World::new(Profile::new(), 52);
+    world.wire.is_cut = true;
+    for _ in 0..2 {
+        let _ = world.open(ECHO, b"x");
+        let _ = world.run_for(3 * TIMEOUT + Duration::from_secs(1), |_| false);
+    }
+    let unanswered: Vec<u64> = gaps(&world).iter().map(Duration::as_secs).collect();
+    assert!(world.paths_made.len() <= 5 + 4, "{unanswered:?}");
+    assert!(unanswered[0] == 1 && (2..=3).contains(&unanswered[1]) && unanswered[2] >= 4);
+    let second = world.paths_made.iter().rev().take(2).collect::<Vec<_>>();
+    assert!(second[0].saturating_duration_since(*second[1]) >= TIMEOUT);
+}
+
+/// A message that a port is closed may be forged, or have crossed with the start of the server: the
+/// answer counts, and a tunnel that stands is left alone.
+#[test]
+fn a_message_that_a_port_is_closed_ends_nothing_by_itself() {
+    let mut world = World::new(Profile::new(), 53);
+    let forged = world.open(ECHO, b"forged");
+    // The Initiation is on its way.
+    let _ = world.run_for(HANDSHAKE, |world| world.sent == 6);
+    let path = *world.paths.keys().next().unwrap();
+    world
+        .client
+        .path_unreachable(world.now, path, world::server_address());
+    world.run(|world| world.apps[&forged].is_done());
+    assert_eq!((world.paths_made.len(), world.ups), (1, 1));
+    let stands = world.open(KEEPS, b"stands");
+    world.run(|world| world.apps[&stands].came == b"stands");
+    world
+        .client
+        .path_unreachable(world.now, path, world::server_address());
+    let _ = world.run_for(Duration::from_secs(3), |_| false);
+    world.finish_kept();
+    world.run(|world| world.apps[&stands].is_done());
+    assert_eq!((world.paths_made.len(), world.downs.len()), (1, 0));
+}
+
+/// On a path so slow that attempts begin before the one before can be answered, the first answer
+/// is taken.
+#[test]
+fn an_answer_counts_after_the_next_attempt_began() {
+    let mut world = World::new(Profile::new(), 54);
+    let stream = world.open(ECHO, b"slow");
+    world.wire.latency = Duration::from_millis(900);
+    world.run(|world| world.apps[&stream].is_done());
+    assert_eq!((world.paths_made.len(), world.ups), (2, 1));
+    assert_eq!(world.paths.keys().next().map(|path| path.0), Some(0));
+    assert_eq!(world.paths.len(), 1, "the other one is closed");
 }

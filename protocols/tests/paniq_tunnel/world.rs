@@ -86,8 +86,11 @@ struct Upstream {
 pub(crate) struct Wire {
     pub(crate) loss_percent: u64,
     pub(crate) reorder_percent: u64,
+    pub(crate) latency: Duration,
     /// Nothing arrives at the server.
     pub(crate) is_cut: bool,
+    /// What would arrive is answered by the server's host: nobody listens.
+    pub(crate) is_refused: bool,
     draws: Draws,
 }
 
@@ -99,8 +102,12 @@ pub(crate) struct World {
     pub(crate) wire: Wire,
     /// The public address of each of the client's sockets.
     pub(crate) paths: BTreeMap<Path, SocketAddr>,
+    /// When each socket was made.
+    pub(crate) paths_made: Vec<Instant>,
     ports: u16,
     flying: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
+    /// What ICMP tells which of the client's addresses.
+    refusals: BTreeMap<(Instant, u64), SocketAddr>,
     pub(crate) sent: u64,
     pub(crate) bytes_sent: usize,
     /// Every datagram, in order, where it is kept.
@@ -133,12 +140,16 @@ impl World {
             wire: Wire {
                 loss_percent: 0,
                 reorder_percent: 0,
+                latency: LATENCY,
                 is_cut: false,
+                is_refused: false,
                 draws: Draws::new(Seed::from_u64(seed + 2)),
             },
             paths: BTreeMap::new(),
             ports: 40_000,
             flying: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            paths_made: Vec::new(),
             sent: 0,
             bytes_sent: 0,
             trace: None,
@@ -244,6 +255,7 @@ impl World {
                 ClientEvent::NewSourcePort(path) => {
                     let address = self.new_port();
                     self.paths.insert(path, address);
+                    self.paths_made.push(self.now);
                     self.client.source_port_changed(self.now, path);
                 }
                 ClientEvent::Up(_) => self.ups += 1,
@@ -338,7 +350,12 @@ impl World {
         if is_up && wire.is_cut || wire.draws.below(100) < wire.loss_percent {
             return;
         }
-        let mut at = self.now + LATENCY;
+        if is_up && wire.is_refused {
+            let back = (self.now + 2 * wire.latency, self.sent);
+            self.refusals.insert(back, from);
+            return;
+        }
+        let mut at = self.now + wire.latency;
         if wire.draws.below(100) < wire.reorder_percent {
             at += Duration::from_micros(wire.draws.below(5_000));
         }
@@ -395,7 +412,9 @@ impl World {
                 self.server.poll_timeout(),
             ];
             let arrival = self.flying.first_key_value().map(|((at, _), _)| *at);
-            let next = timers.into_iter().flatten().chain(arrival).min();
+            let refusal = self.refusals.first_key_value().map(|((at, _), _)| *at);
+            let arrivals = arrival.into_iter().chain(refusal);
+            let next = timers.into_iter().flatten().chain(arrivals).min();
             let Some(next) = next.filter(|at| *at <= end) else {
                 self.now = end;
                 return false;
@@ -407,7 +426,22 @@ impl World {
         }
     }
 
+    fn path_of(&self, address: SocketAddr) -> Option<Path> {
+        let mut paths = self.paths.iter();
+        let found = paths.find(|(_, of)| **of == address);
+        found.map(|(path, _)| *path)
+    }
+
     fn arrive(&mut self) {
+        while let Some(entry) = self.refusals.first_entry()
+            && entry.key().0 <= self.now
+        {
+            let to = entry.remove();
+            if let Some(path) = self.path_of(to) {
+                self.client
+                    .path_unreachable(self.now, path, server_address());
+            }
+        }
         while let Some(entry) = self.flying.first_entry()
             && entry.key().0 <= self.now
         {
@@ -417,8 +451,7 @@ impl World {
                 let _ = self.server.handle_datagram(self.now, from, data);
                 continue;
             }
-            let path = self.paths.iter().find(|(_, address)| **address == to);
-            if let Some((&path, _)) = path {
+            if let Some(path) = self.path_of(to) {
                 let _ = self.client.handle_datagram(self.now, path, from, data);
             }
         }

@@ -239,6 +239,25 @@ fn over_a_crash(world: &mut World, near: bool, how: Crash) -> Verdict {
     world.expect(completed >= 2, what)
 }
 
+/// Who asks for a connection while the server is away has it soon after the server is back.
+fn back_soon(world: &mut World, how: Crash, soon: Duration) -> Verdict {
+    let tunnel = tunnel(world, "20ms")?;
+    let talk = |n| socks5_connect(&target(n)).and(talk_of(n, 5_000));
+    let host =
+        ScriptHost::new()
+            .dial(addr(SOCKS), talk(0))
+            .dial_at(seconds(11), addr(SOCKS), talk(1));
+    apps(world, &tunnel, host);
+    world.host("origin", &ips(&["10.0.0.3"]), targets(2, 5_000));
+    let back = seconds(13);
+    crash(world, tunnel.server, how, seconds(10), back);
+    stop_and_run(world, &tunnel, &[Completed; 2], &[Completed; 2])?;
+    let ended = world.closed().iter().filter(|c| c.host == "proxy");
+    let last = ended.map(|c| Duration::from_nanos(c.at.as_nanos())).max();
+    let what = format!("it took until {last:?}");
+    world.expect(last.is_some_and(|last| last <= back + soon), what)
+}
+
 /// A conversation that ends by what happens to a NAT, and one that begins later.
 fn over_a_new_port(world: &mut World, first: Script, at: Duration, fault: HopFault) -> Verdict {
     let tunnel = tunnel(world, "20ms")?;
@@ -436,6 +455,19 @@ scenarios! {
     /// So does one whose machine lost its power.
     fn carried_server_reboots(world) {
         over_a_crash(world, false, Crash::Power)
+    }
+
+    /// While its port is closed the client is told so, and asks every second.
+    #[sometimes("tunnel up")]
+    fn carried_server_is_back_soon(world) {
+        back_soon(world, Crash::Process, Duration::from_millis(1_600))
+    }
+
+    /// While its machine is off nobody answers: the second attempt begins after a second, the third
+    /// two seconds later.
+    #[sometimes("tunnel up")]
+    fn carried_server_boots_and_is_back_soon(world) {
+        back_soon(world, Crash::Power, seconds(3))
     }
 
     /// A client's daemon that crashes and starts again makes a new tunnel.

@@ -4,7 +4,7 @@ use crate::{
     carrier::{Carrier, Event, Note, Path, Stream, Transmit},
     config::model::{Dial, LogLevel},
     connect::{RESOLVE_TIMEOUT, families, order},
-    machine::Wanted,
+    machine::{Cause, Undelivered, Wanted},
 };
 use bytes::BytesMut;
 use core::{
@@ -206,6 +206,24 @@ impl Carrier for Client {
         let handled = self.tunnel.handle_datagram(now, path, from, data);
         self.follow(now);
         handled.is_ok()
+    }
+
+    fn undelivered(&mut self, now: Instant, path: Path, to: SocketAddr, error: Undelivered) {
+        let is_out_of_reach = match error.cause {
+            Cause::PortUnreachable
+            | Cause::HostUnreachable
+            | Cause::NetUnreachable
+            | Cause::ProtocolUnreachable
+            | Cause::AdminProhibited
+            | Cause::HopLimitExceeded => true,
+            // Shorter ones get there.
+            Cause::TooBig { .. } | Cause::ReassemblyTimeExceeded => false,
+        };
+        if is_out_of_reach {
+            let path = tunnel::Path(path.0);
+            self.tunnel.path_unreachable(now, path, to);
+            self.follow(now);
+        }
     }
 
     fn poll_transmit(

@@ -102,6 +102,8 @@ fn eliciting(frames: &quic::FrameStats) -> u64 {
     [
         frames.crypto,
         frames.ping,
+        frames.immediate_ack,
+        frames.ack_frequency,
         frames.stream,
         frames.reset_stream,
         frames.stop_sending,

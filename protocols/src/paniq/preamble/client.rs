@@ -100,7 +100,7 @@ pub enum Heard {
 enum State {
     /// The `nth` datagram of the preamble is due at `at`; the Initiation is the last.
     Sending { nth: usize, at: Instant },
-    /// The Initiation is out.
+    /// All is out that will be.
     AwaitResponse,
     /// The owner was asked for another port.
     AwaitSourcePort,
@@ -227,6 +227,13 @@ impl Client {
     /// The next event.
     pub fn poll_event(&mut self) -> Option<ClientEvent> {
         self.events.pop_front()
+    }
+
+    /// What was sent did not arrive: no more is sent in this attempt. An answer still counts.
+    pub fn mute(&mut self) {
+        if let State::Sending { .. } = self.state {
+            self.state = State::AwaitResponse;
+        }
     }
 
     /// The owner has another socket: the next attempt begins.

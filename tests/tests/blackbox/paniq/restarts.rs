@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// that a client had time to come to, and a dial.
 const RECOVERY: Duration = Duration::from_secs(10);
 
+/// How long it may take at most where each attempt of a client learns that it met no server.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
 /// Opens connections until one carries bytes.
 fn recovers(client: &Proxy, to: std::net::SocketAddr) {
     let begin = Instant::now();
@@ -48,6 +51,29 @@ fn a_killed_server_that_comes_back_is_found_again() {
     let ended = read_all(&mut held, PATIENCE * 3);
     assert_eq!((ended.ending, ended.bytes.len()), (Ending::Reset, 0));
     drop(server);
+}
+
+/// With the pauses of a profile as it is drawn: 3 attempts of 5 seconds.
+#[test]
+fn who_asks_while_the_server_is_away_has_an_answer_soon_after_it_is_back() {
+    let origin = tcp::echo(tcp::listener());
+    let mut setup = Setup::new();
+    setup.client["sansbox"] = json!({ "workers": 1 });
+    let Tunnel { client, server } = setup.start();
+    ping(&open(&client, origin.addr()));
+    drop(server);
+    let (at, to) = (client.addr(), origin.addr());
+    let asked = std::thread::spawn(move || socks::open(at, None, to).map(|s| ping(&s)));
+    // Attempts have met no server by then.
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert!(!asked.is_finished(), "{}", client.log());
+    let _server = Proxy::start(&setup.server);
+    let back = Instant::now();
+    let answer = asked.join().expect("the thread that asked");
+    let took = back.elapsed();
+    assert_eq!(answer, Ok(()), "{}", client.log());
+    assert!(took < AT_ONCE, "{took:?}: {}", client.log());
+    assert_eq!(count(&client, "is down"), 0, "{}", client.log());
 }
 
 #[test]

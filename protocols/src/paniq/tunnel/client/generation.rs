@@ -1,5 +1,5 @@
 //! One attempt at a tunnel, and the tunnel that comes of it: socket, preamble, QUIC connection.
-use super::{ClientConfig, Failure, Path, Stream};
+use super::{ClientConfig, Failure, Path, Stream, liveness::Liveness};
 use crate::paniq::{
     Draws,
     preamble::{self, ClientEvent},
@@ -13,25 +13,12 @@ use crate::paniq::{
 };
 use bytes::{Buf as _, BytesMut};
 use sansbox_core::{Instant, Seed};
-use sansbox_quic::{Activity, ConnectionId, Endpoint, Event, Lost, Outgoing, Sources, StreamId};
+use sansbox_quic::{ConnectionId, Endpoint, Event, Lost, Outgoing, Sources, StreamId};
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
-
-/// How long a peer may wait with an acknowledgement (RFC 9000 section 18.2).
-const ACK_DELAY_MAX: Duration = Duration::from_millis(26);
-
-/// Probe timeouts without an answer after which a tunnel is suspected to be dead.
-const PROBES_UNANSWERED: u32 = 3;
 
 /// How often a suspected tunnel is asked. Where one datagram in ten is lost, one trial in fifty
 /// thousand is unjust.
 const QUESTIONS: u32 = 6;
-
-/// Probe timeouts without an answer before which no tunnel is dead: while what was lost fills the
-/// congestion window, probes alone are sent, and their distance doubles (RFC 9002 section 6.2.1).
-const PROBES_DEAD: u32 = 16;
-
-/// Not before this, however short the round trip is.
-const SILENCE_DEAD: Duration = Duration::from_secs(2);
 
 /// Counters that are left when a tunnel takes no more streams.
 const COUNTERS_LEFT: u64 = 1 << 20;
@@ -39,7 +26,6 @@ const COUNTERS_LEFT: u64 = 1 << 20;
 /// What a generation tells the carrier.
 #[derive(Debug)]
 pub(super) enum Told {
-    NewSourcePort,
     /// The server answered the preamble: there is a way to it.
     Answered,
     Ready,
@@ -61,40 +47,6 @@ pub(super) enum Stage {
     Ready,
     /// Failed or closed; what is left to be sent is.
     Over,
-}
-
-/// Does the peer answer?
-#[derive(Debug, Default)]
-struct Liveness {
-    last: Activity,
-    /// When the first thing was sent that nothing answered.
-    asked_at: Option<Instant>,
-}
-
-impl Liveness {
-    fn update(&mut self, now: Instant, activity: Activity) {
-        if activity.answers != self.last.answers {
-            self.asked_at = None;
-        } else if activity.asked != self.last.asked && self.asked_at.is_none() {
-            self.asked_at = Some(now);
-        }
-        self.last = activity;
-    }
-
-    fn silent_at(&self) -> Option<Instant> {
-        let silence = self.probe() * PROBES_UNANSWERED;
-        self.asked_at.map(|at| at + silence)
-    }
-
-    fn dead_at(&self) -> Option<Instant> {
-        let silence = (self.probe() * PROBES_DEAD).max(SILENCE_DEAD);
-        self.asked_at.map(|at| at + silence)
-    }
-
-    /// A probe timeout: RFC 9002 section 6.2.1, with half a round trip for its variation.
-    fn probe(&self) -> Duration {
-        self.last.rtt + self.last.rtt / 2 + ACK_DELAY_MAX
-    }
 }
 
 /// A suspected tunnel is asked when there is a way to the server, and has half a probe timeout for
@@ -129,6 +81,8 @@ pub(super) struct Generation {
     pub(super) streams: usize,
     /// The tunnel stood.
     pub(super) was_up: bool,
+    /// The preamble sends no more.
+    pub(super) is_muted: bool,
 }
 
 impl Generation {
@@ -147,9 +101,10 @@ impl Generation {
             batch: Batch::new(),
             liveness: Liveness::default(),
             trial: None,
-            told: VecDeque::from([Told::NewSourcePort]),
+            told: VecDeque::new(),
             streams: 0,
             was_up: false,
+            is_muted: false,
             seed,
         }
     }
@@ -161,9 +116,24 @@ impl Generation {
         )
     }
 
+    /// Was its preamble answered, and nothing more yet?
+    pub(super) const fn is_handshaking(&self) -> bool {
+        matches!(self.stage, Stage::Handshake { .. })
+    }
+
     /// Is the server's address not fixed yet?
     pub(super) const fn is_before_quic(&self) -> bool {
         matches!(self.stage, Stage::Port | Stage::Preamble)
+    }
+
+    /// What its preamble sent did not arrive: it sends no more, and an answer still counts. Was
+    /// that news?
+    pub(super) fn mute(&mut self) -> bool {
+        let Some(preamble) = &mut self.preamble else {
+            return false;
+        };
+        preamble.mute();
+        !core::mem::replace(&mut self.is_muted, true)
     }
 
     /// Has nothing answered for too long?
@@ -232,14 +202,16 @@ impl Generation {
     }
 
     pub(super) fn source_port_changed(&mut self, now: Instant, config: &ClientConfig) {
-        if let Some(preamble) = &mut self.preamble {
-            return preamble.source_port_changed(now);
-        }
         if self.stage != Stage::Port {
             return;
         }
         let seed = self.seed.derive("paniq/handshake");
-        match preamble::Client::new(now, config.preamble.clone(), seed) {
+        // Each attempt is a generation, with a port of its own.
+        let once = preamble::ClientConfig {
+            attempts: 1,
+            ..config.preamble.clone()
+        };
+        match preamble::Client::new(now, once, seed) {
             Ok(preamble) => {
                 self.preamble = Some(preamble);
                 self.stage = Stage::Preamble;
@@ -280,7 +252,8 @@ impl Generation {
     fn follow_preamble(&mut self, now: Instant, config: &ClientConfig, wall: &WallClock) {
         while let Some(event) = self.preamble.as_mut().and_then(|p| p.poll_event()) {
             match event {
-                ClientEvent::NewSourcePort => self.told.push_back(Told::NewSourcePort),
+                // There is one attempt.
+                ClientEvent::NewSourcePort => {}
                 ClientEvent::Ready => {
                     self.preamble = None;
                     self.told.push_back(Told::Answered);

@@ -5,7 +5,9 @@
 //! may still come back: only when its successor stands, which proves that the path works, and it
 //! does not answer although it is asked, is it given up.
 mod deadlines;
+mod dial;
 mod generation;
+mod liveness;
 mod streams;
 
 use super::{
@@ -20,6 +22,7 @@ use crate::paniq::{
 };
 use bytes::BytesMut;
 use deadlines::Deadlines;
+use dial::{Dial, Pauses};
 use generation::{Generation, Told};
 use rustc_hash::FxHashMap;
 use sansbox_core::{Instant, Pipe, Progress, Refusal, Seed};
@@ -33,18 +36,13 @@ use std::{
 use streams::{Entry, State};
 use thiserror::Error;
 
-/// Pause after the first dial that failed; it doubles with each that follows.
-const BACKOFF_MIN: Duration = Duration::from_millis(500);
-
-/// The longest pause.
-const BACKOFF_MAX: Duration = Duration::from_secs(15);
-
 /// What a carrier needs to know.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// Where the server is; see [`Client::set_server`] for one with several addresses.
     pub server: SocketAddr,
-    /// How preambles are made. Its `timeout` is the profile's `handshake_timeout`.
+    /// How preambles are made. Its `timeout` is the profile's `handshake_timeout`; that and its
+    /// `attempts` say how long a dial takes. Each attempt has a source port of its own.
     pub preamble: preamble::ClientConfig,
     /// How QUIC's datagrams are framed.
     pub codec: Codec,
@@ -100,6 +98,21 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Is the next dial expected to fail as well?
+    const fn is_lasting(&self) -> bool {
+        match self {
+            Self::Preamble(ClientError::TimedOut)
+            | Self::HandshakeTimedOut
+            | Self::Quic(_)
+            | Self::Silent
+            | Self::Exhausted => false,
+            Self::Preamble(ClientError::ServerKey(_) | ClientError::TooSlow)
+            | Self::WrongKey
+            | Self::Settings(_)
+            | Self::NoSocket => true,
+        }
+    }
+
     /// What streams are told that waited for it.
     const fn refusal(&self) -> Refusal {
         match self {
@@ -148,6 +161,11 @@ pub struct Client {
     waiting: BTreeSet<Stream>,
     deadlines: Deadlines,
     streams_made: u64,
+    pauses: Pauses,
+    /// The attempts that are made now.
+    dial: Option<Dial>,
+    /// When the last dial began.
+    dialed_at: Instant,
     /// Dials that failed in a row.
     failures: u32,
     /// No dial before it.
@@ -174,6 +192,9 @@ impl Client {
         Self {
             wall: WallClock::new(now, since_1970),
             draws: Draws::new(seed.derive("paniq/carrier")),
+            pauses: Pauses::new(&config.preamble),
+            dial: None,
+            dialed_at: Instant::ZERO,
             seed,
             config,
             generations: BTreeMap::new(),
@@ -207,6 +228,7 @@ impl Client {
     pub fn source_port_changed(&mut self, now: Instant, path: Path) {
         if let Some(generation) = self.generations.get_mut(&path) {
             generation.source_port_changed(now, &self.config);
+            self.expect_answer(now, path);
         }
         self.drive(now);
     }
@@ -274,9 +296,11 @@ impl Client {
         let silent = generations.clone().filter_map(|g| g.silent_after(now));
         let timers = generations.filter_map(Generation::poll_timeout);
         let deadline = self.deadlines.first();
-        let wants_dial = self.wants_dial(now) && !self.is_dialing();
-        let retry = wants_dial.then_some(self.retry_at);
-        timers.chain(silent).chain(deadline).chain(retry).min()
+        timers
+            .chain(silent)
+            .chain(deadline)
+            .chain(self.dials_at(now))
+            .min()
     }
 
     /// Handles every deadline at or before `now`.
@@ -293,6 +317,7 @@ impl Client {
     /// any more.
     pub fn close(&mut self, now: Instant) {
         self.waiting.clear();
+        self.dial = None;
         for generation in self.generations.values_mut() {
             generation.close(now);
         }
@@ -304,22 +329,11 @@ impl Client {
         [self.generations.len(), self.streams.len()]
     }
 
-    fn is_dialing(&self) -> bool {
-        self.generations.values().any(Generation::is_dialing)
-    }
-
     /// The newest generation that takes streams.
     fn usable(&self, now: Instant) -> Option<Path> {
         let mut newest_first = self.generations.values().rev();
         let usable = newest_first.find(|g| g.is_usable(now, &self.config));
         usable.map(|generation| generation.path)
-    }
-
-    /// Is there somebody whom the tunnels that stand do not serve?
-    fn wants_dial(&self, now: Instant) -> bool {
-        let mut generations = self.generations.values();
-        self.usable(now).is_none()
-            && (!self.waiting.is_empty() || generations.any(|g| g.streams > 0 && g.is_silent(now)))
     }
 
     /// Takes what generations tell, until nothing more follows of it.
@@ -335,26 +349,12 @@ impl Client {
             self.hear(now, path, told);
         }
         self.place_waiting(now);
+        self.go_on_dialing(now);
         self.retire(now);
-        if now >= self.retry_at && self.wants_dial(now) && !self.is_dialing() {
-            self.dial();
-        }
-    }
-
-    fn dial(&mut self) {
-        let path = Path(self.paths_made);
-        let seed = self.seed.derive_nth("paniq/generation", self.paths_made);
-        self.paths_made += 1;
-        let mut generation = Generation::new(path, &self.config, seed);
-        while let Some(Told::NewSourcePort) = generation.poll() {
-            self.events.push_back(Event::NewSourcePort(path));
-        }
-        self.generations.insert(path, generation);
     }
 
     fn hear(&mut self, now: Instant, path: Path, told: Told) {
         match told {
-            Told::NewSourcePort => self.events.push_back(Event::NewSourcePort(path)),
             Told::Ready => {
                 self.failures = 0;
                 self.events.push_back(Event::Up(path));
@@ -365,11 +365,14 @@ impl Client {
                 }
                 self.judge(now);
             }
-            Told::Answered => self.judge(now),
+            Told::Answered => {
+                self.end_dial(now);
+                self.judge(now);
+            }
+            Told::Failed(why) if self.survives(now, path, &why) => {}
             Told::Failed(why) => {
-                let was_up = self.lose_streams(now, path);
-                if !was_up {
-                    self.back_off(now, why.refusal());
+                if !self.lose_streams(now, path) {
+                    self.fail_dial(now, &why);
                 }
                 self.events.push_back(Event::Down(path, why));
             }
@@ -395,19 +398,6 @@ impl Client {
     fn end_trials(&mut self, now: Instant) {
         if self.generations.values().any(|g| g.is_condemned(now)) {
             self.judge(now);
-        }
-    }
-
-    fn back_off(&mut self, now: Instant, why: Refusal) {
-        let pause = BACKOFF_MIN.saturating_mul(1 << self.failures.min(16));
-        let pause = pause.min(BACKOFF_MAX);
-        let quarter = u64::try_from(pause.as_nanos() / 4).unwrap_or(u64::MAX);
-        let jitter = Duration::from_nanos(self.draws.below(quarter));
-        self.failures = self.failures.saturating_add(1);
-        self.retry_at = now + pause + jitter;
-        // Who waited for this dial learns that it failed, and does not wait for the next.
-        for stream in core::mem::take(&mut self.waiting) {
-            self.refuse(stream, why);
         }
     }
 

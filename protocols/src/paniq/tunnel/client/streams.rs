@@ -1,5 +1,5 @@
 //! Streams of a carrier, from the wish for a target to its end.
-use super::{Client, Event, Path, Stream};
+use super::{Client, ClientConfig, Event, Path, Stream};
 use crate::{
     paniq::{
         proxy::wire::{DatagramsRequest, Reply, Request, Status},
@@ -9,7 +9,10 @@ use crate::{
 };
 use sansbox_core::{Instant, Refusal, Target};
 use sansbox_quic::StreamId;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 /// A stream.
 #[derive(Debug)]
@@ -117,7 +120,7 @@ impl Client {
             None => DatagramsRequest.emit(out),
         }));
         early.flush(now, generation.endpoint()?, &mut self.scratch);
-        let deadline = now + self.config.dial_timeout + self.config.preamble.timeout;
+        let deadline = now + self.reply_timeout();
         Some(State::Requested {
             path,
             early,
@@ -169,6 +172,11 @@ impl Client {
     pub(super) fn refuse(&mut self, stream: Stream, why: Refusal) {
         self.forget(stream);
         self.events.push_back(Event::Refused(stream, why));
+    }
+
+    /// How long a stream waits for a tunnel or a reply.
+    pub(super) fn waits_until(&self, stream: Stream) -> Option<Instant> {
+        self.streams.get(&stream)?.state.deadline()
     }
 
     /// Enters a stream where it is to be found in its state.
@@ -321,14 +329,46 @@ impl Client {
     /// Refuses what waited for too long, for a tunnel or for a reply.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some(stream) = self.deadlines.pop_due(now) {
-            if let Some(State::Requested { path, early, .. }) =
-                self.streams.get(&stream).map(|entry| &entry.state)
-                && let Some(endpoint) = self.generations.get_mut(path).and_then(|g| g.endpoint())
-            {
-                endpoint.abandon(now, early.id);
+            let place = self.streams.get(&stream).and_then(|s| s.state.place());
+            let Some((path, id)) = place else {
+                self.refuse(stream, Refusal::TimedOut);
+                continue;
+            };
+            let generation = self.generations.get_mut(&path);
+            let is_silent = generation.as_ref().is_some_and(|g| g.is_silent(now));
+            if let Some(endpoint) = generation.and_then(|g| g.endpoint()) {
+                endpoint.abandon(now, id);
             }
-            self.refuse(stream, Refusal::TimedOut);
+            let left = self
+                .config
+                .open_timeout
+                .saturating_sub(self.reply_timeout());
+            if !is_silent || left.is_zero() || !self.wait_again(stream, now + left) {
+                self.refuse(stream, Refusal::TimedOut);
+            }
         }
+    }
+
+    /// Has a stream wait for another tunnel, unless it did before.
+    fn wait_again(&mut self, stream: Stream, deadline: Instant) -> bool {
+        let Some(entry) = self.streams.get_mut(&stream) else {
+            return false;
+        };
+        if core::mem::replace(&mut entry.is_retried, true) {
+            return false;
+        }
+        self.set_state(stream, State::Waiting { deadline });
+        true
+    }
+
+    /// How long a reply may take.
+    fn reply_timeout(&self) -> Duration {
+        let ClientConfig {
+            dial_timeout,
+            preamble,
+            ..
+        } = &self.config;
+        dial_timeout.saturating_add(preamble.timeout)
     }
 }
 
