@@ -5,6 +5,7 @@
 //! [record](turn::record) it: [`Chain`] keeps it for the keys of a connection's 1-RTT packets, and
 //! whose turn it is keeps what is expanded of it in its [`Hot`] until nobody has used it for a while.
 mod hot;
+mod phase;
 mod suites;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use crate::turn;
 use bytes::BytesMut;
 use core::sync::atomic::{AtomicU32, Ordering};
 use hot::{Opening, Sealing, Slot};
+use phase::Phases;
 use quinn_proto::crypto::{self, CryptoError, KeyPair};
 use ring::aead::{self, quic::HeaderProtectionKey};
 use rustls::quic;
@@ -62,16 +64,6 @@ enum Way {
     In,
 }
 
-/// The key of the packets of a phase in one direction.
-struct PhaseSecret {
-    phase: u32,
-    way: Way,
-    secret: Secret,
-}
-
-/// Boxed: no copy is left behind when there are more.
-type PhaseSecrets = Vec<Box<PhaseSecret>>;
-
 /// All keys of the 1-RTT packets of one connection.
 pub(crate) struct Chain {
     /// No other chain of this owner has it.
@@ -82,7 +74,7 @@ pub(crate) struct Chain {
     confidentiality_limit: u64,
     integrity_limit: u64,
     headers: [Key; 2],
-    phases: Mutex<PhaseSecrets>,
+    phases: Mutex<Phases>,
 }
 
 impl Chain {
@@ -98,7 +90,7 @@ impl Chain {
             confidentiality_limit: keys.local.packet.confidentiality_limit(),
             integrity_limit: keys.remote.packet.integrity_limit(),
             headers: [out.secret.key.clone(), into.secret.key.clone()],
-            phases: Mutex::new(Vec::new()),
+            phases: Mutex::default(),
         });
         let packet = chain.add(0, &*keys.local.packet, &*keys.remote.packet, made)?;
         let header = |way| -> Box<dyn crypto::HeaderKey> {
@@ -121,10 +113,7 @@ impl Chain {
         made: &[Made],
     ) -> Option<KeyPair<Box<dyn crypto::PacketKey>>> {
         let (out, into) = (find(made, place_of(local))?, find(made, place_of(remote))?);
-        for (way, made) in [(Way::Out, out), (Way::In, into)] {
-            let secret = made.secret.clone();
-            self.phases(|phases| phases.push(Box::new(PhaseSecret { phase, way, secret })));
-        }
+        self.phases(|phases| phases.add(phase, &out.secret, &into.secret));
         self.hot(|slot| slot.expand_openings(self));
         let key = |way| -> Box<dyn crypto::PacketKey> {
             let chain = Arc::clone(self);
@@ -136,7 +125,7 @@ impl Chain {
         })
     }
 
-    fn phases<T>(&self, what: impl FnOnce(&mut PhaseSecrets) -> T) -> T {
+    fn phases<T>(&self, what: impl FnOnce(&mut Phases) -> T) -> T {
         let phases = self.phases.lock();
         what(&mut phases.unwrap_or_else(PoisonError::into_inner))
     }
@@ -172,10 +161,8 @@ impl Chain {
     /// What seals the packets of a phase.
     fn expand_sealing(&self, phase: u32) -> Sealing {
         self.phases(|phases| {
-            let secret = phases
-                .iter()
-                .find(|secret| secret.phase == phase && secret.way == Way::Out);
-            let secret = &secret.expect("there as long as its key is").secret;
+            let secret = phases.get(phase, Way::Out);
+            let secret = secret.expect("there as long as its key is");
             Sealing::new(phase, self.expand(&secret.key), *secret.iv)
         })
     }
@@ -184,9 +171,9 @@ impl Chain {
     fn expand_openings(&self, has: impl Fn(u32) -> bool) -> Vec<Opening> {
         self.phases(|phases| {
             phases
-                .iter()
-                .filter(|secret| secret.way == Way::In && !has(secret.phase))
-                .map(|of| Opening::new(of.phase, self.expand(&of.secret.key), *of.secret.iv))
+                .all(Way::In)
+                .filter(|(phase, _)| !has(*phase))
+                .map(|(phase, of)| Opening::new(phase, self.expand(&of.key), *of.iv))
                 .collect()
         })
     }
@@ -213,10 +200,7 @@ struct PacketKey {
 impl Drop for PacketKey {
     fn drop(&mut self) {
         let (phase, way) = (self.phase, self.way);
-        self.chain.phases(|phases| {
-            phases.retain(|secret| (secret.phase, secret.way) != (phase, way));
-            phases.shrink_to_fit();
-        });
+        self.chain.phases(|phases| phases.forget(phase, way));
         let place = self.chain.place.load(Ordering::Relaxed);
         turn::hot(|_, hot| {
             if let Some(slot) = hot.and_then(|hot| hot.get(place, self.chain.id)) {

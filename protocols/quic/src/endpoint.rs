@@ -48,6 +48,8 @@ struct Connection {
     /// It stands in `to_send`.
     is_queued: bool,
     is_lost: bool,
+    /// Its handshake is complete.
+    is_connected: bool,
     /// Frames received when a datagram was judged last.
     judged: u64,
     /// Its windows, where they grow.
@@ -75,6 +77,7 @@ pub struct Endpoint {
     /// How many connections each host has, where it has any.
     hosts: BTreeMap<IpAddr, usize>,
     answers_strangers: bool,
+    gives_ids: bool,
     /// Streams that a peer may have open at a time, where that grows with those it opens.
     streams_max: Option<u32>,
     arena: Arena,
@@ -141,6 +144,7 @@ impl Endpoint {
             connections_per_host_max: usize::MAX,
             hosts: BTreeMap::new(),
             answers_strangers: true,
+            gives_ids: true,
             streams_max: None,
             arena: Arena::default(),
             was_read: false,
@@ -266,6 +270,7 @@ impl Endpoint {
             armed: None,
             is_queued: false,
             is_lost: false,
+            is_connected: false,
             judged: 0,
             windows: self.windows.as_ref().map(Tuned::new),
         };
@@ -409,8 +414,7 @@ impl Endpoint {
             entry.quic.close(to_std(now), code.into(), reason);
             entry.is_lost = true;
             entry.lose_streams(&mut self.events);
-            self.events
-                .push_back(Event::Lost(connection, Lost::Locally));
+            self.events.push_back(entry.lost(connection, Lost::Locally));
         }
         self.settle(now, connection);
     }
@@ -532,8 +536,10 @@ impl Endpoint {
         let mut is_drained = false;
         while let Some(event) = connection.quic.poll_endpoint_events() {
             is_drained |= event.is_drained();
-            if let Some(event) = self.quic.handle_event(connection.handle, event) {
-                connection.quic.handle_event(event);
+            // What quinn-proto's endpoint has to say here is nothing but new ids.
+            let ids = self.quic.handle_event(connection.handle, event);
+            if let Some(ids) = ids.filter(|_| self.gives_ids) {
+                connection.quic.handle_event(ids);
             }
         }
         drop(turn);

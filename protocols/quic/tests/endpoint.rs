@@ -104,7 +104,7 @@ impl Side {
         while let Some(event) = self.endpoint.poll_event() {
             match event {
                 Event::Connected(id) => self.connected.push(id),
-                Event::Lost(id, why) => self.lost.push((id, why)),
+                Event::Lost(id, _, why) => self.lost.push((id, why)),
                 Event::Opened(stream) => {
                     self.opened.push(stream);
                     self.streams.insert(stream, Ends::new());

@@ -157,7 +157,7 @@ const ALL: [Shown; 10] = [
         file: "s27-one-octet-too-many",
         faulty: GO_GO,
         good: OURS_OURS,
-        lab: || Lab::ours().talk(chat(2)),
+        lab: || Lab::ours().talk(chat(3)),
         hops: too_long,
         prepare: NOTHING,
     },

@@ -204,7 +204,7 @@ impl host::End for Plain {
                     self.connection = Some(connection);
                     self.events.push_back(Told::Up);
                 }
-                Event::Lost(_, why) => self.events.push_back(Told::Down(why.to_string())),
+                Event::Lost(_, _, why) => self.events.push_back(Told::Down(why.to_string())),
                 Event::Opened(id) => {
                     self.add(id, Stage::BeingAsked);
                     self.advance(now, id);

@@ -66,6 +66,23 @@ impl Endpoint {
         Some(connection.quic.remote_address())
     }
 
+    /// The connections whose handshakes are complete and that are not lost, the oldest first, and
+    /// where their peers are.
+    pub fn connected(&self) -> impl Iterator<Item = (ConnectionId, SocketAddr)> {
+        let connected = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.is_connected && !connection.is_lost);
+        connected.map(|(id, connection)| (*id, connection.quic.remote_address()))
+    }
+
+    /// Is the handshake of a connection complete?
+    #[must_use]
+    pub fn is_connected(&self, connection: ConnectionId) -> bool {
+        let connection = self.connections.get(&connection);
+        connection.is_some_and(|connection| connection.is_connected)
+    }
+
     /// Is somebody at `address` the peer of a connection?
     #[must_use]
     pub fn has_peer(&self, address: SocketAddr) -> bool {

@@ -16,6 +16,14 @@ impl Endpoint {
         self
     }
 
+    /// Gives peers no connection ids beside the first: for who forbids migration, without which
+    /// there is no use for more.
+    #[must_use]
+    pub const fn without_spare_ids(mut self) -> Self {
+        self.gives_ids = false;
+        self
+    }
+
     /// Lets a peer that uses the streams of the transport's `max_concurrent_bidi_streams` have more
     /// of them, up to `max`: each costs memory from when it is allowed.
     #[must_use]

@@ -1,5 +1,5 @@
 //! What quinn-proto tells of a connection, in the words of an endpoint.
-use super::{Connection, ConnectionId, Event, StreamId};
+use super::{Connection, ConnectionId, Event, Lost, StreamId};
 use crate::streams::Stream;
 use quinn_proto as quic;
 use rustc_hash::FxHashMap;
@@ -38,6 +38,12 @@ impl Connection {
         events.extend(labels.map(Event::LabelReady));
     }
 
+    /// The event that the connection is lost.
+    pub(super) fn lost(&self, id: ConnectionId, why: Lost) -> Event {
+        let peer = self.is_connected.then(|| self.quic.remote_address());
+        Event::Lost(id, peer, why)
+    }
+
     /// Turns what quinn-proto tells into events.
     pub(super) fn tell(
         &mut self,
@@ -55,12 +61,15 @@ impl Connection {
             | quic::Event::DatagramReceived
             | quic::Event::DatagramsUnblocked
             | quic::Event::Stream(Finished { .. }) => {}
-            quic::Event::Connected => events.push_back(Event::Connected(id)),
+            quic::Event::Connected => {
+                self.is_connected = true;
+                events.push_back(Event::Connected(id));
+            }
             quic::Event::ConnectionLost { reason } => {
                 if !self.is_lost {
                     self.is_lost = true;
                     self.lose_streams(events);
-                    events.push_back(Event::Lost(id, reason.into()));
+                    events.push_back(self.lost(id, reason.into()));
                 }
             }
             quic::Event::Stream(Opened { dir }) => {

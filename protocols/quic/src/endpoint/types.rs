@@ -24,8 +24,9 @@ pub enum Event {
     Incoming(ConnectionId),
     /// The handshake is complete.
     Connected(ConnectionId),
-    /// The connection is gone, and its streams with it.
-    Lost(ConnectionId, Lost),
+    /// The connection is gone, and its streams with it. If its handshake was complete, its peer was
+    /// at this address.
+    Lost(ConnectionId, Option<SocketAddr>, Lost),
     /// The peer opened a stream.
     Opened(StreamId),
     /// [`Endpoint::exchange`] has something to do for this stream.

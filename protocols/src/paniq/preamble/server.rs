@@ -17,10 +17,13 @@ use crate::paniq::{
     timestamp::{ENCRYPTED_LEN, UnixTime},
     transport::{OpenError, Opener, Sealed, Sealer},
 };
-use blake2::{Blake2s256, Digest as _, digest::Update as _};
+use blake2::{Blake2s128, Digest as _, digest::Update as _};
 use bytes::BytesMut;
 use sansbox_core::Instant;
 use std::{net::SocketAddr, time::Duration};
+
+/// What tells an Initiation that was answered from all others: its hash.
+type Answered = [u8; 16];
 
 /// How exactly it is known when a tunnel was last used.
 const GRAIN: Duration = Duration::from_secs(1);
@@ -40,7 +43,7 @@ struct HalfOpen {
 #[derive(Debug)]
 struct Ready {
     /// What was answered.
-    initiation: [u8; 32],
+    initiation: Answered,
     sealer: Sealer,
     opener: Opener,
 }
@@ -288,7 +291,7 @@ impl Server {
             half.octets += datagram.len();
             return Err(Dropped::TooShortToAnswer);
         }
-        let initiation = <[u8; 32]>::from(Blake2s256::new().chain(datagram).finalize());
+        let initiation = Answered::from(Blake2s128::new().chain(datagram).finalize());
         let known = self.ready.get(source);
         let is_new = known.is_none_or(|ready| ready.initiation != initiation);
         if is_new {

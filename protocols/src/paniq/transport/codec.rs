@@ -9,7 +9,7 @@ use crate::paniq::{
 };
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use sansbox_core::{Blame, Closing, DatagramLayer, Instant, Overhead, ProtocolError};
-use std::ops::Range;
+use std::{num::NonZero, ops::Range};
 use thiserror::Error;
 
 /// Why a QUIC datagram cannot be sent. Only a wrong size of the layer above leads to one of the
@@ -122,8 +122,8 @@ pub struct Sealer {
 #[derive(Clone, Debug, Default)]
 pub struct Opener {
     window: Option<Box<Window>>,
-    /// The counter of the datagram opened last, which nothing speaks for yet.
-    unproven: Option<u64>,
+    /// One more than the counter of the datagram opened last, which nothing speaks for yet.
+    unproven: Option<NonZero<u64>>,
 }
 
 /// What both ends of a tunnel agree on.
@@ -174,7 +174,8 @@ impl Codec {
 
     /// What was opened last was authentic and new: its counter is noted.
     pub fn prove(&self, opener: &mut Opener) {
-        if let Some(counter) = opener.unproven.take() {
+        if let Some(next) = opener.unproven.take() {
+            let counter = next.get() - 1;
             let window = opener.window.get_or_insert_default();
             // Too far away to be known: it proves nothing of others.
             let _ = window.accept(counter, &self.counting);
@@ -322,7 +323,8 @@ impl Codec {
             if self.needs_proof {
                 opener.unproven = None;
                 self.check(opener, counter)?;
-                opener.unproven = Some(counter);
+                // It is below a limit, so there is one more.
+                opener.unproven = NonZero::new(counter.wrapping_add(1));
             } else {
                 let window = opener.window.get_or_insert_default();
                 window.accept(counter, &self.counting)?;

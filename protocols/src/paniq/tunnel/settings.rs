@@ -39,6 +39,9 @@ const STREAMS_AT_FIRST: u32 = 7;
 /// Octets of the connection ids that servers give out, as with the Go programs.
 const SERVER_ID_LEN: usize = 4;
 
+/// And clients: each connection has a socket of its own.
+const CLIENT_ID_LEN: usize = 0;
+
 /// Transport parameters of the Go programs that quinn-proto has other values for.
 const PARAMETERS: Parameters = Parameters {
     max_ack_delay: Some(26),
@@ -161,7 +164,10 @@ impl Settings {
             .lean_client(tls, PARAMETERS)
             .map_err(SettingsError::tls)?;
         config.transport_config(Arc::new(self.transport(sources, budget)?));
-        Ok((endpoint(sources.endpoint()), config))
+        Ok((
+            endpoint(sources.endpoint_with_ids::<CLIENT_ID_LEN>()),
+            config,
+        ))
     }
 
     /// The server's side.

@@ -95,7 +95,7 @@ impl EmulatedServer {
                         self.told.push_back(ServerTold::Up(peer));
                     }
                 }
-                Event::Lost(connection, why) => {
+                Event::Lost(connection, _, why) => {
                     if let Some(peer) = self.peers.remove(&connection) {
                         self.told.push_back(ServerTold::Down(peer, why.to_string()));
                     }

@@ -305,7 +305,7 @@ impl Generation {
                     self.was_up = true;
                     self.told.push_back(Told::Ready);
                 }
-                Event::Lost(_, why) => self.lost(why),
+                Event::Lost(_, _, why) => self.lost(why),
                 Event::LabelReady(label) => self.told.push_back(Told::Stream(Stream(label))),
                 Event::Available(_) => self.told.push_back(Told::Available),
                 // The server opens no streams in this protocol.

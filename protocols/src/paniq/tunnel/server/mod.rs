@@ -20,7 +20,7 @@ use rustc_hash::FxHashMap;
 use sansbox_core::{Instant, Seed, Target};
 use sansbox_quic::{ConnectionId, Endpoint, Event as QuicEvent, Identity, Outgoing, Pin, Sources};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     fmt,
     net::SocketAddr,
     time::Duration,
@@ -98,8 +98,6 @@ pub struct Server {
     endpoint: Endpoint,
     lengths: Lengths,
     batch: Batch,
-    /// Where the peers of connected QUIC connections are.
-    peers: BTreeMap<ConnectionId, SocketAddr>,
     /// When handshakes must be complete, in order.
     handshakes: VecDeque<(Instant, ConnectionId)>,
     streams: FxHashMap<Stream, Entry>,
@@ -115,7 +113,7 @@ pub struct Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("connections", &self.peers.len())
+            .field("connections", &self.endpoint.len())
             .field("streams", &self.streams.len())
             .finish_non_exhaustive()
     }
@@ -145,7 +143,8 @@ impl Server {
             .with_connections_per_host(limits.connections_per_host)
             .with_windows(WINDOWS)
             .with_streams_growing_to(config.settings.streams_max)
-            .without_answers_to_strangers();
+            .without_answers_to_strangers()
+            .without_spare_ids();
         let needs_proof = config.preamble.codec.needs_proof();
         let lengths = Lengths::new(&budget, config.preamble.codec.padding());
         let timeout = config.preamble.timeout;
@@ -161,7 +160,6 @@ impl Server {
             wall: WallClock::new(now, since_1970),
             endpoint,
             batch: Batch::new(),
-            peers: BTreeMap::new(),
             handshakes: VecDeque::new(),
             streams: FxHashMap::default(),
             scratch: Scratch::default(),
@@ -274,11 +272,7 @@ impl Server {
 
     /// Nothing can be sent to a peer any more: its counters are used up.
     fn give_up(&mut self, now: Instant, peer: SocketAddr) {
-        let of_peer = self.peers.iter().filter(|(_, address)| **address == peer);
-        let of_peer: Vec<ConnectionId> = of_peer.map(|(connection, _)| *connection).collect();
-        for connection in of_peer {
-            self.endpoint.close(now, connection, 0, "");
-        }
+        self.close_those(now, |_, address| address == peer);
         self.drive(now);
     }
 
@@ -286,16 +280,18 @@ impl Server {
     /// it: who stood still for a while takes that for the round trip, and waits for three of them
     /// (RFC 9000 section 10.1).
     fn give_up_forgotten(&mut self, now: Instant) {
-        let preamble = &self.preamble;
-        let forgotten = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| !preamble.is_ready(**peer));
-        let forgotten: Vec<ConnectionId> = forgotten.map(|(id, _)| *id).collect();
-        for connection in forgotten {
+        self.close_those(now, |preamble, peer| !preamble.is_ready(peer));
+        self.drive(now);
+    }
+
+    /// Closes the connected connections of some peers.
+    fn close_those(&mut self, now: Instant, which: impl Fn(&preamble::Server, SocketAddr) -> bool) {
+        let connected = self.endpoint.connected();
+        let those = connected.filter(|(_, peer)| which(&self.preamble, *peer));
+        let those: Vec<ConnectionId> = those.map(|(connection, _)| connection).collect();
+        for connection in those {
             self.endpoint.close(now, connection, 0, "");
         }
-        self.drive(now);
     }
 
     /// The next event, in order.
@@ -329,7 +325,7 @@ impl Server {
                 break;
             }
             self.handshakes.pop_front();
-            if !self.peers.contains_key(&connection) {
+            if !self.endpoint.is_connected(connection) {
                 self.endpoint.close(now, connection, 0, "");
             }
         }
@@ -340,10 +336,7 @@ impl Server {
     /// Tells all clients that this end is gone. Nothing but [`Server::poll_transmit`] is to be called
     /// any more.
     pub fn close(&mut self, now: Instant) {
-        let connections: Vec<ConnectionId> = self.peers.keys().copied().collect();
-        for connection in connections {
-            self.endpoint.close(now, connection, 0, "");
-        }
+        self.close_those(now, |_, _| true);
     }
 
     /// How many QUIC connections there are, and how many streams.
@@ -368,11 +361,13 @@ impl Server {
                 }
                 QuicEvent::Connected(connection) => {
                     if let Some(peer) = self.endpoint.peer(connection) {
-                        self.peers.insert(connection, peer);
                         self.events.push_back(Event::Up(peer));
                     }
                 }
-                QuicEvent::Lost(connection, why) => self.lose(connection, &why.to_string()),
+                // Its streams were told before.
+                QuicEvent::Lost(_, Some(peer), why) => {
+                    self.events.push_back(Event::Down(peer, why.to_string()));
+                }
                 QuicEvent::Forgotten(_, peer) => {
                     if !self.endpoint.has_peer(peer) {
                         self.preamble.forget(peer);
@@ -382,13 +377,6 @@ impl Server {
                 QuicEvent::LabelReady(label) => self.follow(now, Stream(label)),
                 QuicEvent::Ready(_) | QuicEvent::Available(_) | _ => {}
             }
-        }
-    }
-
-    /// A connection is gone; its streams were told before.
-    fn lose(&mut self, connection: ConnectionId, why: &str) {
-        if let Some(peer) = self.peers.remove(&connection) {
-            self.events.push_back(Event::Down(peer, why.to_owned()));
         }
     }
 }

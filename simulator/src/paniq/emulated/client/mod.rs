@@ -278,7 +278,7 @@ impl EmulatedClient {
         while let Some(event) = self.quic.as_mut().and_then(|(quic, _)| quic.poll_event()) {
             match event {
                 Event::Connected(_) => self.connected(now),
-                Event::Lost(_, why) => self.lose(now, &why.to_string()),
+                Event::Lost(_, _, why) => self.lose(now, &why.to_string()),
                 Event::Ready(id) => self.follow(now, id),
                 Event::Available(_) => self.place_waiting(now),
                 Event::Opened(_) | Event::Incoming(_) | Event::Forgotten(..) | _ => {}
