@@ -25,9 +25,6 @@ use crate::subject::{Folders, sansbox};
 /// Tunnels of the memory figure, each with an inbound and an outbound of the client's own; below
 /// what a server allows one host.
 const TUNNELS: u16 = 200;
-/// Those that bring what all share: the tables and buffers of a server that is used, and what glibc
-/// keeps at hand of each size that handshakes free, which is seven pieces.
-const SHARERS: usize = 8;
 /// What is to be reached, in bytes of resident memory for each.
 const TUNNEL_KIB: f64 = 12.0;
 /// Datagrams that a server's limit is to let a tunnel's host send at once: more than a preamble has.
@@ -269,7 +266,7 @@ fn measure(load: Load, target: Target, length: Duration) -> Result<f64> {
 /// What an idle tunnel costs the server: what it grows by when all are up and nothing moves.
 #[expect(
     clippy::cast_precision_loss,
-    reason = "memory of one process and tunnels are below 2^52"
+    reason = "memory of one process is below 2^52 bytes"
 )]
 fn memory(program: &Path, scratch: &Path, rounds: u32) -> Result<Row> {
     let mut row = Row::new("daemons, server: idle tunnel".into(), "KiB", false);
@@ -277,20 +274,18 @@ fn memory(program: &Path, scratch: &Path, rounds: u32) -> Result<Row> {
         let pair = Pair::start(program, scratch, TUNNELS)?;
         let (listener, target) = load::listen()?;
         let pid = pair.server.pid();
-        let tunnels = usize::from(TUNNELS);
-        for nth in 0..SHARERS {
-            use_once(&pair, nth, target)?;
-        }
+        // The first tunnel brings what all share.
+        use_once(&pair, 0, target)?;
         thread::sleep(SETTLE);
         let before = process::resident(pid)?;
-        for nth in SHARERS..tunnels {
+        for nth in 1..usize::from(TUNNELS) {
             use_once(&pair, nth, target)?;
         }
         drop(listener);
         thread::sleep(SETTLE);
         let grown = process::resident(pid)?.saturating_sub(before);
         row.own
-            .push(grown as f64 / BYTES_PER_KIB / (tunnels - SHARERS) as f64);
+            .push(grown as f64 / BYTES_PER_KIB / f64::from(TUNNELS - 1));
     }
     Ok(row.with(None, Some(TUNNEL_KIB)))
 }
