@@ -119,6 +119,7 @@ pub const RULES: &[Rule] = &[
         Kind::Tool,
         &["sansbox-core", "sansbox-engine"],
     ),
+    rule("sansbox-features", Kind::Tool, &[]),
     rule("sansbox-heap", Kind::Tool, &[]),
     // Black box: it sees what a user sees.
     rule("sansbox-tests", Kind::Tool, &[]),
