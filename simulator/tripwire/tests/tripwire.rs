@@ -3,11 +3,15 @@ use ring::rand::SecureRandom as _;
 use sansbox_simulator::{
     World,
     quic::{Hook, Hooks, probe},
-    scenario,
+    scenario::{self, Scenario},
     world::Setup,
 };
 use sansbox_tripwire::{CAN_WATCH, Trip, watch};
-use std::time;
+use std::{
+    iter,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread, time,
+};
 
 /// Seeds of each scenario.
 const SEEDS: u64 = 3;
@@ -28,24 +32,37 @@ fn no_scenario_reads_the_clock_or_entropy_of_the_system() {
     if skips() {
         return;
     }
-    let mut wrong = String::new();
-    for scenario in scenario::all() {
-        for seed in 0..SEEDS {
-            let (report, trips) = watch(|| {
-                scenario.run(Setup {
-                    seed,
-                    ..Setup::default()
-                })
-            });
-            assert_eq!(report.outcome, Ok(()), "{} --seed {seed}", scenario.name);
-            if let Some(first) = trips.first() {
-                let (name, count) = (scenario.name, trips.len());
-                wrong += &format!("{name} --seed {seed}, {count} calls, the first: {first}\n");
-                break;
-            }
-        }
-    }
+    let scenarios = scenario::all();
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let take = || scenarios.get(next.fetch_add(1, Relaxed));
+        iter::from_fn(take).filter_map(tripped).collect::<String>()
+    };
+    let wrong: String = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let join = workers.into_iter().map(|worker| worker.join());
+        join.map(|wrong| wrong.expect("every run passes")).collect()
+    });
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// What the first seed that trips says.
+fn tripped(scenario: &Scenario) -> Option<String> {
+    (0..SEEDS).find_map(|seed| {
+        let (report, trips) = watch(|| {
+            scenario.run(Setup {
+                seed,
+                ..Setup::default()
+            })
+        });
+        assert_eq!(report.outcome, Ok(()), "{} --seed {seed}", scenario.name);
+        let (first, count) = (trips.first()?, trips.len());
+        let name = scenario.name;
+        Some(format!(
+            "{name} --seed {seed}, {count} calls, the first: {first}\n"
+        ))
+    })
 }
 
 #[test]

@@ -114,6 +114,12 @@ pub const RULES: &[Rule] = &[
             "sansbox-smol",
         ],
     ),
+    rule(
+        "sansbox-instructions",
+        Kind::Tool,
+        &["sansbox-core", "sansbox-engine"],
+    ),
+    rule("sansbox-features", Kind::Tool, &[]),
     rule("sansbox-heap", Kind::Tool, &[]),
     // Black box: it sees what a user sees.
     rule("sansbox-tests", Kind::Tool, &[]),

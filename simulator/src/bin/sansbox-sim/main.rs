@@ -53,7 +53,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "gate",
-        usage: "[--seeds N]",
+        usage: "[--seeds N] [--jobs N]",
         about: "run every scenario twice with N seeds and compare",
         run: gate::run,
     },

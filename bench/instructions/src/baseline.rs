@@ -9,9 +9,9 @@ pub(crate) const TOLERANCE: f64 = 3.0;
 /// Instructions of one run by the name of the case.
 pub(crate) type Counts = BTreeMap<String, u64>;
 
-/// Where the baselines stand.
+/// Where the baselines are.
 pub(crate) fn path() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("baselines/instructions.json")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("baseline.json")
 }
 
 /// All baselines, by build. None when there is no file.

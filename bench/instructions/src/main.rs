@@ -2,15 +2,15 @@
 //! a time, a count is the same on every machine with the same target and compiler.
 //!
 //! ```text
-//! cargo run --release -p sansbox-bench --bin instructions            compare
-//! cargo run --release -p sansbox-bench --bin instructions -- --bless write the baseline
+//! cargo run --release -p sansbox-instructions              compare
+//! cargo run --release -p sansbox-instructions -- --bless   write the baseline
 //! ```
 //!
 //! Each case runs twice, with different numbers of rounds: the difference of the totals is what
 //! the rounds cost, and start and set-up drop out.
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 mod baseline;
-#[path = "../../callgrind.rs"]
+#[path = "../../src/callgrind.rs"]
 mod callgrind;
 mod cases;
 
