@@ -35,7 +35,7 @@ const IV_LEN: usize = 12;
 pub(crate) struct Made {
     /// Where the expanded key is.
     at: usize,
-    ring: Ring,
+    ring: &'static Ring,
     secret: Secret,
 }
 
@@ -70,9 +70,7 @@ pub(crate) struct Chain {
     id: u64,
     /// Where it is in the owner's [`Hot`], if it is.
     place: AtomicU32,
-    ring: Ring,
-    confidentiality_limit: u64,
-    integrity_limit: u64,
+    ring: &'static Ring,
     headers: [Key; 2],
     phases: Mutex<Phases>,
 }
@@ -87,8 +85,6 @@ impl Chain {
             id: turn::next_chain(),
             place: AtomicU32::new(0),
             ring: out.ring,
-            confidentiality_limit: keys.local.packet.confidentiality_limit(),
-            integrity_limit: keys.remote.packet.integrity_limit(),
             headers: [out.secret.key.clone(), into.secret.key.clone()],
             phases: Mutex::default(),
         });
@@ -242,11 +238,11 @@ impl crypto::PacketKey for PacketKey {
     }
 
     fn confidentiality_limit(&self) -> u64 {
-        self.chain.confidentiality_limit
+        self.chain.ring.confidentiality_limit
     }
 
     fn integrity_limit(&self) -> u64 {
-        self.chain.integrity_limit
+        self.chain.ring.integrity_limit
     }
 }
 

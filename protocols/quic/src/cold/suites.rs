@@ -10,11 +10,13 @@ use rustls::{
 use std::sync::LazyLock;
 use zeroize::Zeroizing;
 
-/// With what of ring keys are expanded.
-#[derive(Clone, Copy)]
+/// With what of ring keys are expanded, and for how many packets they are good (RFC 9001 section
+/// 6.6).
 pub(super) struct Ring {
     pub(super) aead: &'static aead::Algorithm,
     pub(super) header: &'static aead::quic::Algorithm,
+    pub(super) confidentiality_limit: u64,
+    pub(super) integrity_limit: u64,
 }
 
 static RING: [(CipherSuite, Ring); 3] = [
@@ -23,6 +25,8 @@ static RING: [(CipherSuite, Ring); 3] = [
         Ring {
             aead: &aead::AES_128_GCM,
             header: &aead::quic::AES_128,
+            confidentiality_limit: 1 << 23,
+            integrity_limit: 1 << 52,
         },
     ),
     (
@@ -30,6 +34,8 @@ static RING: [(CipherSuite, Ring); 3] = [
         Ring {
             aead: &aead::AES_256_GCM,
             header: &aead::quic::AES_256,
+            confidentiality_limit: 1 << 23,
+            integrity_limit: 1 << 52,
         },
     ),
     (
@@ -37,18 +43,20 @@ static RING: [(CipherSuite, Ring); 3] = [
         Ring {
             aead: &aead::CHACHA20_POLY1305,
             header: &aead::quic::CHACHA20,
+            confidentiality_limit: u64::MAX,
+            integrity_limit: 1 << 36,
         },
     ),
 ];
 
 impl Ring {
-    fn of(suite: CipherSuite) -> Option<Self> {
+    fn of(suite: CipherSuite) -> Option<&'static Self> {
         let mut known = RING.iter();
-        known.find(|(of, _)| *of == suite).map(|(_, ring)| *ring)
+        known.find(|(of, _)| *of == suite).map(|(_, ring)| ring)
     }
 
     /// The octets of a key of packets or of their headers: both have as many.
-    pub(super) fn cut(self, key: &Key) -> &[u8] {
+    pub(super) fn cut<'k>(&self, key: &'k Key) -> &'k [u8] {
         key.get(..self.aead.key_len()).unwrap_or(&**key)
     }
 }
@@ -56,7 +64,7 @@ impl Ring {
 /// A suite's algorithm, which records.
 struct Recording {
     rustls: &'static dyn Algorithm,
-    ring: Ring,
+    ring: &'static Ring,
 }
 
 impl Recording {

@@ -13,6 +13,7 @@ mod outcome;
 mod replay;
 mod rules;
 mod server;
+mod source;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -19,13 +19,21 @@ pub fn legacy_key(unix_seconds: u32, payload: &[u8], mac: &[u8]) -> [u8; 32] {
         .into()
 }
 
+/// What tells a preamble from others of its second: the first half of its key. Nobody finds another
+/// with the same half, and who did would be refused, not let in.
+type Short = [u8; 16];
+
+fn short(key: &[u8; 32]) -> Short {
+    key.first_chunk().copied().unwrap_or_default()
+}
+
 /// A bounded set of preambles by their own time. One that makes no room for itself pushes out the
 /// oldest, and from then on nothing as old is taken: a full memory costs slow clocks, never safety.
 #[derive(Debug)]
 pub(super) struct Replays {
     max: usize,
-    /// Unix seconds the preamble was made at, and what tells it from others of that second.
-    seen: BTreeSet<(u64, [u8; 32])>,
+    /// The Unix seconds that each was made at before it.
+    seen: BTreeSet<(u64, Short)>,
     /// Preambles of this second and before are refused.
     floor: Option<u64>,
 }
@@ -46,18 +54,19 @@ impl Replays {
 
     /// Could this preamble have been accepted before?
     pub(super) fn knows(&self, made_at: u64, key: &[u8; 32]) -> bool {
-        self.floor.is_some_and(|floor| made_at <= floor) || self.seen.contains(&(made_at, *key))
+        self.floor.is_some_and(|floor| made_at <= floor)
+            || self.seen.contains(&(made_at, short(key)))
     }
 
     /// Remembers a preamble; `oldest` is the oldest second that could still be accepted.
-    pub(super) fn insert(&mut self, made_at: u64, key: [u8; 32], oldest: u64) {
+    pub(super) fn insert(&mut self, made_at: u64, key: &[u8; 32], oldest: u64) {
         self.forget(oldest);
         if self.seen.len() >= self.max.max(1)
             && let Some((pushed_out, _)) = self.seen.pop_first()
         {
             self.floor = self.floor.max(Some(pushed_out));
         }
-        self.seen.insert((made_at, key));
+        self.seen.insert((made_at, short(key)));
     }
 
     /// Forgets what is too old to be accepted again anyway.

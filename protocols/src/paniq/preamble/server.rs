@@ -9,6 +9,7 @@ use super::{
     outcome::{Dropped, Taken, UnknownPeer, in_tunnel},
     replay::{Recent, Replays},
     rules::{Memory, Rules, Sequence, ServerConfig},
+    source::Source,
     table::Table,
 };
 use crate::paniq::{
@@ -53,8 +54,8 @@ struct Ready {
 pub struct Server {
     config: ServerConfig,
     rules: Rules,
-    half_open: Table<SocketAddr, HalfOpen>,
-    ready: Table<SocketAddr, Ready>,
+    half_open: Table<Source, HalfOpen>,
+    ready: Table<Source, Ready>,
     replays: Replays,
     /// MAC1 of Initiations without a time of their own. The `<t>` that came with one is anybody's
     /// word, so it is remembered whatever that says, until so many came after it.
@@ -326,7 +327,7 @@ impl Server {
                 key,
                 oldest,
             } = passed;
-            self.replays.insert(made_at, key, oldest);
+            self.replays.insert(made_at, &key, oldest);
             return Ok(());
         };
         match recent.sees_again(now, passed.key) {

@@ -31,16 +31,17 @@ impl<K: Ord + Copy, V> Table<K, V> {
         self.entries.len()
     }
 
-    pub(super) fn get(&self, key: K) -> Option<&V> {
-        self.entries.get(&key).map(|(_, value)| value)
+    pub(super) fn get(&self, key: impl Into<K>) -> Option<&V> {
+        self.entries.get(&key.into()).map(|(_, value)| value)
     }
 
-    pub(super) fn get_mut(&mut self, key: K) -> Option<&mut V> {
-        self.entries.get_mut(&key).map(|(_, value)| value)
+    pub(super) fn get_mut(&mut self, key: impl Into<K>) -> Option<&mut V> {
+        self.entries.get_mut(&key.into()).map(|(_, value)| value)
     }
 
     /// The entry, which counts as seen.
-    pub(super) fn touch(&mut self, now: Instant, key: K) -> Option<&mut V> {
+    pub(super) fn touch(&mut self, now: Instant, key: impl Into<K>) -> Option<&mut V> {
+        let key = key.into();
         let (seen, value) = self.entries.get_mut(&key)?;
         if now >= *seen + self.grain {
             self.order.remove(&(*seen, key));
@@ -51,7 +52,8 @@ impl<K: Ord + Copy, V> Table<K, V> {
     }
 
     /// Makes or replaces the entry; what was not seen for longest makes room.
-    pub(super) fn insert(&mut self, now: Instant, key: K, value: V) {
+    pub(super) fn insert(&mut self, now: Instant, key: impl Into<K>, value: V) {
+        let key = key.into();
         self.remove(key);
         while self.entries.len() >= self.max.max(1) {
             self.remove_oldest();
@@ -60,7 +62,8 @@ impl<K: Ord + Copy, V> Table<K, V> {
         self.entries.insert(key, (now, value));
     }
 
-    pub(super) fn remove(&mut self, key: K) -> Option<V> {
+    pub(super) fn remove(&mut self, key: impl Into<K>) -> Option<V> {
+        let key = key.into();
         let (seen, value) = self.entries.remove(&key)?;
         self.order.remove(&(seen, key));
         Some(value)

@@ -96,7 +96,7 @@ fn a_full_memory_of_preambles_refuses_what_it_cannot_know() {
     let key = |n| [n; 32];
     for n in 0..5_u8 {
         assert!(!replays.knows(100 + u64::from(n), &key(n)));
-        replays.insert(100 + u64::from(n), key(n), 70);
+        replays.insert(100 + u64::from(n), &key(n), 70);
     }
     assert_eq!(replays.len(), 3);
     for n in 0..5_u8 {
@@ -108,7 +108,7 @@ fn a_full_memory_of_preambles_refuses_what_it_cannot_know() {
     );
     assert!(!replays.knows(102, &key(77)));
     // What is too old to be taken anyway is forgotten, the floor with it.
-    replays.insert(200, key(9), 170);
+    replays.insert(200, &key(9), 170);
     assert_eq!(replays.len(), 1);
     assert!(!replays.knows(101, &key(77)));
 }
