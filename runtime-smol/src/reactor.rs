@@ -1,13 +1,18 @@
 //! Sockets, time and threads of async-io.
 use async_io::{Async, Timer, block_on};
+use futures_util::task::AtomicWaker;
 use sansbox_runtime::reactor::{Done, Interest, Io, Reactor, Sleep};
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     future::Future,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     pin::Pin,
-    task::{Context, Poll, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
     time::Instant,
 };
 
@@ -31,15 +36,60 @@ impl Reactor for Executor {
 #[derive(Debug)]
 pub struct Watched {
     socket: Async<OwnedFd>,
-    may_read: Cell<bool>,
-    may_write: Cell<bool>,
+    reading: Way,
+    writing: Way,
+}
+
+/// What is known of one way.
+#[derive(Debug)]
+struct Way {
+    /// An operation may not block.
+    may: Cell<bool>,
+    /// Made when somebody waits for the first time.
+    told: OnceCell<(Arc<Told>, Waker)>,
+}
+
+impl Way {
+    const fn new(may: bool) -> Self {
+        Self {
+            may: Cell::new(may),
+            told: OnceCell::new(),
+        }
+    }
+
+    fn told(&self) -> &(Arc<Told>, Waker) {
+        self.told.get_or_init(|| {
+            let told = Arc::new(Told::default());
+            (Arc::clone(&told), Waker::from(told))
+        })
+    }
+}
+
+/// Somebody was woken. async-io does not count an event that another thread got in the round in which
+/// it was asked for, though it wakes who waits; who trusts its word alone may be told so for ever,
+/// while that thread always waits when it is asked.
+#[derive(Debug, Default)]
+struct Told {
+    is_woken: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Wake for Told {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.is_woken.store(true, Ordering::Release);
+        self.waker.wake();
+    }
 }
 
 impl Watched {
-    const fn may(&self, interest: Interest) -> &Cell<bool> {
+    const fn way(&self, interest: Interest) -> &Way {
         match interest {
-            Interest::Read => &self.may_read,
-            Interest::Write => &self.may_write,
+            Interest::Read => &self.reading,
+            Interest::Write => &self.writing,
         }
     }
 }
@@ -54,20 +104,30 @@ impl Io for Watched {
     fn new(socket: OwnedFd, is_writable: bool) -> io::Result<Self> {
         Ok(Self {
             socket: Async::new_nonblocking(socket)?,
-            may_read: Cell::new(false),
-            may_write: Cell::new(is_writable),
+            reading: Way::new(false),
+            writing: Way::new(is_writable),
         })
     }
 
     fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
-        let may = self.may(interest);
-        if !may.get() {
-            ready!(match interest {
-                Interest::Read => self.socket.poll_readable(cx),
-                Interest::Write => self.socket.poll_writable(cx),
-            })?;
-            may.set(true);
+        let way = self.way(interest);
+        if way.may.get() {
+            return Poll::Ready(Ok(()));
         }
+        let (told, waker) = way.told();
+        told.waker.register(cx.waker());
+        if !told.is_woken.swap(false, Ordering::Acquire) {
+            let mut cx = Context::from_waker(waker);
+            let ready = match interest {
+                Interest::Read => self.socket.poll_readable(&mut cx),
+                Interest::Write => self.socket.poll_writable(&mut cx),
+            };
+            match ready {
+                Poll::Ready(ready) => ready?,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        way.may.set(true);
         Poll::Ready(Ok(()))
     }
 
@@ -81,7 +141,7 @@ impl Io for Watched {
             Ok(done) => !done.is_drained,
             Err(e) => e.kind() != io::ErrorKind::WouldBlock,
         };
-        self.may(interest).set(may);
+        self.way(interest).may.set(may);
         Ok(done?.value)
     }
 }
