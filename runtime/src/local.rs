@@ -230,8 +230,9 @@ impl<S: Service, R: Reactor> Local<S, R> {
 
     /// From now on sockets can be watched for errors. A tunnel works without, and waits in vain.
     fn watch_errors(self: &Rc<Self>) -> io::Result<()> {
-        let first = Watch::begin(&self.errors)?.into_iter();
-        first.for_each(|first| self.spawn(Work::Errors(first)));
+        if let Some(first) = Watch::begin(&self.errors)? {
+            self.spawn(Work::Errors(first));
+        }
         Ok(())
     }
 

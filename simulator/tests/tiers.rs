@@ -2,18 +2,14 @@
 //! wrote and read on each connection, how its ends came, how dials and sessions ended. Not when,
 //! nor in pieces of which length.
 use sansbox_simulator::{
+    explore::threads,
     scenario::{self, Report, Scenario},
     tcp::Tier,
     transcript::{Place, Tag, hex},
     world::Setup,
 };
 use sha2::{Digest as _, Sha256};
-use std::{
-    collections::BTreeMap,
-    iter,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    thread,
-};
+use std::{collections::BTreeMap, thread};
 
 const SEEDS: u64 = 2;
 /// At least so many scenarios over TCP must agree.
@@ -210,18 +206,8 @@ fn compare(scenario: &Scenario) -> Compared {
 #[test]
 fn both_tiers_give_the_same_transcripts() {
     let scenarios = scenario::all();
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let take = || scenarios.get(next.fetch_add(1, Relaxed));
-        iter::from_fn(take).map(compare).collect::<Vec<_>>()
-    };
-    let compared: Vec<_> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let join = workers.into_iter().map(|worker| worker.join());
-        join.flat_map(|all| all.expect("every run passes"))
-            .collect()
-    });
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let compared = threads::map(&scenarios, cores, compare);
     let differ: Vec<_> = compared.iter().flat_map(|one| &one.differ).collect();
     let same = compared.iter().filter(|one| one.agrees).count();
     assert!(differ.is_empty(), "{differ:#?}");

@@ -8,6 +8,7 @@
 //! | [`shrink`] | a failing run with the fewest bad things |
 //! | [`branch`] | how likely a failure is from some moment on |
 //! | [`bisect`] | where two runs part |
+//! | [`threads`] | work on many threads, told in the order of one |
 //! | [`decisions`] | [`Decisions`]: a run as a file or a line |
 pub mod bisect;
 pub mod branch;
@@ -16,6 +17,7 @@ pub(crate) mod planted;
 pub mod shrink;
 pub mod swarm;
 pub mod sweep;
+pub mod threads;
 
 pub use decisions::Decisions;
 pub use swarm::{Preset, Swarm};

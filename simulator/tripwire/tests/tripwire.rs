@@ -2,16 +2,13 @@
 use ring::rand::SecureRandom as _;
 use sansbox_simulator::{
     World,
+    explore::threads,
     quic::{Hook, Hooks, probe},
     scenario::{self, Scenario},
     world::Setup,
 };
 use sansbox_tripwire::{CAN_WATCH, Trip, watch};
-use std::{
-    iter,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    thread, time,
-};
+use std::{thread, time};
 
 /// Seeds of each scenario.
 const SEEDS: u64 = 3;
@@ -33,17 +30,9 @@ fn no_scenario_reads_the_clock_or_entropy_of_the_system() {
         return;
     }
     let scenarios = scenario::all();
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let take = || scenarios.get(next.fetch_add(1, Relaxed));
-        iter::from_fn(take).filter_map(tripped).collect::<String>()
-    };
-    let wrong: String = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let join = workers.into_iter().map(|worker| worker.join());
-        join.map(|wrong| wrong.expect("every run passes")).collect()
-    });
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let wrong = threads::map(&scenarios, cores, tripped);
+    let wrong: String = wrong.into_iter().flatten().collect();
     assert!(wrong.is_empty(), "{wrong}");
 }
 

@@ -46,6 +46,24 @@ pub struct ClientConfig {
     pub source_port: SourcePort,
 }
 
+impl ClientConfig {
+    /// How many attempts there are.
+    pub(crate) const fn attempts(&self) -> u32 {
+        match self.attempts {
+            0 => ATTEMPTS_DEFAULT,
+            attempts => attempts,
+        }
+    }
+
+    /// How long each of them lasts.
+    pub(crate) const fn timeout(&self) -> Duration {
+        match self.timeout {
+            Duration::ZERO => TIMEOUT_DEFAULT,
+            timeout => timeout,
+        }
+    }
+}
+
 /// What ends or prevents a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ClientError {
@@ -131,12 +149,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::ServerKey`] and [`ClientError::TooSlow`], when it could never succeed.
     pub fn new(now: Instant, mut config: ClientConfig, seed: Seed) -> Result<Self, ClientError> {
-        if config.attempts == 0 {
-            config.attempts = ATTEMPTS_DEFAULT;
-        }
-        if config.timeout.is_zero() {
-            config.timeout = TIMEOUT_DEFAULT;
-        }
+        (config.attempts, config.timeout) = (config.attempts(), config.timeout());
         let pauses = config.framer.params().preamble_len() - 1;
         let pauses = u32::try_from(pauses).unwrap_or(u32::MAX);
         if config.delay.saturating_mul(pauses) >= config.timeout {

@@ -2,13 +2,9 @@
 use crate::args::{self, Failure, jobs, number, say, value};
 use lexopt::Arg;
 use sansbox_simulator::{
+    explore::threads,
     scenario::{self, Scenario},
     world::Setup,
-};
-use std::{
-    iter,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    thread,
 };
 
 /// Seeds of each scenario, unless said otherwise.
@@ -24,7 +20,7 @@ pub(crate) fn run(mut args: lexopt::Parser) -> Result<bool, Failure> {
         }
     }
     let (mut passed, mut failed) = (0_u64, 0_u64);
-    for wrong in compare_all(&pairs(seeds), jobs_max) {
+    for wrong in threads::map(&pairs(seeds), jobs_max, compare) {
         match wrong {
             None => passed += 1,
             Some(wrong) => {
@@ -43,30 +39,9 @@ fn pairs(seeds: u64) -> Vec<(Scenario, u64)> {
         .collect()
 }
 
-/// What is wrong with each pair, in their order, found by so many threads.
-fn compare_all(pairs: &[(Scenario, u64)], jobs: usize) -> Vec<Option<String>> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let take = || {
-            let at = next.fetch_add(1, Relaxed);
-            pairs.get(at).map(|pair| (at, pair))
-        };
-        iter::from_fn(take)
-            .map(|(at, (scenario, seed))| (at, compare(scenario, *seed)))
-            .collect::<Vec<_>>()
-    };
-    let mut found: Vec<(usize, Option<String>)> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
-        let joined = workers.into_iter().map(|worker| worker.join());
-        joined
-            .flat_map(|part| part.expect("a panic ends the gate"))
-            .collect()
-    });
-    found.sort_unstable_by_key(|(at, _)| *at);
-    found.into_iter().map(|(_, wrong)| wrong).collect()
-}
-
-fn compare(scenario: &Scenario, seed: u64) -> Option<String> {
+/// What is wrong with a scenario at a seed.
+fn compare((scenario, seed): &(Scenario, u64)) -> Option<String> {
+    let seed = *seed;
     let setup = Setup {
         seed,
         ..Setup::default()

@@ -48,7 +48,6 @@ pub(crate) struct EmulatedServer {
     entries: BTreeMap<u64, Entry>,
     by_quic: BTreeMap<StreamId, u64>,
     made: u64,
-    peers: BTreeMap<ConnectionId, SocketAddr>,
     answers: VecDeque<(SocketAddr, BytesMut)>,
     told: VecDeque<ServerTold>,
     plain: Vec<u8>,
@@ -78,7 +77,6 @@ impl EmulatedServer {
             entries: BTreeMap::new(),
             by_quic: BTreeMap::new(),
             made: 0,
-            peers: BTreeMap::new(),
             answers: VecDeque::new(),
             told: VecDeque::new(),
             plain: Vec::new(),
@@ -91,12 +89,11 @@ impl EmulatedServer {
             match event {
                 Event::Connected(connection) => {
                     if let Some(peer) = self.endpoint.peer(connection) {
-                        self.peers.insert(connection, peer);
                         self.told.push_back(ServerTold::Up(peer));
                     }
                 }
-                Event::Lost(connection, _, why) => {
-                    if let Some(peer) = self.peers.remove(&connection) {
+                Event::Lost(connection, peer, why) => {
+                    if let Some(peer) = peer {
                         self.told.push_back(ServerTold::Down(peer, why.to_string()));
                     }
                     let of: Vec<u64> = self.of_connection(connection);

@@ -5,7 +5,7 @@
 //! the next. One that was not answered yet still may be while the next begins: the first answer
 //! ends the dial.
 use super::{Client, Event, Failure, Path, Stream, generation::Generation};
-use crate::paniq::preamble::{self, ATTEMPTS_DEFAULT, ClientError, TIMEOUT_DEFAULT};
+use crate::paniq::preamble::{self, ClientError};
 use sansbox_core::Instant;
 use std::{net::SocketAddr, time::Duration};
 
@@ -47,21 +47,14 @@ impl Pauses {
     pub(super) fn new(config: &preamble::ClientConfig) -> Self {
         let datagrams = config.framer.params().preamble_len();
         let datagrams = u32::try_from(datagrams).unwrap_or(u32::MAX);
-        let attempts = match config.attempts {
-            0 => ATTEMPTS_DEFAULT,
-            attempts => attempts,
-        };
-        let longest = match config.timeout {
-            Duration::ZERO => TIMEOUT_DEFAULT,
-            timeout => timeout,
-        };
+        let longest = config.timeout();
         let first = UNANSWERED_MIN.max(DATAGRAM_COST.saturating_mul(datagrams));
         let pause = config.delay.saturating_add(config.jitter);
         Self {
             preamble: pause.saturating_mul(datagrams - 1),
             first: first.min(longest),
             longest,
-            dial: longest.saturating_mul(attempts),
+            dial: longest.saturating_mul(config.attempts()),
         }
     }
 }
